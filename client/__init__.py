@@ -1,0 +1,1 @@
+"""One hospital: the only code that opens patients' files."""

@@ -1,0 +1,330 @@
+"""The study file: everything that is decided once and is the same at every site."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from shared.phases import Phase
+from shared.strict_yaml import Settings, load_settings
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+SPLITS = ("train", "tune", "internal_test", "external_test")
+Split = Literal["train", "tune", "internal_test", "external_test"]
+
+
+class Sites(Settings):
+    """Who takes part: sites that train, and external sites that only evaluate."""
+
+    training: tuple[Name, ...] = Field(min_length=1)
+    external: tuple[Name, ...] = ()
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        names = self.training + self.external
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"a site has one role; named more than once: {', '.join(twice)}")
+        return self
+
+
+class Endpoint(Settings):
+    """The reference standard: the clinical table's column, and which values make the label 0 and 1."""
+
+    name: str
+    column: str
+    negative: tuple[str, ...] = Field(min_length=1)
+    positive: tuple[str, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _values_differ(self) -> Self:
+        both = sorted(set(self.negative) & set(self.positive))
+        if both:
+            raise ValueError(f"a value is either positive or negative; in both: {', '.join(both)}")
+        return self
+
+
+class SplitShares(Settings):
+    """How each training site divides its patients where its manifest does not."""
+
+    train: Fraction = 0.5
+    tune: Fraction = 0.25
+    internal_test: Fraction = 0.25
+
+    @model_validator(mode="after")
+    def _sum_is_one(self) -> Self:
+        total = self.train + self.tune + self.internal_test
+        if abs(total - 1) > 1e-9:
+            raise ValueError(f"train, tune and internal_test must sum to 1, not {total:g}")
+        if self.train == 0:
+            raise ValueError("train must be above 0: there is nothing to learn from")
+        return self
+
+
+class Cohort(Settings):
+    """Which patients take part."""
+
+    splits: SplitShares = SplitShares()
+    min_cases: Count = 10
+    on_bad_case: Literal["stop", "exclude"] = "stop"
+    missing_phase: Literal["stop", "allow"] = "stop"
+    min_roi_voxels: Count = 30
+
+
+class Preprocess(Settings):
+    """From volumes to the networks' input: a fixed HU window, never one for each image."""
+
+    window_hu: tuple[float, float] = (-160.0, 240.0)
+
+    @model_validator(mode="after")
+    def _window_is_open(self) -> Self:
+        if self.window_hu[0] >= self.window_hu[1]:
+            raise ValueError("window_hu must be [low, high] with low below high")
+        return self
+
+
+class Radiomics(Settings):
+    """PyRadiomics and the front end before it.
+
+    ``mode: ibsi`` resamples on the IBSI grid in float64 and rounds to whole HU before
+    PyRadiomics' feature classes; ``mode: pyradiomics`` hands the files to plain PyRadiomics.
+    """
+
+    mode: Literal["ibsi", "pyradiomics"] = "ibsi"
+    spacing_mm: tuple[Positive, Positive, Positive] = (1.0, 1.0, 1.0)
+    bin_width_hu: Positive = 25.0
+    bin_width_filtered_hu: Positive = 10.0
+    resegment_hu: tuple[float, float] | None = None
+    original: bool = True
+    log_sigma_mm: tuple[Positive, ...] = ()
+    wavelet: Literal["coif1", "haar", "db2"] | None = None
+    classes: tuple[
+        Literal["shape", "firstorder", "glcm", "glrlm", "glszm", "gldm", "ngtdm"], ...
+    ] = ("shape", "firstorder", "glcm", "glrlm", "glszm", "gldm", "ngtdm")
+
+    @model_validator(mode="after")
+    def _something_to_compute(self) -> Self:
+        if not (self.original or self.log_sigma_mm or self.wavelet):
+            raise ValueError("nothing to compute: set original, log_sigma_mm or wavelet")
+        if not self.classes:
+            raise ValueError("classes must name at least one feature class")
+        return self
+
+
+class Selection(Settings):
+    """Which radiomics features are kept: screen, prune by correlation, LASSO from pooled Grams."""
+
+    screen: Literal["van_elteren", "welch"] = "van_elteren"
+    alpha: Annotated[float, Field(gt=0, le=1)] = 0.05
+    keep_at_least: Count = 5
+    keep_at_most: Annotated[int, Field(ge=1, le=300)] = 60
+    max_correlation: Annotated[float, Field(gt=0, le=1)] = 0.9
+    folds: Annotated[int, Field(ge=2, le=20)] = 5
+    lasso_rule: Literal["min", "one_se"] = "min"
+    max_features: Count = 10
+
+
+class Clinical(Settings):
+    """The clinical model's predictors, columns of the clinical table: numbers, or yes/no as 1/0."""
+
+    predictors: tuple[str, ...] = Field(min_length=1)
+    max_iterations: Count = 25
+    tolerance: Positive = 1e-10
+
+
+class Training(Settings):
+    """How a branch is trained at the sites and for how many rounds."""
+
+    rounds: Count = 10
+    local_epochs: Count = 1
+    batch_size: Annotated[int, Field(ge=2)] = 16
+    optimiser: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: Positive = 3e-4
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    momentum: Fraction = 0.9
+    schedule: Literal["constant", "cosine"] = "cosine"
+    clip_gradient_norm: Positive = 1.0
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    augment: bool = True
+
+
+class Branch25D(Settings):
+    """A 2D ResNet on the slice with the largest tumour area and its neighbours."""
+
+    name: Name
+    kind: Literal["2.5d"]
+    phases: Literal["channels", "separate"] = "channels"
+    network: Literal["resnet10", "resnet18", "resnet34", "resnet50"] = "resnet50"
+    size: tuple[Annotated[int, Field(ge=16)], Annotated[int, Field(ge=16)]] = (64, 64)
+    spacing_mm: tuple[Positive, Positive] = (1.0, 1.0)
+    slice_offsets_mm: tuple[float, ...] = Field(default=(-4.0, 0.0, 4.0), min_length=1)
+    training: Training = Training()
+
+
+class Branch3D(Settings):
+    """A 3D ResNet on a patch around the tumour."""
+
+    name: Name
+    kind: Literal["3d"]
+    phases: Literal["channels", "separate"] = "channels"
+    network: Literal["resnet10", "resnet18", "resnet34", "resnet50"] = "resnet50"
+    size: tuple[
+        Annotated[int, Field(ge=8)], Annotated[int, Field(ge=16)], Annotated[int, Field(ge=16)]
+    ] = (16, 32, 32)
+    spacing_mm: tuple[Positive, Positive, Positive] = (2.0, 2.0, 2.0)
+    training: Training = Training()
+
+
+Branch = Annotated[Branch25D | Branch3D, Field(discriminator="kind")]
+
+
+class Aggregation(Settings):
+    """Flower's strategy and the guard before it."""
+
+    strategy: str = "FedAvg"
+    arguments: dict[str, float] = {}
+    quorum: Count | None = None
+    max_site_share: Annotated[float, Field(gt=0, le=1)] = 0.8
+    max_cases_per_site: Count = 1_000_000
+
+
+class Embedding(Settings):
+    """What a branch contributes to the fusion layer for each patient."""
+
+    reduce: Literal["pca", "pooled", "logit"] = "pca"
+    dimension: Annotated[int, Field(ge=1, le=64)] = 2
+
+    @model_validator(mode="after")
+    def _logit_is_one_number(self) -> Self:
+        if self.reduce == "logit" and self.dimension != 1:
+            raise ValueError("reduce: logit gives one number; set dimension: 1")
+        return self
+
+
+class Fusion(Settings):
+    """The fusion layer: ridge logistic regression on the `tune` split, which trained no branch."""
+
+    inputs: tuple[Literal["embeddings", "radiomics_score", "clinical"], ...] = Field(
+        default=("embeddings", "radiomics_score", "clinical"), min_length=1
+    )
+    folds: Annotated[int, Field(ge=2, le=20)] = 5
+    penalties: tuple[Positive, ...] = Field(default=(0.3, 1.0, 3.0, 10.0, 30.0), min_length=1)
+
+
+class Evaluation(Settings):
+    """How performance is measured: fixed score bins, the interval's level, the threshold's origin."""
+
+    score_bins: Annotated[int, Field(ge=20, le=10_000)] = 1000
+    calibration_bins: Annotated[int, Field(ge=2, le=50)] = 10
+    confidence_level: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+
+
+class PhantomSite(Settings):
+    """A made-up hospital: how many patients, and which scanner's look they have."""
+
+    n_cases: Count
+    scanner: Literal["a", "b", "c", "d"]
+    n_positive: Annotated[int, Field(ge=0)] | None = None
+
+
+class Phantom(Settings):
+    """A made-up cohort, written to disk as hospitals would have it."""
+
+    preset: Literal["null", "hard", "paper", "easy"] = "paper"
+    size: Literal["tiny", "small", "medium"] = "small"
+    sites: dict[Name, PhantomSite] = Field(min_length=1)
+    missing_phase_rate: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+
+
+class Study(Settings):
+    """One study: the settings every site must share, hashed and compared before anything runs."""
+
+    version: Literal[1]
+    name: Name
+    title: str
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    sites: Sites
+    endpoint: Endpoint
+    phases: tuple[Phase, ...] = Field(min_length=1)
+    cohort: Cohort = Cohort()
+    preprocess: Preprocess = Preprocess()
+    radiomics: Radiomics = Radiomics()
+    selection: Selection = Selection()
+    clinical: Clinical
+    branches: tuple[Branch, ...] = Field(min_length=1)
+    aggregation: Aggregation = Aggregation()
+    embedding: Embedding = Embedding()
+    fusion: Fusion = Fusion()
+    evaluation: Evaluation = Evaluation()
+    phantom: Phantom | None = None
+
+    @field_validator("phases")
+    @classmethod
+    def _phases_once(cls, phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
+        if len(set(phases)) != len(phases):
+            raise ValueError("each phase may stand once")
+        return phases
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Self:
+        names = [branch.name for branch in self.branches]
+        taken = [*names, "clinical", "radiomics", "fusion"]
+        if len(set(taken)) != len(taken):
+            raise ValueError("branch names must differ, and be none of clinical, radiomics, fusion")
+        quorum = self.aggregation.quorum
+        if quorum is not None and quorum > len(self.sites.training):
+            raise ValueError(
+                f"aggregation.quorum is {quorum}, but there are {len(self.sites.training)} training sites"
+            )
+        if self.phantom is not None:
+            expected = {*self.sites.training, *self.sites.external}
+            if set(self.phantom.sites) != expected:
+                raise ValueError(
+                    f"phantom.sites must name exactly the sites: {', '.join(sorted(expected))}"
+                )
+        return self
+
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """The models that are evaluated, in the order of the report."""
+        return ("clinical", "radiomics", *(branch.name for branch in self.branches), "fusion")
+
+
+class Network(Settings):
+    """One network to train: a branch, or its part for one phase."""
+
+    name: Name
+    branch: Branch
+    phases: tuple[Phase, ...]
+
+
+def networks(study: Study) -> tuple[Network, ...]:
+    """The networks behind the branches: one for a branch, or one for each phase of it."""
+    found: list[Network] = []
+    for branch in study.branches:
+        if branch.phases == "channels":
+            found.append(Network(name=branch.name, branch=branch, phases=study.phases))
+        else:
+            found.extend(
+                Network(name=f"{branch.name}_{phase}"[:32], branch=branch, phases=(phase,))
+                for phase in study.phases
+            )
+    return tuple(found)
+
+
+def load_study(path: Path) -> Study:
+    """Read and check a study file."""
+    return load_settings(path, Study)
+
+
+def digest(value: Settings | dict[str, Any]) -> str:
+    """SHA-256 of settings in a form that does not depend on the order or look of the file."""
+    content = value.model_dump(mode="json") if isinstance(value, Settings) else value
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()

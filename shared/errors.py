@@ -1,0 +1,90 @@
+"""The project's exceptions: one small tree, each class with the closed code that may travel.
+
+The text of an error names files, lines and patients; it is for people inside the hospital. What
+crosses the wire is the class's ``code`` and nothing else.
+"""
+
+from typing import ClassVar
+
+
+class TrifedError(Exception):
+    """What went wrong and what to do about it; every error of the product is one of these."""
+
+    code: ClassVar[str] = "E_INTERNAL"
+
+
+class ConfigError(TrifedError):
+    """A study or site file does not say what it must."""
+
+    code = "E_CONFIG"
+
+
+class ManifestError(TrifedError):
+    """A manifest or clinical table does not describe a usable cohort."""
+
+    code = "E_MANIFEST"
+
+
+class ImageError(TrifedError):
+    """A volume or mask cannot be used."""
+
+    code = "E_IMAGE"
+
+
+class CohortError(TrifedError):
+    """A site has too few usable patients, or the wrong ones, for what was asked."""
+
+    code = "E_COHORT"
+
+
+class InstallError(TrifedError):
+    """The software or a library is missing, or not the one the study was made for."""
+
+    code = "E_INSTALL"
+
+
+class HandshakeError(TrifedError):
+    """The two sides do not run the same code on the same study."""
+
+    code = "E_HANDSHAKE"
+
+
+class PolicyError(TrifedError):
+    """The hospital does not permit what the study asks."""
+
+    code = "E_POLICY"
+
+
+class CodecError(TrifedError):
+    """A message does not have the form that the stage's contract gives it."""
+
+    code = "E_CODEC"
+
+
+class AggregationError(TrifedError):
+    """A round was refused: the replies cannot be aggregated safely."""
+
+    code = "E_AGGREGATION"
+
+
+class FederationError(TrifedError):
+    """A site did not answer, or answered with an error."""
+
+    code = "E_FEDERATION"
+
+
+class StateError(TrifedError):
+    """A run's saved state is missing, damaged or belongs to another study."""
+
+    code = "E_STATE"
+
+
+class TrainingError(TrifedError):
+    """Local training broke down, for instance on a gradient that is not finite."""
+
+    code = "E_TRAINING"
+
+
+CODES = frozenset(
+    {TrifedError.code} | {error_class.code for error_class in TrifedError.__subclasses__()}
+)

@@ -1,0 +1,187 @@
+"""YAML files to checked, frozen settings; an error names the file, the line and the key.
+
+YAML is read safely and plainly: no aliases, no tags, no duplicate keys, no dates, a size limit.
+Values are never coerced: ``NO`` where a string is asked is an error, not a string.
+"""
+
+import difflib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+from shared.errors import ConfigError
+
+MAX_BYTES = 1_000_000
+Location = tuple[str | int, ...]
+
+
+class Settings(BaseModel):
+    """Base of every settings class: frozen, strict, unknown keys refused, numbers finite."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+SettingsT = TypeVar("SettingsT", bound=Settings)
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """A safe loader that knows no dates, so that an unquoted date stays a string."""
+
+    yaml_implicit_resolvers = {
+        first: [(tag, regexp) for tag, regexp in resolvers if not tag.endswith(":timestamp")]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+def load_settings(path: Path, settings: type[SettingsT]) -> SettingsT:
+    """Read a YAML file into a settings class.
+
+    Raises:
+        ConfigError: If the file is missing, too large, not plain YAML, or a key is unknown,
+            missing, of the wrong type or out of range. The text names the file, line and key.
+    """
+    try:
+        size = path.stat().st_size
+        text = path.read_text(encoding="utf-8") if size <= MAX_BYTES else ""
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such file. Check the path.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as UTF-8 text ({error}).") from None
+    if size > MAX_BYTES:
+        raise ConfigError(f"{path}: is {size:,} bytes; a settings file has at most {MAX_BYTES:,}.")
+    return parse_settings(text, settings, name=str(path))
+
+
+def parse_settings(text: str, settings: type[SettingsT], *, name: str) -> SettingsT:
+    """Check YAML text against a settings class; `name` stands for the file in errors."""
+    lines: dict[Location, int] = {}
+    try:
+        _refuse_aliases(text, name)
+        loader = _PlainLoader(text)
+        try:
+            root = loader.get_single_node()
+            if not isinstance(root, yaml.MappingNode):
+                raise ConfigError(f"{name}: must hold keys and values, for example 'seed: 1'.")
+            _collect_lines(root, (), lines, name)
+            content = loader.construct_document(root)
+        finally:
+            loader.dispose()
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "not readable"
+        raise ConfigError(f"{name}{line}: is not plain YAML ({problem}).") from None
+    except RecursionError:
+        raise ConfigError(f"{name}: is nested too deeply to be a settings file.") from None
+    try:
+        return settings.model_validate_json(json.dumps(content))
+    except ValidationError as error:
+        raise ConfigError(_explain(error.errors(), settings, lines, name)) from None
+    except TypeError as error:
+        raise ConfigError(
+            f"{name}: holds a value that is no text, number or list ({error})."
+        ) from None
+
+
+def dump_settings(settings: Settings) -> str:
+    """The settings as YAML that `parse_settings` reads back to the same value."""
+    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _refuse_aliases(text: str, name: str) -> None:
+    for event in yaml.parse(text, Loader=_PlainLoader):
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            line = event.start_mark.line + 1 if event.start_mark else 1
+            raise ConfigError(
+                f"{name} line {line}: anchors and aliases are not allowed; write it out."
+            )
+
+
+def _collect_lines(node: yaml.Node, at: Location, lines: dict[Location, int], name: str) -> None:
+    lines[at] = node.start_mark.line + 1
+    if isinstance(node, yaml.SequenceNode):
+        for index, child in enumerate(node.value):
+            _collect_lines(child, (*at, index), lines, name)
+    elif isinstance(node, yaml.MappingNode):
+        for key_node, child in node.value:
+            here = (*at, str(key_node.value))
+            line = key_node.start_mark.line + 1
+            if here in lines:
+                raise ConfigError(
+                    f"{name} line {line}: '{dotted(here)}' stands twice (first in line {lines[here]})."
+                )
+            _collect_lines(child, here, lines, name)
+            lines[here] = line
+
+
+def dotted(location: Iterable[str | int]) -> str:
+    """A key's full name as users write it: ``branches[0].training.rounds``."""
+    text = ""
+    for part in location:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def _explain(
+    errors: list[ErrorDetails], settings: type[Settings], lines: dict[Location, int], name: str
+) -> str:
+    """The first few problems, one a line, each with its line number and a remedy."""
+    shown = [_explain_one(error, settings, lines, name) for error in errors[:5]]
+    if len(errors) > len(shown):
+        shown.append(f"... and {len(errors) - len(shown)} more")
+    return "\n".join(shown)
+
+
+def _explain_one(
+    error: ErrorDetails, settings: type[Settings], lines: dict[Location, int], name: str
+) -> str:
+    location = _without_tags(error["loc"], lines)
+    known = next((location[:n] for n in range(len(location), -1, -1) if location[:n] in lines), ())
+    where = f"{name} line {lines.get(known, 1)}"
+    key = dotted(location)
+    if error["type"] == "extra_forbidden":
+        siblings = _keys_at(settings, location[:-1])
+        near = difflib.get_close_matches(str(location[-1]), siblings, n=1, cutoff=0.5)
+        hint = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(siblings)}."
+        return f"{where}: {key} is not a setting; {hint}"
+    if error["type"] == "missing":
+        return f"{where}: {key} is missing. Add it."
+    message = error["msg"].removeprefix("Value error, ")
+    found = "" if error["type"] == "value_error" else f", found {_short(error['input'])}"
+    return f"{where}: {key or 'the file'}: {message}{found}"
+
+
+def _without_tags(location: Location, lines: dict[Location, int]) -> Location:
+    """Drop the name of a union's variant, which stands in the location but not in the file."""
+    found: Location = ()
+    for part in location[:-1]:
+        found = (*found, part) if (*found, part) in lines else found
+    return (*found, *location[-1:])
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _keys_at(settings: type[Settings], location: Location) -> list[str]:
+    """The keys that are known at a place in the settings."""
+    candidates: list[type[BaseModel]] = [settings]
+    for part in location:
+        found: list[type[BaseModel]] = []
+        for model in candidates:
+            if isinstance(part, str) and part in model.model_fields:
+                found.extend(_models_in(model.model_fields[part].annotation))
+        candidates = found or candidates
+    return sorted({key for model in candidates for key in model.model_fields})
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models_in(argument)]
