@@ -1,1 +1,1 @@
-"""What both sides must agree on: configuration, errors, statistics that pool, networks, messages."""
+"""What both sides must agree on: settings, errors, statistics that pool, messages."""

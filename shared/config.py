@@ -35,7 +35,7 @@ class Sites(Settings):
 
 
 class Endpoint(Settings):
-    """The reference standard: the clinical table's column, and which values make the label 0 and 1."""
+    """The reference standard: a clinical column, and which of its values make the label 0 and 1."""
 
     name: str
     column: str
@@ -75,6 +75,7 @@ class Cohort(Settings):
     on_bad_case: Literal["stop", "exclude"] = "stop"
     missing_phase: Literal["stop", "allow"] = "stop"
     min_roi_voxels: Count = 30
+    describe: tuple[str, ...] = ()
 
 
 class Preprocess(Settings):
@@ -188,7 +189,7 @@ class Aggregation(Settings):
     """Flower's strategy and the guard before it."""
 
     strategy: str = "FedAvg"
-    arguments: dict[str, float] = {}
+    arguments: dict[str, float] = Field(default_factory=dict)
     quorum: Count | None = None
     max_site_share: Annotated[float, Field(gt=0, le=1)] = 0.8
     max_cases_per_site: Count = 1_000_000
@@ -218,7 +219,7 @@ class Fusion(Settings):
 
 
 class Evaluation(Settings):
-    """How performance is measured: fixed score bins, the interval's level, the threshold's origin."""
+    """How performance is measured: fixed score bins, calibration bins, the level of intervals."""
 
     score_bins: Annotated[int, Field(ge=20, le=10_000)] = 1000
     calibration_bins: Annotated[int, Field(ge=2, le=50)] = 10
@@ -280,7 +281,7 @@ class Study(Settings):
         quorum = self.aggregation.quorum
         if quorum is not None and quorum > len(self.sites.training):
             raise ValueError(
-                f"aggregation.quorum is {quorum}, but there are {len(self.sites.training)} training sites"
+                f"aggregation.quorum is {quorum}, but only {len(self.sites.training)} sites train"
             )
         if self.phantom is not None:
             expected = {*self.sites.training, *self.sites.external}

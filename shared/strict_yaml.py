@@ -32,7 +32,7 @@ SettingsT = TypeVar("SettingsT", bound=Settings)
 class _PlainLoader(yaml.SafeLoader):
     """A safe loader that knows no dates, so that an unquoted date stays a string."""
 
-    yaml_implicit_resolvers = {
+    yaml_implicit_resolvers = {  # noqa: RUF012
         first: [(tag, regexp) for tag, regexp in resolvers if not tag.endswith(":timestamp")]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
@@ -112,8 +112,9 @@ def _collect_lines(node: yaml.Node, at: Location, lines: dict[Location, int], na
             here = (*at, str(key_node.value))
             line = key_node.start_mark.line + 1
             if here in lines:
+                first = lines[here]
                 raise ConfigError(
-                    f"{name} line {line}: '{dotted(here)}' stands twice (first in line {lines[here]})."
+                    f"{name} line {line}: '{dotted(here)}' stands twice, see {first}."
                 )
             _collect_lines(child, here, lines, name)
             lines[here] = line

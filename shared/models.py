@@ -1,0 +1,129 @@
+"""The frozen parts of the study's models: fitted by the server, applied by the sites.
+
+Each is a few arrays and one plain function that applies them to a site's rows.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from shared.codec import content_hash
+from shared.glm import predict_logistic
+
+CLIP_SD = 5.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scale:
+    """Mean and standard deviation of features over the pooled training cases, both ``(p,)``."""
+
+    names: tuple[str, ...]
+    mean: np.ndarray
+    sd: np.ndarray
+
+    def take(self, names: tuple[str, ...]) -> "Scale":
+        """The scale of some of the features, in the order asked."""
+        index = [self.names.index(name) for name in names]
+        return Scale(names, self.mean[index], self.sd[index])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RadiomicsModel:
+    """A linear radiomics score, and the two numbers that make it a probability."""
+
+    scale: Scale
+    coefficients: np.ndarray
+    intercept: float
+    calibration: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClinicalModel:
+    """Logistic regression on clinical predictors; a blank takes the pooled training mean."""
+
+    predictors: tuple[str, ...]
+    means: np.ndarray
+    coefficients: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Projection:
+    """From a network's embedding ``(width,)`` to the few numbers that may be shared."""
+
+    network: str
+    branch: str
+    mean: np.ndarray
+    components: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FusionModel:
+    """The fusion layer: standardised columns, ridge logistic coefficients (intercept first)."""
+
+    columns: tuple[str, ...]
+    mean: np.ndarray
+    sd: np.ndarray
+    coefficients: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bundle:
+    """Everything that scores a patient, frozen; its hash says which model was looked at."""
+
+    study_hash: str
+    clinical: ClinicalModel
+    radiomics: RadiomicsModel
+    network_hashes: dict[str, str]
+    projections: tuple[Projection, ...]
+    fusion: FusionModel
+    thresholds: dict[str, float]
+
+    def hash(self) -> str:
+        """SHA-256 of the whole bundle."""
+        return content_hash(self)
+
+
+def standardise(scale: Scale, names: tuple[str, ...], table: np.ndarray) -> np.ndarray:
+    """Features on the pooled scale, clipped at `CLIP_SD`; a missing one is at its mean, 0.
+
+    Args:
+        scale: The features wanted, in the order wanted.
+        names: Column names of the table.
+        table: ``(n, len(names))``, NaN where a phase is missing.
+    """
+    column = {name: i for i, name in enumerate(names)}
+    rows = table[:, [column[name] for name in scale.names]]
+    z = np.clip((rows - scale.mean) / scale.sd, -CLIP_SD, CLIP_SD)
+    return np.where(np.isfinite(z), z, 0.0)
+
+
+def radiomics_score(model: RadiomicsModel, names: tuple[str, ...], table: np.ndarray) -> np.ndarray:
+    """The linear radiomics score of each case ``(n,)``."""
+    return standardise(model.scale, names, table) @ model.coefficients + model.intercept
+
+
+def score_design(score: np.ndarray) -> np.ndarray:
+    """Design matrix ``(n, 2)`` that calibrates a score: intercept and score."""
+    return np.column_stack([np.ones(len(score)), score])
+
+
+def clinical_design(means: np.ndarray, predictors: np.ndarray) -> np.ndarray:
+    """Design matrix ``(n, 1 + k)``: intercept, then predictors with blanks at their mean."""
+    filled = np.where(np.isfinite(predictors), predictors, means)
+    return np.column_stack([np.ones(len(filled)), filled])
+
+
+def project(projection: Projection, embedding: np.ndarray) -> np.ndarray:
+    """The shared numbers ``(n, k)`` of embeddings ``(n, width)``; NaN rows stay NaN."""
+    return (embedding - projection.mean) @ projection.components
+
+
+def fusion_design(model_mean: np.ndarray, sd: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Intercept and standardised fusion columns; a missing one is at its mean, 0."""
+    z = (columns - model_mean) / sd
+    return np.column_stack([np.ones(len(z)), np.where(np.isfinite(z), z, 0.0)])
+
+
+def fusion_probability(model: FusionModel, columns: np.ndarray) -> np.ndarray:
+    """The fusion layer's probability of each case ``(n,)`` from its columns ``(n, k)``."""
+    return predict_logistic(fusion_design(model.mean, model.sd, columns), model.coefficients)

@@ -1,0 +1,39 @@
+"""Describe the cohort: who takes part, and the federated half of Table 1.
+
+Leaves the hospital: counts of patients by split, label and missing phase, how many were set aside
+and for which kind of reason, and count, mean and summed squared deviation of each clinical
+variable by label.
+Stays: every patient's values.
+"""
+
+from dataclasses import dataclass
+
+from shared.moments import ClassMoments
+from shared.stages import Question
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Nothing but the question; the variables stand in the study file."""
+
+
+@dataclass(frozen=True, slots=True)
+class SplitCount:
+    """Patients of one split, and how many of them are positive."""
+
+    n: int
+    n_positive: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Description:
+    """One site's cohort in numbers."""
+
+    n_cases: int
+    splits: dict[str, SplitCount]
+    missing_phases: dict[str, int]
+    exclusions: dict[str, int]
+    variables: ClassMoments
+
+
+DESCRIBE_COHORT = Question("describe_cohort", "query", Request, Description)

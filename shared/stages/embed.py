@@ -1,0 +1,64 @@
+"""Embed: the branches' outputs, reduced to few numbers for each patient.
+
+Leaves the hospital: with ``reduce: pca`` the sum and the sum of products of the embeddings of
+training cases; then, for each `tune` case and only if the site file discloses them, the reduced
+embeddings, radiomics score, clinical predictors and label, without ids and in an order that says
+nothing.
+Stays: every other case, and the embeddings themselves.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from shared.models import ClinicalModel, Projection, RadiomicsModel
+from shared.networks import Weights
+from shared.stages import Question
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OutputsRequest:
+    """Compute and keep this network's outputs for all cases; `sums` asks for the products."""
+
+    network: str
+    weights: Weights
+    sums: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EmbeddingSums:
+    """Count, sum ``(width,)`` and sum of products ``(width, width)``."""
+
+    n: int
+    sum_x: np.ndarray
+    sum_xx: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OutputsReply:
+    """The sums, if they were asked for."""
+
+    sums: EmbeddingSums | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RowsRequest:
+    """One row for each tune case, from the frozen parts of the models."""
+
+    projections: tuple[Projection, ...]
+    network_hashes: dict[str, str]
+    radiomics: RadiomicsModel
+    clinical: ClinicalModel
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RowsReply:
+    """Rows ``(n, len(columns))`` with NaN where a case has no value, and labels ``(n,)``."""
+
+    columns: tuple[str, ...]
+    rows: np.ndarray
+    labels: np.ndarray
+
+
+EMBED_OUTPUTS = Question("embed_outputs", "query", OutputsRequest, OutputsReply)
+EMBED_ROWS = Question("embed_rows", "query", RowsRequest, RowsReply)
