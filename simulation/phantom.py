@@ -1,0 +1,164 @@
+"""Tri-phasic cohorts made up with a known answer, written to disk as a hospital's files."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Final
+
+from threadpoolctl import threadpool_limits
+
+from shared.config import Study, digest
+from shared.errors import StateError
+from shared.phases import Phase
+from simulation.phantom_anatomy import FIELDS, Field, build_anatomy
+from simulation.phantom_files import (
+    clinical_table,
+    existing_phases,
+    image_path,
+    manifest,
+    mask_path,
+    site_file,
+    write_text,
+    write_volume,
+)
+from simulation.phantom_patients import Patient, draw_patients, phantom_of
+from simulation.phantom_scanner import SCANNERS, Scanner, acquire, outline, output_spacing
+
+RECIPE: Final = 1
+MARKER: Final = "cohort.json"
+BEGUN: Final = "cohort.begun.json"
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What is still to be written for one patient."""
+
+    patient: Patient
+    scanner: Scanner
+    field: Field
+    folder: Path
+    phases: tuple[Phase, ...]
+    mask: bool
+
+
+def write_cohort(
+    study: Study,
+    root: Path,
+    *,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Path]:
+    """Write every site's folder under `root`; returns each site's ``site.yaml``.
+
+    Files depend on the study's seed, phantom, phases and roles alone, not on `workers`. A call
+    that was interrupted is completed by the next; a file that exists is kept.
+
+    Args:
+        progress: Called with the numbers of patients done and of all patients.
+
+    Raises:
+        ConfigError: If the study has no phantom, or a site more positive cases than cases.
+        StateError: If `root` holds another cohort.
+    """
+    phantom = phantom_of(study)
+    cohorts = {site: draw_patients(study, site) for site in phantom.sites}
+    _claim(root, _cohort_digest(study))
+    for site, patients in cohorts.items():
+        _write_tables(study, root / site, patients)
+    jobs = [_job(study, root / p.site, p) for patients in cohorts.values() for p in patients]
+    open_jobs = [job for job in jobs if job.phases or job.mask]
+    done = len(jobs) - len(open_jobs)
+    for _ in _run(open_jobs, workers):
+        done += 1
+        if progress is not None:
+            progress(done, len(jobs))
+    if (root / BEGUN).exists():
+        (root / BEGUN).replace(root / MARKER)
+    return {site: root / site / "site.yaml" for site in phantom.sites}
+
+
+def _cohort_digest(study: Study) -> str:
+    kept = study.model_dump(mode="json", include={"seed", "sites", "phases", "phantom"})
+    return digest({"recipe": RECIPE, **kept})
+
+
+def _claim(root: Path, cohort: str) -> None:
+    """Mark a folder as this cohort's before anything is written, and refuse another's."""
+    root.mkdir(parents=True, exist_ok=True)
+    for marker in (root / MARKER, root / BEGUN):
+        if marker.exists():
+            if _read_marker(marker) != cohort:
+                raise StateError(
+                    f"{root} holds a made-up cohort of other settings (another seed, phantom, "
+                    "phases or sites). Choose another folder, or delete this one."
+                )
+            return
+    write_text(root / BEGUN, json.dumps({"synthetic": True, "cohort": cohort}, indent=2) + "\n")
+
+
+def _read_marker(marker: Path) -> str | None:
+    try:
+        content = json.loads(marker.read_text(encoding="utf-8"))
+    except ValueError:
+        return None
+    found = content.get("cohort") if isinstance(content, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def _write_tables(study: Study, folder: Path, patients: Sequence[Patient]) -> None:
+    for name in ("images", "masks"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    tables = {
+        "manifest.csv": manifest(patients, study),
+        "clinical.csv": clinical_table(patients),
+        "site.yaml": site_file(study, folder.name),
+    }
+    for name, text in tables.items():
+        if not (folder / name).exists():
+            write_text(folder / name, text)
+
+
+def _job(study: Study, folder: Path, patient: Patient) -> _Job:
+    phantom = phantom_of(study)
+    missing = [
+        phase
+        for phase in existing_phases(patient, study)
+        if not (folder / image_path(patient, phase)).exists()
+    ]
+    return _Job(
+        patient=patient,
+        scanner=SCANNERS[phantom.sites[patient.site].scanner],
+        field=FIELDS[phantom.size],
+        folder=folder,
+        phases=tuple(missing),
+        mask=not (folder / mask_path(patient)).exists(),
+    )
+
+
+def _run(jobs: Sequence[_Job], workers: int) -> Iterator[None]:
+    """Write the patients, one thread of linear algebra each, here or in `workers` processes."""
+    if workers <= 1 or len(jobs) <= 1:
+        with threadpool_limits(1):
+            yield from map(_write_patient, jobs)
+        return
+    with ProcessPoolExecutor(
+        min(workers, len(jobs)), get_context("spawn"), initializer=threadpool_limits, initargs=(1,)
+    ) as pool:
+        yield from pool.map(_write_patient, jobs, chunksize=4)
+
+
+def _write_patient(job: _Job) -> None:
+    patient, scanner, field = job.patient, job.scanner, job.field
+    anatomy = build_anatomy(patient, field)
+    spacing_mm = output_spacing(scanner, field)
+    for phase in job.phases:
+        image = acquire(anatomy, patient, phase, scanner=scanner, field=field)
+        path = job.folder / image_path(patient, phase)
+        write_volume(path, image, spacing_mm=spacing_mm, patient=patient)
+    if job.mask:
+        mask = outline(anatomy, patient, scanner=scanner, field=field)
+        path = job.folder / mask_path(patient)
+        write_volume(path, mask, spacing_mm=spacing_mm, patient=patient)

@@ -1,0 +1,118 @@
+"""A made-up patient's and site's files, as a hospital would have them."""
+
+import csv
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import SimpleITK
+
+from client.settings import SiteSettings
+from shared.config import Study
+from shared.phases import Phase
+from shared.strict_yaml import dump_settings
+from simulation.phantom_patients import (
+    NUISANCES,
+    PREDICTORS,
+    Patient,
+    generator,
+)
+from simulation.phantom_scanner import Image, Mask, Spacing
+
+NOTE = "synthetic: a made-up patient, nobody's scan"
+
+
+def image_path(patient: Patient, phase: Phase) -> str:
+    """Where a phase lies in the site's folder."""
+    return f"images/{patient.patient_id}_{phase}.nii.gz"
+
+
+def mask_path(patient: Patient) -> str:
+    """Where the mask lies in the site's folder."""
+    return f"masks/{patient.patient_id}.nii.gz"
+
+
+def existing_phases(patient: Patient, study: Study) -> tuple[Phase, ...]:
+    """The phases that were scanned: each is missing by chance, but never all of them."""
+    rate = study.phantom.missing_phase_rate if study.phantom else 0.0
+    luck = {
+        phase: generator(patient.seed, patient.site, patient.index, phase, "missing").random()
+        for phase in study.phases
+    }
+    there = tuple(phase for phase in study.phases if luck[phase] >= rate)
+    return there or (max(study.phases, key=lambda phase: luck[phase]),)
+
+
+def write_volume(
+    path: Path, volume: Image | Mask, *, spacing_mm: Spacing, patient: Patient
+) -> None:
+    """Write a volume (z, y, x) as compressed NIfTI that says it is synthetic.
+
+    The affine is a supine patient's: x to the left, y to the back, z to the head. The crop's
+    centre lies where the patient lay on the table, the same for all of the patient's files.
+    """
+    rng = generator(patient.seed, patient.site, patient.index, "table")
+    middle = np.round(rng.uniform((-30, -20, -900), (30, 20, -600)), 1)
+    spacing = spacing_mm[::-1]
+    half = [(n - 1) / 2 * step for n, step in zip(volume.shape[::-1], spacing, strict=True)]
+    image = SimpleITK.GetImageFromArray(volume)
+    image.SetSpacing(spacing)
+    image.SetOrigin([float(at - side) for at, side in zip(middle, half, strict=True)])
+    image.SetMetaData("ITK_FileNotes", NOTE)
+    beside = path.with_name(f"part-{path.name}")
+    SimpleITK.WriteImage(image, str(beside), useCompression=True)
+    _settle(beside, path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole text file beside its place, then move it there."""
+    beside = path.with_name(f"part-{path.name}")
+    beside.write_text(text, encoding="utf-8", newline="\n")
+    _settle(beside, path)
+
+
+def _settle(beside: Path, path: Path) -> None:
+    with beside.open("rb") as file:
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+def manifest(patients: Sequence[Patient], study: Study) -> str:
+    """manifest.csv: one row for each patient; an image that does not exist has an empty cell."""
+    rows: list[list[str]] = [["patient_id", *(f"image_{phase}" for phase in study.phases), "mask"]]
+    for patient in patients:
+        there = existing_phases(patient, study)
+        images = [image_path(patient, phase) if phase in there else "" for phase in study.phases]
+        rows.append([patient.patient_id, *images, mask_path(patient)])
+    return _csv(rows)
+
+
+def clinical_table(patients: Sequence[Patient]) -> str:
+    """clinical.csv: the reference standard, the predictors and the nuisance covariates."""
+    rows: list[list[str]] = [["patient_id", "her2_ihc", *PREDICTORS, *NUISANCES]]
+    for patient in patients:
+        predictors = [str(value) for value in patient.predictors.values()]
+        nuisances = ["" if v is None else f"{v:g}" for v in patient.nuisances.values()]
+        rows.append([patient.patient_id, patient.her2_ihc, *predictors, *nuisances])
+    return _csv(rows)
+
+
+def site_file(study: Study, site: str) -> str:
+    """site.yaml: a training site discloses what the study can use, an external site nothing."""
+    training = site in study.sites.training
+    settings = SiteSettings(
+        version=1,
+        name=site,
+        role="training" if training else "external",
+        synthetic=True,
+        disclose=("embeddings", "labels", "radiomics_score", "clinical") if training else (),
+    )
+    return f"# The patients of this site are made up: synthetic data.\n{dump_settings(settings)}"
+
+
+def _csv(rows: Sequence[Sequence[str]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
