@@ -1,0 +1,83 @@
+"""Tables of how the models did, one for each split."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from server.report.tables import Cell, Table, row
+from server.report.words import (
+    DASH,
+    Results,
+    count,
+    headline_model,
+    interval,
+    is_number,
+    level,
+    name,
+    share,
+    split_name,
+    splits_of,
+)
+
+METRICS = {
+    "accuracy": "Accuracy",
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "ppv": "PPV",
+    "npv": "NPV",
+    "f1": "F1",
+}
+
+
+def metric_tables(results: Results) -> list[Table]:
+    """One table for each split, the test splits first."""
+    splits = splits_of(results)
+    order = [s for s in reversed(splits) if s.endswith("test")]
+    order += [s for s in splits if s not in order]
+    return [_metric_table(results, split) for split in order]
+
+
+def _metric_table(results: Results, split: str) -> Table:
+    models = results.get("models") or {}
+    found = {model: value[split] for model, value in models.items() if value.get(split)}
+    rows = tuple(_metric_row(model, value) for model, value in found.items())
+    seen = any(value.get("in_sample") for value in found.values())
+    title = f"{split_name(split)}: performance with {level(results)} confidence intervals"
+    columns = ("Model", "n", "AUC", "Threshold", *METRICS.values(), "Brier")
+    chosen = list(found).index(model) if (model := headline_model(results)) in found else None
+    return Table(title, columns, rows, tuple(_notes(found, in_sample=seen)), strong=chosen)
+
+
+def _metric_row(model: str, value: Mapping[str, Any]) -> tuple[Cell, ...]:
+    metrics = [value.get(metric) or {} for metric in METRICS]
+    return row(
+        name(model) + (" †" if value.get("in_sample") else ""),
+        Cell(count(value.get("n")), f"{count(value.get('n_positive'))} positive"),
+        _estimate(value.get("auc"), value.get("auc_ci")),
+        share(value.get("threshold")),
+        *(_estimate(metric.get("value"), metric.get("ci")) for metric in metrics),
+        share(value.get("brier"), 3),
+    )
+
+
+def _estimate(value: Any, bounds: Any) -> Cell:
+    return Cell(share(value), interval(bounds)) if is_number(value) else Cell(DASH)
+
+
+def _notes(found: Mapping[str, Mapping[str, Any]], *, in_sample: bool) -> list[str]:
+    notes = []
+    if in_sample:
+        notes.append(
+            "† In sample: the model, or the choice of its round or threshold, used these same "
+            "cases. The numbers are optimistic and say nothing about new patients."
+        )
+    origins = list(
+        dict.fromkeys(str(v["threshold_from"]) for v in found.values() if v.get("threshold_from"))
+    )
+    if origins:
+        notes.append(f"Threshold, from: {'; '.join(name(o).lower() for o in origins)}.")
+    missing = [f"{name(m)} {count(v['n_missing'])}" for m, v in found.items() if v.get("n_missing")]
+    if missing:
+        notes.append(f"Cases without a score, left out: {', '.join(missing)}.")
+    if any(not is_number(value.get("auc")) for value in found.values()):
+        notes.append(f"{DASH} not defined on these cases, for instance because all have one label.")
+    return notes

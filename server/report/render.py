@@ -1,0 +1,83 @@
+"""Write the report: one HTML file that needs no script, no font and no network."""
+
+import os
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from server.report.picture import MARK, Picture, to_png, to_svg
+from server.report.sections import pictures, sections
+from server.report.summary import summary, tiles
+from server.report.words import Results, number
+
+
+def write_report(results: Results, path: Path) -> None:
+    """Write the results as one self-contained HTML file.
+
+    The same results give the same bytes on one installation. Nothing is computed that
+    the results do not hold: numbers are only worded, laid out and drawn.
+    """
+    synthetic = bool(results.get("synthetic"))
+
+    def svgs(picture: Picture) -> list[Markup]:
+        return [Markup(svg) for svg in to_svg(picture, synthetic=synthetic)]
+
+    page = _environment().get_template("report.html.j2")
+    text = page.render(
+        title=results.get("title") or "Report",
+        study=results.get("study") or {},
+        engine=results.get("engine"),
+        mark=MARK if synthetic else "",
+        tiles=tiles(results),
+        summary=summary(results),
+        sections=sections(results),
+        svgs=svgs,
+        versions=results.get("versions") or {},
+        code_hash=results.get("code_hash"),
+        timings={key: number(s, 1) for key, s in (results.get("timings_s") or {}).items()},
+        settings=results.get("settings_yaml") or "",
+    )
+    _write_whole(text.encode(), path)
+
+
+def draw_figures(results: Results, folder: Path, *, dpi: int = 150) -> list[Path]:
+    """Draw every figure as a PNG, its panels in one image, and return the files in order.
+
+    Args:
+        results: A finished study, as for the report.
+        folder: Where the files go; it is made where it does not exist.
+        dpi: Dots per inch; journals ask for 300.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for picture in pictures(results):
+        path = folder / f"{picture.name}.png"
+        to_png(picture, path, synthetic=bool(results.get("synthetic")), dpi=dpi)
+        written.append(path)
+    return written
+
+
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+def _write_whole(content: bytes, path: Path) -> None:
+    """Write beside, flush to disk, rename: a reader never finds half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)

@@ -1,0 +1,86 @@
+"""The order of the report: which tables and pictures stand in which section."""
+
+from dataclasses import dataclass
+
+from server.report.model_figures import auc_pictures, calibration_pictures, roc_pictures
+from server.report.model_tables import metric_tables
+from server.report.picture import Picture
+from server.report.tables import (
+    Table,
+    clinical_tables,
+    cohort_tables,
+    disclosed_tables,
+    radiomics_tables,
+    training_tables,
+    verify_tables,
+)
+from server.report.training_figures import (
+    clinical_pictures,
+    fusion_pictures,
+    lasso_pictures,
+    training_pictures,
+)
+from server.report.words import DASH, Results, count
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A heading, some sentences, and the tables and pictures beneath."""
+
+    key: str
+    title: str
+    lines: tuple[str, ...]
+    blocks: tuple[Table | Picture, ...]
+
+
+def sections(results: Results) -> list[Section]:
+    """Every section that has something to show."""
+    blocks: dict[str, tuple[str, list[Table | Picture]]] = {
+        "cohort": ("Cohort", [*cohort_tables(results)]),
+        "performance": (
+            "Performance of the models",
+            [*roc_pictures(results), *auc_pictures(results), *metric_tables(results)],
+        ),
+        "calibration": ("Calibration", [*calibration_pictures(results)]),
+        "branches": (
+            "Training of the branches",
+            [*training_tables(results), *training_pictures(results)],
+        ),
+        "radiomics": ("Radiomics", [*lasso_pictures(results), *radiomics_tables(results)]),
+        "clinical": ("Clinical model", [*clinical_pictures(results), *clinical_tables(results)]),
+        "fusion": ("Fusion layer", [*fusion_pictures(results)]),
+        "verification": ("Verification", [*verify_tables(results)]),
+        "disclosed": ("What left the hospitals", [*disclosed_tables(results)]),
+    }
+    lines = {"radiomics": _radiomics_line(results), "cohort": _rule_of_words(results)}
+    return [
+        Section(key, title, tuple(line for line in [lines.get(key, "")] if line), tuple(found))
+        for key, (title, found) in blocks.items()
+        if found
+    ]
+
+
+def pictures(results: Results) -> list[Picture]:
+    """All pictures, in the order of the report."""
+    found = [block for section in sections(results) for block in section.blocks]
+    return [block for block in found if isinstance(block, Picture)]
+
+
+def _radiomics_line(results: Results) -> str:
+    radiomics = results.get("radiomics") or {}
+    return (
+        f"Of {count(radiomics.get('n_features'))} features {count(radiomics.get('n_screened'))} "
+        f"passed the screening, {count(radiomics.get('n_after_pruning'))} were left after one of "
+        f"each correlated pair was dropped, and the LASSO kept {len(radiomics.get('kept') or [])}."
+    )
+
+
+def _rule_of_words(results: Results) -> str:
+    endpoint = results.get("endpoint") or {}
+    if not endpoint.get("name"):
+        return ""
+    positive, negative = (" or ".join(endpoint.get(k) or [DASH]) for k in ("positive", "negative"))
+    return (
+        f"Positive means {endpoint['name']} {positive} by the reference standard, "
+        f"negative {negative}."
+    )

@@ -1,0 +1,217 @@
+"""Tables of the cohort and of what was fitted."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from server.report.words import (
+    DASH,
+    SPLIT_NAMES,
+    Results,
+    coefficient,
+    count,
+    interval,
+    is_number,
+    level,
+    name,
+    number,
+    odds,
+    p_value,
+    percent,
+    scientific,
+    share,
+    size,
+    split_name,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell: its text, and smaller text beneath it."""
+
+    text: str
+    small: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A numbered table; the first ``texts`` columns hold words, the others numbers."""
+
+    kind: ClassVar[str] = "table"
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    notes: tuple[str, ...] = ()
+    texts: int = 1
+    strong: int | None = None
+
+
+def row(*texts: str | Cell) -> tuple[Cell, ...]:
+    """A row from texts and cells."""
+    return tuple(text if isinstance(text, Cell) else Cell(text) for text in texts)
+
+
+def cohort_tables(results: Results) -> list[Table]:
+    """Who took part, and Table 1 of the training sites."""
+    cohort = results.get("cohort") or {}
+    return [*_site_table(cohort), *_characteristics(cohort, results)]
+
+
+def _site_table(cohort: Mapping[str, Any]) -> list[Table]:
+    sites = cohort.get("sites") or {}
+    if not sites:
+        return []
+    present = {split for site in sites.values() for split in site.get("splits") or {}}
+    splits = [split for split in SPLIT_NAMES if split in present]
+    rows = []
+    for site, value in sites.items():
+        why = "; ".join(
+            f"{k}: {count(n)}" for k, n in (value.get("exclusion_reasons") or {}).items()
+        )
+        missing = {k: n for k, n in (value.get("missing_phases") or {}).items() if n != 0}
+        cells = [_split_cell((value.get("splits") or {}).get(split)) for split in splits]
+        phases = ", ".join(f"{phase} {count(n)}" for phase, n in missing.items())
+        excluded = Cell(count(value.get("n_excluded")), why)
+        who = Cell(site, f"{value.get('role', '')} site".strip())
+        rows.append(row(who, count(value.get("n_cases")), excluded, *cells, phases or "none"))
+    columns = ("Site", "Cases", "Excluded", *map(split_name, splits), "Missing phases")
+    note = "Splits: cases, and beneath them how many of these are positive."
+    return [Table("Sites, exclusions and splits", columns, tuple(rows), (note,))]
+
+
+def _split_cell(split: Mapping[str, Any] | None) -> Cell:
+    if not split:
+        return Cell(DASH)
+    return Cell(count(split.get("n")), f"{count(split.get('n_positive'))} positive")
+
+
+def _characteristics(cohort: Mapping[str, Any], results: Results) -> list[Table]:
+    variables = cohort.get("table") or []
+    if not variables:
+        return []
+    groups = ("all", "positive", "negative")
+    most = {g: _largest([(v.get("groups") or {}).get(g) for v in variables]) for g in groups}
+    rows = []
+    for variable in variables:
+        binary, values = variable.get("kind") == "binary", variable.get("groups") or {}
+        cells = [_characteristic(values.get(g), binary=binary, usual=most[g]) for g in groups]
+        rows.append(row(f"{name(variable['variable'])}, {'%' if binary else 'mean (SD)'}", *cells))
+    outcome = (results.get("endpoint") or {}).get("name") or "Label"
+    titles = ("All", f"{outcome} positive", f"{outcome} negative")
+    columns = tuple(f"{t} (n = {count(most[g])})" for t, g in zip(titles, groups, strict=True))
+    notes = (
+        "Training sites, all splits pooled from each site's counts, sums and sums of squares. "
+        "Where a value was missing for some patients, the number that had one stands beneath.",
+    )
+    return [Table("Characteristics of the pooled cohort", ("", *columns), tuple(rows), notes)]
+
+
+def _characteristic(group: Mapping[str, Any] | None, *, binary: bool, usual: float | None) -> Cell:
+    if not group or not is_number(group.get("mean")):
+        return Cell(DASH)
+    n, mean = group.get("n"), group["mean"]
+    digits = 1 if abs(mean) >= 10 else 2
+    text = (
+        percent(mean) if binary else f"{number(mean, digits)} ({number(group.get('sd'), digits)})"
+    )
+    return Cell(text, "" if n == usual else f"n = {count(n)}")
+
+
+def _largest(groups: Sequence[Mapping[str, Any] | None]) -> float | None:
+    sizes = [group["n"] for group in groups if group and is_number(group.get("n"))]
+    return max(sizes) if sizes else None
+
+
+def training_tables(results: Results) -> list[Table]:
+    """One line for each network: how large, how long, and which round was kept."""
+    branches = results.get("branches") or {}
+    rows = []
+    for network, value in branches.items():
+        rounds, best = value.get("rounds") or [], value.get("best_round")
+        kept: Results = next((entry for entry in rounds if entry.get("round") == best), {})
+        sent = [entry["bytes"] for entry in rounds if is_number(entry.get("bytes"))]
+        seconds = [entry["seconds"] for entry in rounds if is_number(entry.get("seconds"))]
+        rows.append(
+            row(
+                name(network),
+                count(value.get("n_parameters")),
+                str(len(rounds)),
+                count(best),
+                share(kept.get("tune_auc")),
+                number(kept.get("tune_loss"), 3),
+                size(sum(sent)) if sent else DASH,
+                number(sum(seconds), 0) if seconds else DASH,
+            )
+        )
+    columns = (
+        *("Network", "Parameters", "Rounds", "Round kept", "Tune AUC", "Tune loss"),
+        *("Sent in all", "Time (s)"),
+    )
+    note = "Tune AUC and loss are those of the round kept, which was chosen on the same split."
+    return [Table("Training of the networks", columns, tuple(rows), (note,))] if rows else []
+
+
+def radiomics_tables(results: Results) -> list[Table]:
+    """The radiomics features kept, with their coefficients."""
+    radiomics = results.get("radiomics") or {}
+    kept: Sequence[Results] = radiomics.get("kept") or []
+    if not kept:
+        return []
+    parts = [str(entry["feature"]).split("__") for entry in kept]
+    apart = all(len(part) == 4 for part in parts)
+    rows = []
+    for entry, part in zip(kept, parts, strict=True):
+        words = part if apart else [str(entry["feature"])]
+        rows.append(row(*words, coefficient(entry.get("coefficient")), p_value(entry.get("p"))))
+    titles = ("Phase", "Filter", "Family", "Feature") if apart else ("Feature",)
+    columns = (*titles, "Coefficient", "P, screening")
+    note = (
+        "Coefficients belong to standardised features. P values are those of the screening test "
+        "that the features were chosen by, not adjusted for that choice; they are no evidence."
+    )
+    return [Table("Radiomics features kept", columns, tuple(rows), (note,), texts=len(titles))]
+
+
+def clinical_tables(results: Results) -> list[Table]:
+    """The clinical model's coefficients."""
+    fitted = (results.get("clinical") or {}).get("coefficients") or []
+    rows = tuple(
+        row(
+            name(entry["predictor"]),
+            coefficient(entry.get("coefficient")),
+            odds(entry.get("odds_ratio")),
+            interval(entry.get("ci"), odds),
+            p_value(entry.get("p")),
+        )
+        for entry in fitted
+    )
+    columns = ("Predictor", "Coefficient", "Odds ratio", f"{level(results)} CI", "P")
+    notes = ("Odds ratios are for one unit of the predictor as it stands in the clinical table.",)
+    return [Table("Clinical model", columns, rows, notes)] if rows else []
+
+
+def verify_tables(results: Results) -> list[Table]:
+    """Federated against pooled: the largest difference of each quantity."""
+    verify = results.get("verify") or {}
+    tolerance = verify.get("tolerance")
+    rows = []
+    for check in verify.get("checks") or []:
+        difference = check.get("largest_difference")
+        good = is_number(difference) and is_number(tolerance) and difference <= tolerance
+        verdict = "equal" if good else "different"
+        where = (name(check.get("stage", "")), str(check.get("quantity", "")))
+        rows.append(row(*where, scientific(difference), verdict))
+    columns = ("Stage", "Quantity", "Largest difference", "Verdict")
+    note = f"Equal: the largest absolute difference is at most {scientific(tolerance)}."
+    title = "Federated against pooled computation"
+    return [Table(title, columns, tuple(rows), (note,), texts=2)] if rows else []
+
+
+def disclosed_tables(results: Results) -> list[Table]:
+    """What each stage let leave a hospital, in words."""
+    rows = tuple(
+        row(name(entry.get("stage", "")), str(entry.get("what", "")))
+        for entry in results.get("disclosed") or []
+    )
+    title = "What left the hospitals"
+    return [Table(title, ("Stage", "What left"), rows, texts=2)] if rows else []
