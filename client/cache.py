@@ -1,0 +1,102 @@
+"""What was computed once, on disk: keyed by settings, code and input files.
+
+A file's name is a hash, so that no patient's id stands in it. An entry that is damaged counts
+as absent and is computed again.
+"""
+
+import hashlib
+import io
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+CHECK_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """A folder of arrays, safe to be written by several processes at once."""
+
+    folder: Path
+
+    def has(self, key: str) -> bool:
+        """Whether there is an undamaged entry."""
+        return self.get(key) is not None
+
+    def get(self, key: str) -> NDArray[Any] | None:
+        """The array of an entry, or None where it is absent or damaged."""
+        try:
+            content = self._path(key).read_bytes()
+            payload, check = content[:-CHECK_BYTES], content[-CHECK_BYTES:]
+            if hashlib.sha256(payload).digest() != check:
+                return None
+            array: NDArray[Any] = np.load(io.BytesIO(payload), allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            return None
+        return array
+
+    def put(self, key: str, array: NDArray[Any]) -> None:
+        """Store an array: written beside, flushed to disk, then renamed."""
+        buffer = io.BytesIO()
+        np.save(buffer, array, allow_pickle=False)
+        payload = buffer.getvalue()
+        write_atomically(self._path(key), payload + hashlib.sha256(payload).digest())
+
+    def _path(self, key: str) -> Path:
+        return self.folder / key[:2] / f"{key}.npy"
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a whole file so that a reader sees the old one or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(beside).replace(path)
+    except BaseException:
+        Path(beside).unlink(missing_ok=True)
+        raise
+
+
+def cache_key(
+    *, settings: str, kind: str, code: str, root: Path, files: Mapping[str, Sequence[Path]]
+) -> str:
+    """The name of an entry: SHA-256 over what it depends on.
+
+    Args:
+        settings: The digest of the settings that it was computed with.
+        kind: What was computed.
+        code: The version of the code that computes it.
+        files: The input files by role; path below the root, size and time of change count.
+
+    Raises:
+        OSError: If a file is gone.
+    """
+    inputs = {role: [_stamp(root, path) for path in paths] for role, paths in files.items()}
+    content = json.dumps([settings, kind, code, inputs], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _stamp(root: Path, path: Path) -> tuple[str, int, int]:
+    stat = path.stat()
+    return path.relative_to(root).as_posix(), stat.st_size, stat.st_mtime_ns
+
+
+def code_version(*modules: ModuleType) -> str:
+    """SHA-256 of modules' sources: after any change of them, everything is computed again."""
+    total = hashlib.sha256()
+    for module in modules:
+        if module.__file__ is not None:
+            total.update(Path(module.__file__).read_bytes())
+    return total.hexdigest()

@@ -1,0 +1,326 @@
+"""ROI to one row of the radiomics table: PyRadiomics, and the front end before it.
+
+PyRadiomics' feature classes agree with IBSI; its resampling and binning do not, and cut
+fractions of HU off when a file stores whole numbers. `mode: ibsi` therefore resamples and
+discretises here and lets PyRadiomics compute the features alone; `mode: pyradiomics` hands it
+the files as they are.
+"""
+
+import logging
+import math
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client.manifest import Case
+from client.preprocess import Roi, Shape, box_of, resample
+from client.volumes import Volume, from_itk, itk_spacing, to_itk
+from shared.config import Radiomics
+from shared.errors import ImageError, InstallError
+from shared.phases import Phase
+
+LOG_REACH = 5.0
+WAVELET_REACH = 8
+WAVELETS = ("LLH", "LHL", "LHH", "HLL", "HLH", "HHL", "HHH", "LLL")
+MIN_VOXELS = 8
+GEOMETRY_TOLERANCE = 1e-2
+AXIS_LENGTHS = ("MajorAxisLength", "MinorAxisLength", "LeastAxisLength")
+INSTALL = (
+    'pip install "numpy>=2,<2.5" "setuptools<81" wheel && '
+    "pip install --no-build-isolation pyradiomics==3.0.1"
+)
+
+
+def feature_names(phases: Sequence[Phase], settings: Radiomics) -> tuple[str, ...]:
+    """The columns of the radiomics table, `phase__filter__family__feature`.
+
+    They follow from the study alone, so that they are the same at every site: phases in the
+    study's order, then filters, feature classes and features. Shape describes the tumour, not
+    a phase, and stands once, under the first phase.
+    """
+    classes = _feature_classes()
+    known = {
+        family: [name for name, old in classes[family].getFeatureNames().items() if not old]
+        for family in settings.classes
+    }
+    names = []
+    for phase in phases:
+        if phase == phases[0] and "shape" in known:
+            names += [f"{phase}__original__shape__{name}" for name in known["shape"]]
+        for filter_name in filter_names(settings):
+            for family in (family for family in settings.classes if family != "shape"):
+                names += [f"{phase}__{filter_name}__{family}__{name}" for name in known[family]]
+    return tuple(names)
+
+
+def filter_names(settings: Radiomics) -> tuple[str, ...]:
+    """The images that features are computed on: `original`, `log_2mm`, `wavelet_LLH` ..."""
+    names = ["original"] if settings.original else []
+    names += [f"log_{sigma:g}mm" for sigma in settings.log_sigma_mm]
+    names += [f"wavelet_{band}" for band in WAVELETS] if settings.wavelet else []
+    return tuple(names)
+
+
+def extract(
+    case: Case,
+    volumes: Mapping[Phase, Volume],
+    *,
+    phases: Sequence[Phase],
+    settings: Radiomics,
+) -> dict[str, float]:
+    """One patient's radiomics features, in the order of `feature_names`.
+
+    NaN stands for all features of a phase that the patient lacks, and for a feature that is
+    not defined for the ROI. Shape is taken from the first phase that the patient has.
+
+    Raises:
+        ImageError: If the ROI at the study's spacing, or within `resegment_hu`, is too small.
+        InstallError: If PyRadiomics is not installed.
+    """
+    row = dict.fromkeys(feature_names(phases, settings), math.nan)
+    present = [phase for phase in phases if phase in volumes]
+    for phase in present:
+        with_shape = phase == present[0]
+        try:
+            if settings.mode == "ibsi":
+                found = ibsi_features(volumes[phase], settings, with_shape=with_shape)
+            else:
+                found = _plain_features(case, phase, volumes[phase], settings)
+        except (ValueError, RuntimeError) as error:
+            raise ImageError(
+                f"{case.patient_id}, {phase}: no radiomics features ({error}). "
+                "Check the mask, or exclude the patient."
+            ) from None
+        for name, value in found.items():
+            is_shape = "__shape__" in name
+            if with_shape or not is_shape:
+                row[f"{phases[0] if is_shape else phase}__{name}"] = value
+    return row
+
+
+def ibsi_features(
+    volume: Volume, settings: Radiomics, *, with_shape: bool = True, order: Literal[1, 3] = 3
+) -> dict[str, float]:
+    """The features `filter__family__feature` of one volume, by IBSI's processing steps.
+
+    Resample in double precision on IBSI's grid, round to whole HU, restrict the intensity mask
+    to `resegment_hu`, discretise with a fixed bin width, and compute PyRadiomics' features on
+    the result; shape on the mask as drawn. Bins start at the range's lower bound, or, without
+    one and for filtered images, at multiples of the width.
+
+    Raises:
+        ValueError: If fewer than eight voxels remain.
+
+    References:
+        Zwanenburg et al. (2020). The Image Biomarker Standardization Initiative.
+        Radiology 295(2), 328-338.
+    """
+    roi = resample(volume, settings.spacing_mm, pad=_padding(settings), order=order)
+    intensity = roi.mask
+    if settings.resegment_hu is not None:
+        low, high = settings.resegment_hu
+        intensity = roi.mask & (roi.image >= low) & (roi.image <= high)
+    n_voxels = int(np.count_nonzero(intensity))
+    if n_voxels < MIN_VOXELS:
+        raise ValueError(
+            f"the ROI has {n_voxels} voxels at {settings.spacing_mm} mm, at least {MIN_VOXELS}"
+        )
+    found: dict[str, float] = {}
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        if with_shape and "shape" in settings.classes:
+            found |= _shape_features(roi)
+        for name, image in _filtered(roi, settings):
+            found |= _intensity_features(name, image, intensity, settings, roi)
+    return found
+
+
+def _padding(settings: Radiomics) -> Shape:
+    """Voxels around the ROI that the filters need: a LoG reaches five sigma."""
+    pads = [
+        max(
+            WAVELET_REACH if settings.wavelet else 0,
+            *(math.ceil(LOG_REACH * sigma / spacing) for sigma in (0.0, *settings.log_sigma_mm)),
+        )
+        for spacing in settings.spacing_mm
+    ]
+    return pads[0], pads[1], pads[2]
+
+
+def _filtered(roi: Roi, settings: Radiomics) -> Iterator[tuple[str, NDArray[np.float64]]]:
+    """Each image that features are computed on, filtered over the padded neighbourhood."""
+    from radiomics import imageoperations
+
+    if settings.original:
+        yield "original", roi.image
+    image = to_itk(roi.image, roi.spacing_mm)
+    for sigma in settings.log_sigma_mm:
+        for filtered, _, _ in imageoperations.getLoGImage(image, None, sigma=[sigma]):
+            yield f"log_{sigma:g}mm", from_itk(filtered).astype(np.float64)
+    if settings.wavelet:
+        bands = imageoperations.getWaveletImage(image, None, wavelet=settings.wavelet)
+        for filtered, name, _ in bands:
+            yield name.replace("-", "_"), from_itk(filtered).astype(np.float64)
+
+
+def _shape_features(roi: Roi) -> dict[str, float]:
+    """Shape on the mask as drawn; axis lengths by the sample covariance, as IBSI has them."""
+    box = box_of(roi.mask)
+    mask = to_itk(roi.mask[box].astype(np.uint8), roi.spacing_mm)
+    values = _feature_classes()["shape"](mask, mask, label=1).execute()
+    found = {f"original__shape__{name}": _number(value) for name, value in values.items()}
+    n_voxels = int(np.count_nonzero(roi.mask))
+    for name in AXIS_LENGTHS:
+        found[f"original__shape__{name}"] *= math.sqrt(n_voxels / (n_voxels - 1))
+    return found
+
+
+def _intensity_features(
+    name: str,
+    image: NDArray[np.float64],
+    mask: NDArray[np.bool_],
+    settings: Radiomics,
+    roi: Roi,
+) -> dict[str, float]:
+    original = name == "original"
+    width = settings.bin_width_hu if original else settings.bin_width_filtered_hu
+    low = settings.resegment_hu[0] if original and settings.resegment_hu else None
+    box = box_of(mask)
+    levels = discretise(image[box], mask[box], width=width, low=low)
+    cut_image = to_itk(image[box], roi.spacing_mm)
+    cut_mask = to_itk(mask[box].astype(np.uint8), roi.spacing_mm)
+    found = {}
+    for family in settings.classes:
+        if family == "shape":
+            continue
+        feature_class = _with_levels(_feature_classes()[family], levels)
+        for feature, value in feature_class(cut_image, cut_mask, label=1).execute().items():
+            found[f"{name}__{family}__{feature}"] = _number(value)
+    kurtosis = f"{name}__firstorder__Kurtosis"
+    if kurtosis in found:
+        found[kurtosis] -= 3
+    return found
+
+
+def discretise(
+    image: NDArray[np.float64], mask: NDArray[np.bool_], *, width: float, low: float | None = None
+) -> NDArray[np.int64]:
+    """Grey levels from 1 by a fixed bin width inside the mask, 0 outside, both (z, y, x).
+
+    Args:
+        low: The first bin's lower bound; None starts at the multiple of the width at or below
+            the smallest value, so that bins have the same bounds for every patient.
+
+    References:
+        Zwanenburg et al. (2020), IBSI reference manual, section 2.7 (fixed bin size).
+    """
+    inside = image[mask]
+    start = float(np.floor(inside.min() / width) * width) if low is None else low
+    levels = np.zeros(image.shape, dtype=np.int64)
+    levels[mask] = np.floor((inside - start) / width).astype(np.int64) + 1
+    return levels
+
+
+def _with_levels(feature_class: Any, levels: NDArray[np.int64]) -> Any:
+    """A PyRadiomics feature class that takes the grey levels given, in place of its own."""
+
+    def apply_binning(self: Any, matrix: Any) -> Any:  # noqa: ARG001
+        self.coefficients["grayLevels"] = np.unique(levels[self.maskArray])
+        self.coefficients["Ng"] = int(levels.max())
+        return levels.copy()
+
+    members = {"_applyBinning": apply_binning, "__module__": feature_class.__module__}
+    return type(feature_class.__name__, (feature_class,), members)
+
+
+def _plain_features(
+    case: Case, phase: Phase, volume: Volume, settings: Radiomics
+) -> dict[str, float]:
+    """What a direct call of PyRadiomics on the stored files gives, under our names."""
+    extractor = plain_extractor(settings)
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        values = extractor.execute(
+            str(case.images[phase]), str(case.masks[phase]), label=volume.mask_label
+        )
+    return {_our_name(name, settings): _number(value) for name, value in values.items()}
+
+
+def plain_extractor(settings: Radiomics) -> Any:
+    """PyRadiomics' own extractor with the study's settings, everything else as it comes.
+
+    Raises:
+        InstallError: If PyRadiomics is not installed.
+    """
+    _feature_classes()
+    from radiomics import featureextractor
+
+    options: dict[str, Any] = {
+        "binWidth": settings.bin_width_hu,
+        "resampledPixelSpacing": itk_spacing(settings.spacing_mm),
+        "additionalInfo": False,
+        "geometryTolerance": GEOMETRY_TOLERANCE,
+    }
+    if settings.resegment_hu is not None:
+        options["resegmentRange"] = list(settings.resegment_hu)
+    extractor = featureextractor.RadiomicsFeatureExtractor(**options)
+    extractor.disableAllFeatures()
+    for family in settings.classes:
+        extractor.enableFeatureClassByName(family)
+    extractor.disableAllImageTypes()
+    filtered = {"binWidth": settings.bin_width_filtered_hu}
+    if settings.original:
+        extractor.enableImageTypeByName("Original")
+    if settings.log_sigma_mm:
+        sigmas = {"sigma": list(settings.log_sigma_mm)}
+        extractor.enableImageTypeByName("LoG", customArgs=sigmas | filtered)
+    if settings.wavelet:
+        wavelet = {"wavelet": settings.wavelet}
+        extractor.enableImageTypeByName("Wavelet", customArgs=wavelet | filtered)
+    return extractor
+
+
+def _our_name(name: str, settings: Radiomics) -> str:
+    """`log-sigma-2-0-mm-3D_glcm_Contrast` as `log_2mm__glcm__Contrast`."""
+    image, family, feature = name.split("_", 2)
+    sigmas = {
+        f"log-sigma-{str(sigma).replace('.', '-')}-mm-3D": f"log_{sigma:g}mm"
+        for sigma in settings.log_sigma_mm
+    }
+    return f"{sigmas.get(image, image.replace('-', '_'))}__{family}__{feature}"
+
+
+def _feature_classes() -> dict[str, Any]:
+    """PyRadiomics' feature classes by family.
+
+    Raises:
+        InstallError: If PyRadiomics is not installed.
+    """
+    try:
+        import radiomics
+    except ImportError as error:
+        raise InstallError(
+            f"PyRadiomics cannot be imported ({error}), but the study needs radiomics features. "
+            f"Install it: {INSTALL}"
+        ) from None
+    logging.getLogger("radiomics").setLevel(logging.CRITICAL + 1)
+    classes: dict[str, Any] = radiomics.getFeatureClasses()
+    return classes
+
+
+def engine_version() -> str:
+    """The version of PyRadiomics, or an empty text where it is not installed."""
+    try:
+        import radiomics
+    except ImportError:
+        return ""
+    return str(radiomics.__version__)
+
+
+def _number(value: Any) -> float:
+    """A plain finite number, or NaN; some versions return complex or 0-d arrays."""
+    number = float(np.asarray(value).real)
+    return number if math.isfinite(number) else math.nan

@@ -1,0 +1,322 @@
+"""Site: this hospital's settings, study, cases, cache and device.
+
+Splits are types: what fits takes a `TrainingCases` or `TuneCases`; a `TestCases` can only be
+applied to. Rows of every table stand in the order of the cases in the handle, and that order
+depends on the patients' ids alone.
+"""
+
+import hashlib
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client.cache import Cache
+from client.manifest import (
+    Case,
+    Exclusion,
+    assign_splits,
+    check_cohort_size,
+    listed,
+    read_manifest,
+)
+from client.prepare import Progress, Task, has_phases, prepare, task_for
+from client.radiomics import feature_names
+from client.settings import Device, SiteSettings, load_site_settings
+from client.tensors import input_shape
+from shared.config import Network, Split, Study, networks
+from shared.errors import CohortError, ConfigError, ImageError
+
+
+@dataclass(frozen=True, slots=True)
+class Cases:
+    """Some cases of the site, in a fixed order."""
+
+    cases: tuple[Case, ...]
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def __iter__(self) -> Iterator[Case]:
+        return iter(self.cases)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingCases(Cases):
+    """The cases that models are fitted on."""
+
+
+@dataclass(frozen=True, slots=True)
+class TuneCases(Cases):
+    """The cases inside training that choose the best round and fit the fusion layer."""
+
+
+@dataclass(frozen=True, slots=True)
+class TestCases(Cases):
+    """Cases that models are only applied to, internal or external."""
+
+    __test__ = False
+
+
+class Site:
+    """One hospital, opened; made by `open_site`."""
+
+    def __init__(
+        self,
+        site_file: Path,
+        settings: SiteSettings,
+        study: Study,
+        *,
+        threads: int,
+        progress: Progress,
+    ) -> None:
+        self.settings = settings
+        self.study = study
+        self.threads = threads
+        self.exclusions: tuple[Exclusion, ...] = ()
+        self.log = logging.getLogger(f"trifed.site.{settings.name}")
+        self._root = (site_file.parent / settings.data.root).resolve()
+        self._cache = Cache(site_file.parent / settings.cache)
+        self._progress = progress
+        self._cases: tuple[Case, ...] = ()
+        self._tasks: dict[str, Task] = {}
+        self._prepared = False
+
+    @property
+    def name(self) -> str:
+        """The site's name, as the study has it."""
+        return self.settings.name
+
+    @property
+    def role(self) -> str:
+        """`training`, or `external`: evaluates only."""
+        return self.settings.role
+
+    @property
+    def device(self) -> Device:
+        """What the site computes on."""
+        return self.settings.device
+
+    @property
+    def training(self) -> TrainingCases:
+        """The training split; empty at an external site."""
+        return TrainingCases(self._in_split("train"))
+
+    @property
+    def tuning(self) -> TuneCases:
+        """The tune split; empty at an external site."""
+        return TuneCases(self._in_split("tune"))
+
+    @property
+    def internal_test(self) -> TestCases:
+        """The internal test split; empty at an external site."""
+        return TestCases(self._in_split("internal_test"))
+
+    @property
+    def external_test(self) -> TestCases:
+        """All cases of an external site; empty elsewhere."""
+        return TestCases(self._in_split("external_test"))
+
+    def handle(self, split: Split) -> Cases:
+        """The handle of a split by its name."""
+        handles: dict[Split, type[Cases]] = {"train": TrainingCases, "tune": TuneCases}
+        return handles.get(split, TestCases)(self._in_split(split))
+
+    def _in_split(self, split: Split) -> tuple[Case, ...]:
+        return tuple(case for case in self._cases if case.split == split)
+
+    @property
+    def everyone(self) -> Cases:
+        """All cases of the site, whatever their split."""
+        return Cases(self._cases)
+
+    def labels(self, cases: Cases) -> NDArray[np.int64]:
+        """The labels 0/1, shape (n,).
+
+        Raises:
+            CohortError: If the site was opened without labels.
+        """
+        labels = [case.label for case in cases]
+        if any(label is None for label in labels):
+            raise CohortError(
+                f"{self.name}: was opened without labels. Set data.clinical in site.yaml."
+            )
+        return np.array(labels, dtype=np.int64).reshape(len(labels))
+
+    def clinical(self, cases: Cases, columns: Sequence[str]) -> NDArray[np.float64]:
+        """Columns of the clinical table, shape (n, k); NaN where a cell is blank.
+
+        Raises:
+            CohortError: If a column is not one of the clinical table's numbers.
+        """
+        known = {column for case in self._cases for column in case.clinical}
+        lacking = [column for column in columns if column not in known and len(self._cases)]
+        if lacking:
+            raise CohortError(
+                f"{self.name}: the clinical table has no column of numbers '{lacking[0]}'. "
+                "Add it, or take it out of the study."
+            )
+        values = [[case.clinical[column] for column in columns] for case in cases]
+        return np.array(values, dtype=np.float64).reshape(len(values), len(columns))
+
+    def features(self, cases: Cases) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+        """The radiomics table: names, the same at every site, and values (n, p).
+
+        NaN stands where a patient lacks the phase. All cases are extracted on first need.
+
+        Raises:
+            ImageError: If a case cannot be used and the study says to stop.
+            InstallError: If PyRadiomics is not installed.
+        """
+        self.prepare()
+        names = feature_names(self.study.phases, self.study.radiomics)
+        rows = [self._cached(self._tasks[case.patient_id].row_key or "") for case in cases]
+        return names, np.array(rows, dtype=np.float64).reshape(len(rows), len(names))
+
+    def tensors(
+        self, cases: Cases, network: Network
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """A network's input, float32 (n, ...), and which cases have all its phases, (n,).
+
+        The row of a case that lacks a phase is zeros.
+
+        Raises:
+            ImageError: If a case cannot be used and the study says to stop.
+        """
+        self.prepare()
+        index = networks(self.study).index(network)
+        present = np.array([has_phases(case, network) for case in cases], dtype=bool)
+        stacked = np.zeros((len(cases), *input_shape(network)), dtype=np.float32)
+        for row, case in enumerate(cases):
+            if present[row]:
+                stacked[row] = self._cached(self._tasks[case.patient_id].tensor_keys[index])
+        return stacked, present
+
+    def prepare(self) -> None:
+        """Compute every case's radiomics and tensors, unless the cache has them.
+
+        Raises:
+            ImageError: If a case cannot be used and the study says to stop; up to ten are listed.
+            CohortError: If too few patients remain after exclusion.
+        """
+        if self._prepared:
+            return
+        bad = self._prepare(self._cases)
+        if bad and self.study.cohort.on_bad_case == "stop":
+            raise ImageError(listed(list(bad.values())))
+        self._exclude(bad)
+        self._prepared = True
+
+    def _prepare(self, cases: Sequence[Case]) -> dict[str, str]:
+        bad: dict[str, str] = {}
+        for case in cases:
+            try:
+                task = task_for(case, self.study, self._root, self._cache)
+            except ImageError as error:
+                bad[case.patient_id] = str(error)
+            else:
+                self._tasks[case.patient_id] = task
+        tasks = list(self._tasks.values())
+        bad |= prepare(tasks, threads=self.threads, progress=self._progress)
+        return {case.patient_id: bad[case.patient_id] for case in cases if case.patient_id in bad}
+
+    def _exclude(self, bad: dict[str, str]) -> None:
+        gone = [case for case in self._cases if case.patient_id in bad]
+        self.exclusions += tuple(
+            Exclusion(case.patient_id, case.line, bad[case.patient_id]) for case in gone
+        )
+        for case in gone:
+            self.log.warning("excluded: %s", bad[case.patient_id])
+        self._cases = tuple(case for case in self._cases if case.patient_id not in bad)
+
+    def _cached(self, key: str) -> NDArray[np.float64] | NDArray[np.float32]:
+        array = self._cache.get(key)
+        if array is None:
+            raise ImageError(
+                f"{self.name}: an entry of the cache {self._cache.folder} was lost during the "
+                "run. Start again; it will be computed anew."
+            )
+        return array
+
+    def _load(self, *, labels_required: bool, site_file: Path) -> None:
+        """Read the tables, set bad cases aside, then draw the splits."""
+        manifest = read_manifest(
+            self.settings, site_file, self.study, labels_required=labels_required
+        )
+        self.exclusions = manifest.exclusions
+        self._cases = tuple(sorted(manifest.cases, key=_order))
+        if self.study.cohort.on_bad_case == "exclude":
+            self.prepare()
+        check_cohort_size(self._cases, self.study, self.name, n_excluded=len(self.exclusions))
+        self._cases = tuple(assign_splits(self._cases, self.study, self.name))
+
+
+def open_site(
+    site_file: Path,
+    study: Study,
+    *,
+    threads: int | None = None,
+    progress: Progress | None = None,
+    labels_required: bool = True,
+) -> Site:
+    """Open a hospital: read its tables, set bad cases aside where the study says so, draw splits.
+
+    With `cohort.on_bad_case: exclude` all images are prepared here, since the splits are drawn
+    among the patients that remain; otherwise on first need.
+
+    Args:
+        threads: Worker processes; None takes `device.threads`, and 0 all cores.
+        progress: Called as (what, done, total).
+
+    Raises:
+        ConfigError: If the site file is wrong, or the study does not know the site in its role.
+        ManifestError: If the tables are wrong.
+        CohortError: If too few patients can be used.
+    """
+    settings = load_site_settings(site_file)
+    check_role(settings, study)
+    site = Site(
+        site_file,
+        settings,
+        study,
+        threads=n_threads(settings.device.threads if threads is None else threads),
+        progress=progress or _silent,
+    )
+    site._load(labels_required=labels_required, site_file=site_file)
+    return site
+
+
+def check_role(settings: SiteSettings, study: Study) -> None:
+    """Refuse a site that the study does not name in its role.
+
+    Raises:
+        ConfigError: If the study does not list the site, or lists it in the other role.
+    """
+    members = study.sites.training if settings.role == "training" else study.sites.external
+    if settings.name not in members:
+        raise ConfigError(
+            f"site.yaml: '{settings.name}' with role {settings.role} is not in the study's "
+            f"sites.{settings.role} ({', '.join(members) or 'none'}). Correct name or role."
+        )
+
+
+def n_threads(wanted: int) -> int:
+    """How many processes may compute at once; 0 means all cores that are ours."""
+    if wanted > 0:
+        return wanted
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1
+
+
+def _order(case: Case) -> bytes:
+    return hashlib.sha256(case.patient_id.encode()).digest()
+
+
+def _silent(_what: str, _done: int, _total: int) -> None:
+    """Report no progress."""
