@@ -1,4 +1,4 @@
-"""Sums of products of features and label: correlations, pruning and LASSO without any case."""
+"""Sums of products of features and label: correlations and pruning without any case."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -122,7 +122,7 @@ def correlation(gram: Gram) -> Floats:
     variance = np.diag(covariance)
     varies = variance > TINY * np.diag(gram.xx) / gram.n
     scale = np.where(varies, np.sqrt(np.where(varies, variance, 1.0)), np.inf)
-    r = np.clip(covariance / np.outer(scale, scale), -1.0, 1.0)
+    r: Floats = np.clip(covariance / np.outer(scale, scale), -1.0, 1.0)
     np.fill_diagonal(r, 1.0)
     return r
 
