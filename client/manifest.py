@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
 from client.settings import SiteSettings
 from shared.config import Split, Study
@@ -21,6 +21,7 @@ from shared.phases import PHASES, Phase, phase_named
 SHOWN = 10
 BLANK = frozenset({"", "na", "n/a", "nan"})
 YES_NO = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
+ExclusionKind = Literal["phase", "mask", "file", "label", "clinical", "image"]
 SPLITS: dict[str, Split] = {name: name for name in get_args(Split)}
 SHARES: tuple[Split, ...] = ("train", "tune", "internal_test")
 
@@ -44,10 +45,11 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Exclusion:
-    """A patient set aside, and why."""
+    """A patient set aside: the kind of reason, which may be counted, and the reason itself."""
 
     patient_id: str
     line: int
+    kind: ExclusionKind
     reason: str
 
 
@@ -60,7 +62,11 @@ class Manifest:
 
 
 class _CaseError(Exception):
-    """One patient cannot be used; the text says why."""
+    """One patient cannot be used; the text continues a sentence that begins with the patient."""
+
+    def __init__(self, kind: ExclusionKind, text: str) -> None:
+        super().__init__(text)
+        self.kind: ExclusionKind = kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +227,7 @@ def _read_cases(reader: _Reader) -> _Found:
         except _CaseError as problem:
             text = f"{reader.table.where(row, patient_id)} {problem}"
             problems.append(text)
-            found.exclusions.append(Exclusion(patient_id, row.line, text))
+            found.exclusions.append(Exclusion(patient_id, row.line, problem.kind, text))
     if problems and reader.study.cohort.on_bad_case == "stop":
         raise ManifestError(listed(problems))
     return found
@@ -240,8 +246,9 @@ def _read_case(reader: _Reader, row: _Row, patient_id: str) -> Case:
     lacking = [phase for phase in reader.study.phases if phase not in images]
     if lacking and (reader.study.cohort.missing_phase == "stop" or not images):
         raise _CaseError(
+            "phase",
             f"has no image for phase '{lacking[0]}'. Add the path, drop the phase from 'phases' "
-            "in study.yaml, or set cohort.missing_phase: allow."
+            "in study.yaml, or set cohort.missing_phase: allow.",
         )
     clinical_row = None if reader.clinical is None else _clinical_row(reader.clinical, patient_id)
     return Case(
@@ -273,8 +280,9 @@ def _mask_paths(reader: _Reader, row: _Row, images: Mapping[Phase, Path]) -> dic
             masks[phase] = _inside(reader.root, common, "mask")
         if phase not in masks:
             raise _CaseError(
+                "mask",
                 f"has no mask for phase '{phase}'. Add the path in column 'mask' or "
-                f"'mask_{phase}', or drop the phase from 'phases' in study.yaml."
+                f"'mask_{phase}', or drop the phase from 'phases' in study.yaml.",
             )
     return {phase: masks[phase] for phase in images}
 
@@ -285,16 +293,18 @@ def _inside(root: Path, text: str, column: str) -> Path:
         path = (root / text).resolve()
         exists = path.exists()
     except (OSError, ValueError, RuntimeError) as error:
-        raise _CaseError(f"has in column '{column}' no usable path ({error}).") from None
+        raise _CaseError("file", f"has in column '{column}' no usable path ({error}).") from None
     if not path.is_relative_to(root):
         raise _CaseError(
+            "file",
             f"has in column '{column}' the path '{text}', which leaves the data root {root}. "
-            "Move the file under data.root, or set data.root in site.yaml."
+            "Move the file under data.root, or set data.root in site.yaml.",
         )
     if not exists:
         raise _CaseError(
+            "file",
             f"has in column '{column}' the path '{text}', but there is no such file under "
-            f"{root}. Check the path."
+            f"{root}. Check the path.",
         )
     return path
 
@@ -306,8 +316,9 @@ def _label(reader: _Reader, row: _Row) -> int:
         return int(value in endpoint.positive)
     known = ", ".join((*endpoint.negative, *endpoint.positive))
     raise _CaseError(
+        "label",
         f"has '{value}' as {endpoint.column} ({_place(reader, row)}); the study knows {known}. "
-        "Correct the value."
+        "Correct the value.",
     )
 
 
@@ -319,8 +330,9 @@ def _clinical_values(reader: _Reader, row: _Row) -> dict[str, float]:
         number = _number(row.cells[column])
         if number is None:
             raise _CaseError(
+                "clinical",
                 f"has '{row.cells[column]}' as {column} ({_place(reader, row)}); it must be a "
-                "number with a decimal point, yes or no, or blank. Correct the value."
+                "number with a decimal point, yes or no, or blank. Correct the value.",
             )
         values[column] = number
     return values
@@ -353,24 +365,26 @@ def _read_clinical(site: SiteSettings, folder: Path, study: Study) -> _Clinical:
         )
     table = _read_table(folder / site.data.clinical, lower=False)
     _need_column(table, study.endpoint.column)
-    for predictor in study.clinical.predictors:
-        _need_column(table, predictor)
+    asked = tuple(dict.fromkeys((*study.clinical.predictors, *study.cohort.describe)))
+    for column in asked:
+        _need_column(table, column)
     _refuse_duplicates(table)
     rows = {_key(row.cells["patient_id"]): row for row in table.rows}
     extra = [
         column
         for column in table.columns
-        if column not in ("patient_id", study.endpoint.column, *study.clinical.predictors)
+        if column not in ("patient_id", study.endpoint.column, *asked)
         and all(_number(row.cells[column]) is not None for row in table.rows)
     ]
-    return _Clinical(table, rows, (*dict.fromkeys(study.clinical.predictors), *extra))
+    return _Clinical(table, rows, (*asked, *extra))
 
 
 def _clinical_row(clinical: _Clinical, patient_id: str) -> _Row:
     row = clinical.rows.get(_key(patient_id))
     if row is None:
         raise _CaseError(
-            f"has no row in {clinical.table.path.name}. Add the patient there, or remove the line."
+            "clinical",
+            f"has no row in {clinical.table.path.name}. Add the patient there, or remove the line.",
         )
     return row
 

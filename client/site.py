@@ -34,15 +34,29 @@ from shared.errors import CohortError, ConfigError, ImageError
 
 @dataclass(frozen=True, slots=True)
 class Cases:
-    """Some cases of the site, in a fixed order."""
+    """Some cases of the site, in a fixed order, and the split that they are."""
 
     cases: tuple[Case, ...]
+    split: str
 
     def __len__(self) -> int:
         return len(self.cases)
 
     def __iter__(self) -> Iterator[Case]:
         return iter(self.cases)
+
+    def key(self) -> str:
+        """SHA-256 over the patients' ids and their files' sizes and times, in order.
+
+        Raises:
+            ImageError: If a file is gone.
+        """
+        total = hashlib.sha256(self.split.encode())
+        for case in self.cases:
+            files = (*case.images.items(), *case.masks.items())
+            stamps = [(phase, *_stamp(case, path)) for phase, path in files]
+            total.update(repr((case.patient_id, stamps)).encode())
+        return total.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,29 +116,34 @@ class Site:
         return self.settings.device
 
     @property
+    def cache_folder(self) -> Path:
+        """Where this hospital keeps what was computed; nothing in it leaves the hospital."""
+        return self._cache.folder
+
+    @property
     def training(self) -> TrainingCases:
         """The training split; empty at an external site."""
-        return TrainingCases(self._in_split("train"))
+        return TrainingCases(self._in_split("train"), "train")
 
     @property
     def tuning(self) -> TuneCases:
         """The tune split; empty at an external site."""
-        return TuneCases(self._in_split("tune"))
+        return TuneCases(self._in_split("tune"), "tune")
 
     @property
     def internal_test(self) -> TestCases:
         """The internal test split; empty at an external site."""
-        return TestCases(self._in_split("internal_test"))
+        return TestCases(self._in_split("internal_test"), "internal_test")
 
     @property
     def external_test(self) -> TestCases:
         """All cases of an external site; empty elsewhere."""
-        return TestCases(self._in_split("external_test"))
+        return TestCases(self._in_split("external_test"), "external_test")
 
     def handle(self, split: Split) -> Cases:
         """The handle of a split by its name."""
         handles: dict[Split, type[Cases]] = {"train": TrainingCases, "tune": TuneCases}
-        return handles.get(split, TestCases)(self._in_split(split))
+        return handles.get(split, TestCases)(self._in_split(split), split)
 
     def _in_split(self, split: Split) -> tuple[Case, ...]:
         return tuple(case for case in self._cases if case.split == split)
@@ -132,7 +151,7 @@ class Site:
     @property
     def everyone(self) -> Cases:
         """All cases of the site, whatever their split."""
-        return Cases(self._cases)
+        return Cases(self._cases, "all")
 
     def labels(self, cases: Cases) -> NDArray[np.int64]:
         """The labels 0/1, shape (n,).
@@ -227,7 +246,7 @@ class Site:
     def _exclude(self, bad: dict[str, str]) -> None:
         gone = [case for case in self._cases if case.patient_id in bad]
         self.exclusions += tuple(
-            Exclusion(case.patient_id, case.line, bad[case.patient_id]) for case in gone
+            Exclusion(case.patient_id, case.line, "image", bad[case.patient_id]) for case in gone
         )
         for case in gone:
             self.log.warning("excluded: %s", bad[case.patient_id])
@@ -312,6 +331,16 @@ def n_threads(wanted: int) -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:
         return os.cpu_count() or 1
+
+
+def _stamp(case: Case, path: Path) -> tuple[int, int]:
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise ImageError(
+            f"{case.patient_id}: {path.name}: cannot be opened ({error.strerror}). Put it back."
+        ) from None
+    return stat.st_size, stat.st_mtime_ns
 
 
 def _order(case: Case) -> bytes:
