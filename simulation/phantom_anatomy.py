@@ -67,10 +67,10 @@ class Anatomy:
     """What a scanner would see of one patient.
 
     `muscle`, `bladder` (wall and lumen), `lumen` and `tumour` are shares of a voxel in [0, 1];
-    a later one covers an earlier one. Sides of length one are to be broadcast. `fat_hu` and `texture` are what fat adds to its mean HU,
+    a later one covers an earlier one. `fat_hu` and `texture` are what fat adds to its mean HU,
     and the tumour's heterogeneity in standard deviations. `dependent` runs along y from 0 at
     the lumen's front to 1 at its back. `tumour_mm` is the distance to the tumour's surface,
-    negative inside.
+    negative inside. What does not change along an axis has length one there.
     """
 
     muscle: Array
@@ -237,9 +237,9 @@ def _rim_distance(field: Field) -> Array:
 
 def _muscle_distance(grid: tuple[Array, Array, Array], pose: _Pose) -> Array:
     """Distance from the pelvic side wall, a gently curved plane on either side."""
-    plane = np.float32(pose.axes_mm[2] + pose.wall_mm + pose.fat_mm)
-    plane = plane - grid[1] ** 2 / SIDE_WALL_CURVE_MM
-    return np.asarray(plane - np.abs(grid[2]), np.float32)
+    flat = np.float32(pose.axes_mm[2] + pose.wall_mm + pose.fat_mm)
+    wall = flat - grid[1] ** 2 / np.float32(SIDE_WALL_CURVE_MM)
+    return np.asarray(wall - np.abs(grid[2]), np.float32)
 
 
 def _stranding(
