@@ -143,6 +143,11 @@ def _work(task: Task) -> str | None:
             task.cache.put(task.row_key, np.array(list(row.values()), dtype=np.float64))
     except ImageError as error:
         return str(error)
+    except (RuntimeError, ValueError, ArithmeticError, OSError, MemoryError) as error:
+        return (
+            f"{case.patient_id}: cannot be prepared ({type(error).__name__}: {error}). Export "
+            "the patient's images again, or take the patient out of the manifest."
+        )
     for network, key in zip(networks(study), task.tensor_keys, strict=False):
         tensor = tensors.network_input(opened, network, study.preprocess.window_hu)
         if tensor is not None and not task.cache.has(key):

@@ -16,17 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.cache import Cache
-from client.manifest import (
-    Case,
-    Exclusion,
-    assign_splits,
-    check_cohort_size,
-    listed,
-    read_manifest,
-)
+from client.manifest import Case, Exclusion, check_cohort_size, read_manifest
 from client.prepare import Progress, Task, has_phases, prepare, task_for
 from client.radiomics import feature_names
 from client.settings import Device, SiteSettings, load_site_settings
+from client.splits import assign_splits
+from client.tables import listed
 from client.tensors import input_shape
 from shared.config import Network, Split, Study, networks
 from shared.errors import CohortError, ConfigError, ImageError

@@ -92,8 +92,9 @@ def itk_spacing(spacing_mm: Triple) -> list[float]:
 
 
 def use_one_thread() -> None:
-    """Let SimpleITK compute on one thread: cases are the unit of parallel work."""
+    """Let SimpleITK compute on one thread and print nothing: cases are what runs in parallel."""
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
 
 
 def _read(path: Path, refuse: Callable[[Path, str], ImageError]) -> Any:
