@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from shared.config import Study, digest
 from shared.errors import StateError
 from shared.phases import Phase
-from simulation.phantom_anatomy import FIELDS, Field, build_anatomy
+from simulation.phantom_anatomy import build_anatomy
 from simulation.phantom_files import (
     clinical_table,
     existing_phases,
@@ -24,8 +24,10 @@ from simulation.phantom_files import (
     write_text,
     write_volume,
 )
+from simulation.phantom_geometry import FIELDS, Field
+from simulation.phantom_image import acquire, outline, output_spacing
 from simulation.phantom_patients import Patient, draw_patients, phantom_of
-from simulation.phantom_scanner import SCANNERS, Scanner, acquire, outline, output_spacing
+from simulation.phantom_scanner import SCANNERS, Scanner
 
 RECIPE: Final = 1
 MARKER: Final = "cohort.json"

@@ -1,20 +1,28 @@
 """A made-up bladder with a tumour, as a crop of the pelvis that is centred near the tumour.
 
-Arrays are float32 (z, y, x) on the patient's own grid, before any scanner: x to the patient's
-left, y to the back, z to the head. Lengths are in mm.
+Arrays are float32 (z, y, x) on the patient's own grid, before any scanner.
 """
 
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
-from scipy import fft
 
+from simulation.phantom_geometry import (
+    Array,
+    Field,
+    Grid,
+    Vector,
+    ellipsoid_level,
+    grid_about,
+    random_field,
+    rim_distance,
+    rod_distance,
+    share_inside,
+    square_distance,
+    superellipsoid_distance,
+)
 from simulation.phantom_patients import Patient, generator
-
-Array = npt.NDArray[np.float32]
-Vector = npt.NDArray[np.float64]
 
 BLADDER_AXES_MM: Final = (35.0, 38.0, 45.0)
 BLADDER_POWER: Final = 2.5
@@ -22,28 +30,7 @@ WALL_SITES: Final = (((0.0, 0.0, 1.0), 0.45), ((0.0, 1.0, 0.0), 0.25), ((-0.7, 0
 GROWTH_THROUGH_WALL_MM: Final = 6.0
 STALK_RADIUS_MM: Final = 2.5
 SIDE_WALL_CURVE_MM: Final = 800.0
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """The crop that is imaged: voxels and their size as (z, y, x), and the finest pixel's size."""
-
-    shape: tuple[int, int, int]
-    spacing_mm: tuple[float, float, float]
-    coarsen: float = 1.0
-
-    @property
-    def extent_mm(self) -> tuple[float, float, float]:
-        """Length of each side."""
-        z, y, x = (n * step for n, step in zip(self.shape, self.spacing_mm, strict=True))
-        return z, y, x
-
-
-FIELDS: Final = {
-    "tiny": Field((16, 48, 48), (5.0, 3.0, 3.0), coarsen=4.0),
-    "small": Field((28, 80, 80), (2.0, 1.0, 1.0)),
-    "medium": Field((32, 96, 96), (2.0, 1.0, 1.0)),
-}
+FAT_GRAIN_HU: Final = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,47 +83,27 @@ class _Pose:
     field_centre: Vector
 
 
-def random_field(
-    rng: np.random.Generator,
-    shape: tuple[int, ...],
-    spacing_mm: tuple[float, ...],
-    length_mm: float,
-) -> Array:
-    """A Gaussian random field of unit variance, periodic, with covariance exp(-(r / length)^2).
-
-    Its power spectrum is exp(-(2 pi k length)^2 / 4), k in cycles per mm.
-    """
-    spectrum = fft.rfftn(rng.standard_normal(shape, dtype=np.float32))
-    for axis, (n, step) in enumerate(zip(shape, spacing_mm, strict=True)):
-        gain = np.exp(-0.5 * (np.pi * length_mm * np.fft.fftfreq(n, step)) ** 2)
-        gain = (gain / np.sqrt(np.mean(gain**2)))[: spectrum.shape[axis]]
-        others = [1] * len(shape)
-        others[axis] = -1
-        spectrum *= gain.reshape(others).astype(np.float32)
-    return np.asarray(fft.irfftn(spectrum, s=shape), np.float32)
-
-
 def build_anatomy(patient: Patient, field: Field) -> Anatomy:
     """The patient's bladder, tumour and fat; a pure function of seed, site and patient."""
     rng = generator(patient.seed, patient.site, patient.index, "anatomy")
     pose = _draw_pose(rng, patient)
-    grid = _grid(field, pose.field_centre)
-    bladder_mm = _bladder_distance(grid, pose.axes_mm)
+    grid = grid_about(field, pose.field_centre)
+    bladder_mm = superellipsoid_distance(grid, pose.axes_mm, power=BLADDER_POWER)
     outside_mm = bladder_mm - np.float32(pose.wall_mm)
-    roughness = random_field(rng, field.shape, field.spacing_mm, 6.0)
-    length_mm = 2.2 * np.exp(0.08 * patient.latents.texture)
-    texture = random_field(rng, field.shape, field.spacing_mm, length_mm)
-    grain = random_field(rng, field.shape, field.spacing_mm, 2.0)
-    tumour_mm = _tumour_distance(grid, pose, patient, roughness)
+    roughness = random_field(rng, field, length_mm=6.0)
+    texture = random_field(rng, field, length_mm=2.2 * np.exp(0.08 * patient.latents.texture))
+    grain = random_field(rng, field, length_mm=2.0)
+    tumour_mm = _tumour_distance(grid, pose, patient=patient, roughness=roughness)
     tumour_mm = np.maximum(tumour_mm, outside_mm - np.float32(GROWTH_THROUGH_WALL_MM))
-    tumour_mm = np.maximum(tumour_mm, _rim_distance(field))
-    half_pixel = field.spacing_mm[2] / 2
+    tumour_mm = np.maximum(tumour_mm, rim_distance(field))
+    strands = _stranding(grid, pose, patient=patient, outside_mm=outside_mm)
+    pixel_mm = field.spacing_mm[2]
     return Anatomy(
-        muscle=_share(_muscle_distance(grid, pose), half_pixel),
-        bladder=_share(outside_mm, half_pixel),
-        lumen=_share(bladder_mm, half_pixel),
-        tumour=_share(tumour_mm, half_pixel),
-        fat_hu=8 * grain + _stranding(grid, pose, patient, outside_mm, grain),
+        muscle=share_inside(_muscle_distance(grid, pose), pixel_mm=pixel_mm),
+        bladder=share_inside(outside_mm, pixel_mm=pixel_mm),
+        lumen=share_inside(bladder_mm, pixel_mm=pixel_mm),
+        tumour=share_inside(tumour_mm, pixel_mm=pixel_mm),
+        fat_hu=FAT_GRAIN_HU * grain + strands * np.maximum(grain, 0),
         texture=texture,
         dependent=np.clip(0.5 + grid[1] / np.float32(2 * pose.axes_mm[1]), 0, 1),
         tumour_mm=tumour_mm,
@@ -188,71 +155,28 @@ def _bladder_distance(grid: tuple[Array, Array, Array], axes_mm: Vector) -> Arra
     return np.asarray(radius * (1 - 1 / level), np.float32)
 
 
-def _tumour_distance(
-    grid: tuple[Array, Array, Array], pose: _Pose, patient: Patient, roughness: Array
-) -> Array:
+def _tumour_distance(grid: Grid, pose: _Pose, *, patient: Patient, roughness: Array) -> Array:
     """Distance from a rough ellipsoid, joined to the wall by a stalk if it is pedunculated."""
-    shape = _architecture(patient)
-    frame = np.linalg.qr(
-        np.column_stack([pose.normal, np.eye(3)[np.argsort(np.abs(pose.normal))[:2]].T])
-    )[0]
-    square = np.zeros(1, np.float32)
-    for direction, axis in zip(frame.T, shape.axes, strict=True):
-        square = square + _project(grid, pose.centre, direction / (axis * patient.radius_mm)) ** 2
-    amplitude = 0.13 * np.exp(0.45 * patient.latents.surface)
-    surface = 1 + np.clip(np.float32(amplitude) * roughness, -0.5, 0.5)
-    distance = (np.sqrt(square) - surface) * np.float32(patient.radius_mm)
+    axes_mm = np.array(_architecture(patient).axes) * patient.radius_mm
+    level = ellipsoid_level(grid, pose.centre, pose.normal, axes_mm=axes_mm)
+    amplitude = np.float32(0.13 * np.exp(0.45 * patient.latents.surface))
+    surface = 1 + np.clip(amplitude * roughness, -0.5, 0.5)
+    body = (level - surface) * np.float32(patient.radius_mm)
     if patient.predictors["sessile"]:
-        return np.asarray(distance, np.float32)
-    return np.asarray(np.minimum(distance, _stalk_distance(grid, pose)), np.float32)
+        return np.asarray(body, np.float32)
+    stalk = rod_distance(grid, pose.centre, pose.base, radius_mm=STALK_RADIUS_MM)
+    return np.asarray(np.minimum(body, stalk), np.float32)
 
 
-def _stalk_distance(grid: tuple[Array, Array, Array], pose: _Pose) -> Array:
-    along = np.clip(_project(grid, pose.centre, pose.normal), 0, None)
-    square = sum(((line - np.float32(c)) ** 2 for line, c in zip(grid, pose.centre, strict=True)))
-    from_axis = np.sqrt(np.maximum(square - along**2, 0))
-    reach = np.float32(np.linalg.norm(pose.base - pose.centre))
-    distance = np.maximum(from_axis - np.float32(STALK_RADIUS_MM), along - reach)
-    return np.asarray(distance, np.float32)
-
-
-def _project(grid: tuple[Array, Array, Array], origin: Vector, direction: Vector) -> Array:
-    parts = [
-        (line - np.float32(start)) * np.float32(step)
-        for line, start, step in zip(grid, origin, direction, strict=True)
-    ]
-    return np.asarray(parts[0] + parts[1] + parts[2], np.float32)
-
-
-def _rim_distance(field: Field) -> Array:
-    """How far a voxel is beyond the part of the field that keeps two voxels from its edge."""
-    rims = [
-        (np.abs(line) - np.float32((n - 1) / 2 * step - 2 * step))
-        for line, n, step in zip(
-            _grid(field, np.zeros(3)), field.shape, field.spacing_mm, strict=True
-        )
-    ]
-    return np.maximum(np.maximum(rims[0], rims[1]), rims[2])
-
-
-def _muscle_distance(grid: tuple[Array, Array, Array], pose: _Pose) -> Array:
+def _muscle_distance(grid: Grid, pose: _Pose) -> Array:
     """Distance from the pelvic side wall, a gently curved plane on either side."""
     flat = np.float32(pose.axes_mm[2] + pose.wall_mm + pose.fat_mm)
     wall = flat - grid[1] ** 2 / np.float32(SIDE_WALL_CURVE_MM)
     return np.asarray(wall - np.abs(grid[2]), np.float32)
 
 
-def _stranding(
-    grid: tuple[Array, Array, Array], pose: _Pose, patient: Patient, outside_mm: Array, grain: Array
-) -> Array:
-    """HU that strands add to the fat near the tumour's base, fading with distance from the wall."""
-    square = sum(((line - np.float32(b)) ** 2 for line, b in zip(grid, pose.base, strict=True)))
-    near = square < np.float32((1.6 * patient.radius_mm) ** 2)
+def _stranding(grid: Grid, pose: _Pose, *, patient: Patient, outside_mm: Array) -> Array:
+    """HU of strands in the fat near the tumour's base, fading with distance from the wall."""
+    near = square_distance(grid, pose.base) < np.float32((1.6 * patient.radius_mm) ** 2)
     strength = np.float32(45 * np.exp(0.45 * patient.latents.context))
-    fade = np.exp(-np.maximum(outside_mm, 0) / np.float32(12))
-    return np.asarray(strength * near * np.maximum(grain, 0) * fade, np.float32)
-
-
-def _share(distance_mm: Array, half_pixel_mm: float) -> Array:
-    """How much of a voxel lies inside a surface, from its centre's distance to it."""
-    return np.asarray(np.clip(0.5 - distance_mm / np.float32(2 * half_pixel_mm), 0, 1), np.float32)
+    return np.asarray(near * strength * np.exp(-np.maximum(outside_mm, 0) / 12), np.float32)

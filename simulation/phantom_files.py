@@ -13,13 +13,13 @@ from client.settings import SiteSettings
 from shared.config import Study
 from shared.phases import Phase
 from shared.strict_yaml import dump_settings
+from simulation.phantom_image import Image, Mask, Spacing
 from simulation.phantom_patients import (
     NUISANCES,
     PREDICTORS,
     Patient,
     generator,
 )
-from simulation.phantom_scanner import Image, Mask, Spacing
 
 NOTE = "synthetic: a made-up patient, nobody's scan"
 

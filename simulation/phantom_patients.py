@@ -123,12 +123,21 @@ def draw_patients(study: Study, site: str) -> list[Patient]:
     prefix = _prefixes(phantom.sites)[site]
     missing = generator(study.seed, site, "missing").uniform(0.03, 0.08)
     return [
-        _draw_patient(study.seed, site, index, f"{prefix}-{index + 1:04d}", label, missing, phantom)
-        for index, label in enumerate(_labels(study.seed, site, phantom))
+        _draw_patient(
+            generator(study.seed, site, index, "patient"),
+            phantom,
+            seed=study.seed,
+            site=site,
+            index=index,
+            patient_id=f"{prefix}-{index + 1:04d}",
+            label=label,
+            missing=missing,
+        )
+        for index, label in enumerate(_labels(phantom, site, seed=study.seed))
     ]
 
 
-def _labels(seed: int, site: str, phantom: Phantom) -> list[int]:
+def _labels(phantom: Phantom, site: str, *, seed: int) -> list[int]:
     settings = phantom.sites[site]
     n_positive = settings.n_positive
     if n_positive is None:
@@ -143,22 +152,23 @@ def _labels(seed: int, site: str, phantom: Phantom) -> list[int]:
 
 
 def _draw_patient(
+    rng: np.random.Generator,
+    phantom: Phantom,
+    *,
     seed: int,
     site: str,
     index: int,
     patient_id: str,
     label: int,
     missing: float,
-    phantom: Phantom,
 ) -> Patient:
-    rng = generator(seed, site, index, "patient")
     level = 2 * label + int(rng.random() >= IHC_SHARES[label][0])
     associated = phantom.preset != "null"
     predictors = {
         name: int(rng.random() < predictor.chance(label, associated=associated))
         for name, predictor in PREDICTORS.items()
     }
-    radius_mm = _radius(rng, *RADIUS_MM[phantom.size])
+    radius_mm = _radius(rng, RADIUS_MM[phantom.size])
     return Patient(
         seed=seed,
         site=site,
@@ -166,14 +176,14 @@ def _draw_patient(
         patient_id=patient_id,
         label=label,
         her2_ihc=IHC_LEVELS[level],
-        latents=_latents(rng, PRESETS[phantom.preset], IHC_SHIFTS[level]),
+        latents=_latents(rng, PRESETS[phantom.preset], shift=IHC_SHIFTS[level]),
         predictors=predictors,
-        nuisances=_nuisances(rng, radius_mm, missing),
+        nuisances=_nuisances(rng, radius_mm, missing=missing),
         radius_mm=radius_mm,
     )
 
 
-def _latents(rng: np.random.Generator, distance: Latents, shift: float) -> Latents:
+def _latents(rng: np.random.Generator, distance: Latents, *, shift: float) -> Latents:
     """Normal with unit variance about means that rise with the IHC level."""
     return Latents(
         texture=rng.normal(shift * distance.texture),
@@ -183,14 +193,14 @@ def _latents(rng: np.random.Generator, distance: Latents, shift: float) -> Laten
     )
 
 
-def _radius(rng: np.random.Generator, low: float, high: float) -> float:
+def _radius(rng: np.random.Generator, bounds_mm: tuple[float, float]) -> float:
     """Log-normal about 14 mm (sigma 0.33), truncated to what fits the field."""
-    below, above = ndtr(np.log(np.array([low, high]) / 14) / 0.33)
+    below, above = ndtr(np.log(np.array(bounds_mm) / 14) / 0.33)
     return float(14 * np.exp(0.33 * ndtri(rng.uniform(below, above))))
 
 
 def _nuisances(
-    rng: np.random.Generator, radius_mm: float, missing: float
+    rng: np.random.Generator, radius_mm: float, *, missing: float
 ) -> dict[str, float | None]:
     """Covariates that say nothing about the label; None where the record is silent."""
     male = rng.random() < 0.82

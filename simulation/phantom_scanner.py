@@ -1,4 +1,4 @@
-"""A made-up scanner: from anatomy to HU, and a reader who outlines the tumour.
+"""Made-up scanners, and the HU that tissues have in each phase.
 
 HU at 120 kVp and tumour increments follow a table; iodine contrast scales with tube voltage.
 
@@ -9,21 +9,14 @@ References:
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
-from scipy import fft, ndimage
-from scipy.special import ndtr
 
 from shared.phases import PHASES, Phase
-from simulation.phantom_anatomy import Anatomy, Array, Field, build_anatomy, random_field
+from simulation.phantom_anatomy import Anatomy
+from simulation.phantom_geometry import Array
 from simulation.phantom_patients import Patient, generator
-
-Image = npt.NDArray[np.int16]
-Mask = npt.NDArray[np.uint8]
-Spacing = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,22 +72,6 @@ URINE_FRONT_HU: Final = (30.0, 150.0)
 URINE_BACK_HU: Final = (350.0, 600.0)
 
 
-def render(
-    patient: Patient, phase: Phase, *, scanner: Scanner, field: Field
-) -> tuple[Image, Mask, Spacing]:
-    """One phase of one patient: HU (z, y, x), mask of the same shape, spacing in mm (z, y, x)."""
-    anatomy = build_anatomy(patient, field)
-    image = acquire(anatomy, patient, phase, scanner=scanner, field=field)
-    mask = outline(anatomy, patient, scanner=scanner, field=field)
-    return image, mask, output_spacing(scanner, field)
-
-
-def output_spacing(scanner: Scanner, field: Field) -> Spacing:
-    """The scanner's spacing in mm (z, y, x), no finer than a coarse field allows."""
-    pixel = scanner.pixel_mm * field.coarsen
-    return max(scanner.thickness_mm, field.spacing_mm[0]), pixel, pixel
-
-
 def tissue_hu(patient: Patient, phase: Phase, scanner: Scanner) -> dict[str, float]:
     """Mean HU of each tissue in this patient and phase; urine without excreted contrast."""
     rng = generator(patient.seed, patient.site, patient.index, "contrast")
@@ -121,93 +98,24 @@ def _iodine(phase: Phase, scanner: Scanner) -> float:
     return float(voltage * np.exp(-late / DELAY_SCALES_S[index]))
 
 
-def scene(anatomy: Anatomy, patient: Patient, phase: Phase, scanner: Scanner) -> Array:
+def scene(anatomy: Anatomy, patient: Patient, phase: Phase, *, scanner: Scanner) -> Array:
     """HU on the patient's grid, without noise, blur or calibration error."""
     hu = {name: np.float32(value) for name, value in tissue_hu(patient, phase, scanner).items()}
     amplitude = 13 * np.exp(0.20 * patient.latents.texture) * TEXTURE_BY_PHASE[PHASES.index(phase)]
     image = hu["fat"] + anatomy.fat_hu
     image += anatomy.muscle * (hu["muscle"] - image)
     image += anatomy.bladder * (hu["wall"] - image)
-    urine = _urine(patient, phase, scanner, hu["urine"], anatomy.dependent)
+    urine = hu["urine"] + _excreted(patient, phase, scanner=scanner, dependent=anatomy.dependent)
     image += anatomy.lumen * (urine - image)
     image += anatomy.tumour * (hu["tumour"] + np.float32(amplitude) * anatomy.texture - image)
     return image
 
 
-def _urine(
-    patient: Patient, phase: Phase, scanner: Scanner, plain_hu: np.float32, dependent: Array
-) -> Array:
-    """HU along y: excreted contrast is heavy and collects at the back of a supine patient."""
+def _excreted(patient: Patient, phase: Phase, *, scanner: Scanner, dependent: Array) -> Array:
+    """HU that excreted contrast adds to urine: heavy, it collects at a supine patient's back."""
     if phase != "excretory":
-        return np.full_like(dependent, plain_hu)
+        return np.zeros_like(dependent)
     rng = generator(patient.seed, patient.site, patient.index, "urine")
     factor = _iodine(phase, scanner)
     front, back = rng.uniform(*URINE_FRONT_HU) * factor, rng.uniform(*URINE_BACK_HU) * factor
-    return plain_hu + np.float32(front) + np.float32(back - front) * dependent
-
-
-def acquire(
-    anatomy: Anatomy, patient: Patient, phase: Phase, *, scanner: Scanner, field: Field
-) -> Image:
-    """The scanner's image of one phase in HU: blurred, sliced, noisy, with its offset."""
-    rng = generator(patient.seed, patient.site, patient.index, phase, "noise")
-    image = _resample(scene(anatomy, patient, phase, scanner), scanner, field)
-    image += _noise(rng, image.shape, scanner, field)
-    image += np.float32(scanner.offset_hu)
-    return np.clip(np.rint(image), -1024, 3071).astype(np.int16)
-
-
-def outline(anatomy: Anatomy, patient: Patient, *, scanner: Scanner, field: Field) -> Mask:
-    """The reader's mask: the tumour with a wavering boundary, drawn once for all phases."""
-    rng = generator(patient.seed, patient.site, patient.index, "reader")
-    wavering = random_field(rng, field.shape, field.spacing_mm, 6.0)
-    edge = np.float32(scanner.reader_bias_mm) + np.float32(scanner.reader_sd_mm) * wavering
-    distance_mm = _resample(anatomy.tumour_mm - edge, scanner, field)
-    inside = distance_mm <= max(0, distance_mm.min())
-    for axis in range(3):
-        np.moveaxis(inside, axis, 0)[[0, -1]] = False
-    pieces, _ = ndimage.label(inside)
-    largest = 1 + np.argmax(np.bincount(pieces.ravel())[1:])
-    return np.asarray(pieces == largest, np.uint8)
-
-
-def _resample(image: Array, scanner: Scanner, field: Field) -> Array:
-    """Average over slices and blur in plane, onto the scanner's grid (same centre)."""
-    spacing = output_spacing(scanner, field)
-    steps = zip(field.shape, field.spacing_mm, spacing, strict=True)
-    widths = (None, scanner.blur_mm * field.coarsen, scanner.blur_mm * field.coarsen)
-    z, y, x = (_weights(*step, width) for step, width in zip(steps, widths, strict=True))
-    in_plane = y @ (image @ x.T)
-    return np.asarray(np.tensordot(z, in_plane, axes=1), np.float32)
-
-
-@lru_cache(maxsize=64)
-def _weights(n_in: int, step_in: float, step_out: float, blur_mm: float | None) -> Array:
-    """Each output sample's weights on the input: a Gaussian, or a slice if there is no blur."""
-    n_out = max(1, round(n_in * step_in / step_out))
-    edges = (np.arange(n_in + 1) - n_in / 2) * step_in
-    middles = (np.arange(n_out) - (n_out - 1) / 2) * step_out
-    away = edges[None, :] - middles[:, None]
-    below = np.clip(away / step_out + 0.5, 0, 1) if blur_mm is None else ndtr(away / blur_mm)
-    weights = np.diff(below, axis=1)
-    return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)
-
-
-def _noise(
-    rng: np.random.Generator, shape: tuple[int, ...], scanner: Scanner, field: Field
-) -> Array:
-    """Noise of sd `sigma_hu` with the scanner's in-plane spectrum, independent between slices."""
-    n_z, n_y, n_x = shape
-    padded = (n_z, fft.next_fast_len(n_y, real=True), fft.next_fast_len(n_x, real=True))
-    spectrum = fft.rfft2(rng.standard_normal(padded, dtype=np.float32))
-    spectrum *= _noise_gain(padded[1], padded[2], output_spacing(scanner, field)[1], scanner)
-    return np.asarray(fft.irfft2(spectrum, s=padded[1:])[:, :n_y, :n_x], np.float32)
-
-
-@lru_cache(maxsize=64)
-def _noise_gain(n_y: int, n_x: int, pixel_mm: float, scanner: Scanner) -> Array:
-    """Amplitude for a power spectrum k exp(-(k / fc)^2) exp(-(k / cut)^2 / 2)."""
-    k = np.hypot(np.fft.fftfreq(n_y, pixel_mm)[:, None], np.fft.fftfreq(n_x, pixel_mm)[None, :])
-    power = k * np.exp(-((k / scanner.noise_fc) ** 2) - 0.5 * (k / scanner.noise_cut) ** 2)
-    gain = scanner.sigma_hu * np.sqrt(power / power.mean())
-    return np.asarray(gain[:, : n_x // 2 + 1], np.float32)
+    return np.float32(front) + np.float32(back - front) * dependent
