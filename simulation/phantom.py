@@ -1,8 +1,9 @@
 """Tri-phasic cohorts made up with a known answer, written to disk as a hospital's files."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -29,6 +30,7 @@ from simulation.phantom_image import acquire, outline, output_spacing
 from simulation.phantom_patients import Patient, draw_patients, phantom_of
 from simulation.phantom_scanner import SCANNERS, Scanner
 
+# Raise it with every change after which the same settings give other files.
 RECIPE: Final = 1
 MARKER: Final = "cohort.json"
 BEGUN: Final = "cohort.begun.json"
@@ -69,14 +71,13 @@ def write_cohort(
     cohorts = {site: draw_patients(study, site) for site in phantom.sites}
     _claim(root, _cohort_digest(study))
     for site, patients in cohorts.items():
-        _write_tables(study, root / site, patients)
-    jobs = [_job(study, root / p.site, p) for patients in cohorts.values() for p in patients]
+        _write_tables(study, patients, folder=root / site)
+    jobs = [_job(study, p, folder=root / p.site) for patients in cohorts.values() for p in patients]
     open_jobs = [job for job in jobs if job.phases or job.mask]
-    done = len(jobs) - len(open_jobs)
-    for _ in _run(open_jobs, workers):
-        done += 1
-        if progress is not None:
-            progress(done, len(jobs))
+    with closing(_run(open_jobs, workers)) as written:
+        for done, _ in enumerate(written, start=len(jobs) - len(open_jobs) + 1):
+            if progress is not None:
+                progress(done, len(jobs))
     if (root / BEGUN).exists():
         (root / BEGUN).replace(root / MARKER)
     return {site: root / site / "site.yaml" for site in phantom.sites}
@@ -110,7 +111,7 @@ def _read_marker(marker: Path) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _write_tables(study: Study, folder: Path, patients: Sequence[Patient]) -> None:
+def _write_tables(study: Study, patients: Sequence[Patient], *, folder: Path) -> None:
     for name in ("images", "masks"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     tables = {
@@ -123,7 +124,7 @@ def _write_tables(study: Study, folder: Path, patients: Sequence[Patient]) -> No
             write_text(folder / name, text)
 
 
-def _job(study: Study, folder: Path, patient: Patient) -> _Job:
+def _job(study: Study, patient: Patient, *, folder: Path) -> _Job:
     phantom = phantom_of(study)
     missing = [
         phase
@@ -140,7 +141,7 @@ def _job(study: Study, folder: Path, patient: Patient) -> _Job:
     )
 
 
-def _run(jobs: Sequence[_Job], workers: int) -> Iterator[None]:
+def _run(jobs: Sequence[_Job], workers: int) -> Generator[None, None, None]:
     """Write the patients, one thread of linear algebra each, here or in `workers` processes."""
     if workers <= 1 or len(jobs) <= 1:
         with threadpool_limits(1):
@@ -157,7 +158,7 @@ def _write_patient(job: _Job) -> None:
     anatomy = build_anatomy(patient, field)
     spacing_mm = output_spacing(scanner, field)
     for phase in job.phases:
-        image = acquire(anatomy, patient, phase, scanner=scanner, field=field)
+        image = acquire(anatomy, patient, phase=phase, scanner=scanner, field=field)
         path = job.folder / image_path(patient, phase)
         write_volume(path, image, spacing_mm=spacing_mm, patient=patient)
     if job.mask:

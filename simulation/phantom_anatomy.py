@@ -158,13 +158,13 @@ def _bladder_distance(grid: tuple[Array, Array, Array], axes_mm: Vector) -> Arra
 def _tumour_distance(grid: Grid, pose: _Pose, *, patient: Patient, roughness: Array) -> Array:
     """Distance from a rough ellipsoid, joined to the wall by a stalk if it is pedunculated."""
     axes_mm = np.array(_architecture(patient).axes) * patient.radius_mm
-    level = ellipsoid_level(grid, pose.centre, pose.normal, axes_mm=axes_mm)
+    level = ellipsoid_level(grid, centre=pose.centre, normal=pose.normal, axes_mm=axes_mm)
     amplitude = np.float32(0.13 * np.exp(0.45 * patient.latents.surface))
     surface = 1 + np.clip(amplitude * roughness, -0.5, 0.5)
     body = (level - surface) * np.float32(patient.radius_mm)
     if patient.predictors["sessile"]:
         return np.asarray(body, np.float32)
-    stalk = rod_distance(grid, pose.centre, pose.base, radius_mm=STALK_RADIUS_MM)
+    stalk = rod_distance(grid, start=pose.centre, end=pose.base, radius_mm=STALK_RADIUS_MM)
     return np.asarray(np.minimum(body, stalk), np.float32)
 
 

@@ -60,7 +60,7 @@ def grid_about(field: Field, centre: Vector) -> Grid:
     return z[:, None, None], y[None, :, None], x[None, None, :]
 
 
-def along(grid: Grid, origin: Vector, direction: Vector) -> Array:
+def along(grid: Grid, *, origin: Vector, direction: Vector) -> Array:
     """Each voxel's coordinate along a direction, from an origin."""
     z, y, x = (
         (line - np.float32(start)) * np.float32(step)
@@ -86,21 +86,21 @@ def superellipsoid_distance(grid: Grid, axes_mm: Vector, *, power: float) -> Arr
     return np.asarray(radius * (1 - 1 / level), np.float32)
 
 
-def ellipsoid_level(grid: Grid, centre: Vector, normal: Vector, *, axes_mm: Vector) -> Array:
+def ellipsoid_level(grid: Grid, *, centre: Vector, normal: Vector, axes_mm: Vector) -> Array:
     """Distance from the centre in semi-axes, 1 on the surface; the first axis is along `normal`."""
     across = np.eye(3)[np.argsort(np.abs(normal))[:2]]
     frame = np.linalg.qr(np.vstack([normal, across]).T)[0].T
     parts = [
-        along(grid, centre, direction / axis) ** 2
+        along(grid, origin=centre, direction=direction / axis) ** 2
         for direction, axis in zip(frame, axes_mm, strict=True)
     ]
     return np.asarray(np.sqrt(parts[0] + parts[1] + parts[2]), np.float32)
 
 
-def rod_distance(grid: Grid, start: Vector, end: Vector, *, radius_mm: float) -> Array:
+def rod_distance(grid: Grid, *, start: Vector, end: Vector, radius_mm: float) -> Array:
     """Distance from a round rod between two points."""
     length = float(np.linalg.norm(end - start))
-    far = along(grid, start, (end - start) / length)
+    far = along(grid, origin=start, direction=(end - start) / length)
     aside = np.sqrt(np.maximum(square_distance(grid, start) - far**2, 0))
     ends = np.maximum(far - np.float32(length), -far)
     return np.asarray(np.maximum(aside - np.float32(radius_mm), ends), np.float32)

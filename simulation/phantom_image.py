@@ -27,7 +27,7 @@ def render(
 ) -> tuple[Image, Mask, Spacing]:
     """One phase of one patient: HU (z, y, x), mask of the same shape, spacing in mm (z, y, x)."""
     anatomy = build_anatomy(patient, field)
-    image = acquire(anatomy, patient, phase, scanner=scanner, field=field)
+    image = acquire(anatomy, patient, phase=phase, scanner=scanner, field=field)
     mask = outline(anatomy, patient, scanner=scanner, field=field)
     return image, mask, output_spacing(scanner, field)
 
@@ -39,11 +39,13 @@ def output_spacing(scanner: Scanner, field: Field) -> Spacing:
 
 
 def acquire(
-    anatomy: Anatomy, patient: Patient, phase: Phase, *, scanner: Scanner, field: Field
+    anatomy: Anatomy, patient: Patient, *, phase: Phase, scanner: Scanner, field: Field
 ) -> Image:
     """The scanner's image of one phase in HU: blurred, sliced, noisy, with its offset."""
     rng = generator(patient.seed, patient.site, patient.index, phase, "noise")
-    image = _resample(scene(anatomy, patient, phase, scanner=scanner), scanner, field)
+    image = _resample(
+        scene(anatomy, patient, phase=phase, scanner=scanner), scanner=scanner, field=field
+    )
     pixel_mm = output_spacing(scanner, field)[2]
     image += _noise(rng, image.shape, scanner=scanner, pixel_mm=pixel_mm)
     image += np.float32(scanner.offset_hu)
@@ -55,7 +57,7 @@ def outline(anatomy: Anatomy, patient: Patient, *, scanner: Scanner, field: Fiel
     rng = generator(patient.seed, patient.site, patient.index, "reader")
     wavering = random_field(rng, field, length_mm=6.0)
     edge = np.float32(scanner.reader_bias_mm) + np.float32(scanner.reader_sd_mm) * wavering
-    distance_mm = _resample(anatomy.tumour_mm - edge, scanner, field)
+    distance_mm = _resample(anatomy.tumour_mm - edge, scanner=scanner, field=field)
     inside = distance_mm <= max(0, distance_mm.min())
     for axis in range(3):
         np.moveaxis(inside, axis, 0)[[0, -1]] = False
@@ -64,7 +66,7 @@ def outline(anatomy: Anatomy, patient: Patient, *, scanner: Scanner, field: Fiel
     return np.asarray(pieces == largest, np.uint8)
 
 
-def _resample(image: Array, scanner: Scanner, field: Field) -> Array:
+def _resample(image: Array, *, scanner: Scanner, field: Field) -> Array:
     """Average over slices and blur in plane, onto the scanner's grid (same centre)."""
     blur_mm = scanner.blur_mm * field.coarsen
     spacing = output_spacing(scanner, field)

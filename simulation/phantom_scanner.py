@@ -72,7 +72,7 @@ URINE_FRONT_HU: Final = (30.0, 150.0)
 URINE_BACK_HU: Final = (350.0, 600.0)
 
 
-def tissue_hu(patient: Patient, phase: Phase, scanner: Scanner) -> dict[str, float]:
+def tissue_hu(patient: Patient, phase: Phase, *, scanner: Scanner) -> dict[str, float]:
     """Mean HU of each tissue in this patient and phase; urine without excreted contrast."""
     rng = generator(patient.seed, patient.site, patient.index, "contrast")
     shifts = rng.normal(0, [tissue.sd for tissue in TISSUES.values()])
@@ -98,9 +98,12 @@ def _iodine(phase: Phase, scanner: Scanner) -> float:
     return float(voltage * np.exp(-late / DELAY_SCALES_S[index]))
 
 
-def scene(anatomy: Anatomy, patient: Patient, phase: Phase, *, scanner: Scanner) -> Array:
+def scene(anatomy: Anatomy, patient: Patient, *, phase: Phase, scanner: Scanner) -> Array:
     """HU on the patient's grid, without noise, blur or calibration error."""
-    hu = {name: np.float32(value) for name, value in tissue_hu(patient, phase, scanner).items()}
+    hu = {
+        name: np.float32(value)
+        for name, value in tissue_hu(patient, phase, scanner=scanner).items()
+    }
     amplitude = 13 * np.exp(0.20 * patient.latents.texture) * TEXTURE_BY_PHASE[PHASES.index(phase)]
     image = hu["fat"] + anatomy.fat_hu
     image += anatomy.muscle * (hu["muscle"] - image)

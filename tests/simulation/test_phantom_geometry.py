@@ -35,7 +35,9 @@ def test_a_sphere_has_its_volume():
 
 def test_an_ellipsoid_is_shortest_along_its_normal():
     normal = np.array([0.6, 0.8, 0.0])
-    level = ellipsoid_level(GRID, np.zeros(3), normal, axes_mm=np.array([10.0, 20, 20]))
+    level = ellipsoid_level(
+        GRID, centre=np.zeros(3), normal=normal, axes_mm=np.array([10.0, 20, 20])
+    )
     assert level[32 + 6, 32 + 8, 32] == pytest.approx(1, abs=1e-5)
     assert level[32 - 16, 32 + 12, 32] == pytest.approx(1, abs=1e-5)
     assert level[32, 32, 32 + 20] == pytest.approx(1, abs=1e-5)
@@ -43,7 +45,7 @@ def test_an_ellipsoid_is_shortest_along_its_normal():
 
 def test_a_rod_ends_where_its_points_are():
     start, end = np.array([0.0, 0, -10]), np.array([0.0, 0, 10])
-    distance = rod_distance(GRID, start, end, radius_mm=3.0)
+    distance = rod_distance(GRID, start=start, end=end, radius_mm=3.0)
     assert distance[32, 32, [22, 42]] == pytest.approx([0, 0], abs=1e-5)
     assert distance[32, 32 + 3, 32] == pytest.approx(0, abs=1e-5)
 

@@ -33,7 +33,7 @@ def anatomies(patients):
 def test_noise_has_the_scanners_sd(patients, anatomies, name):
     silent = replace(SCANNERS[name], sigma_hu=1e-6)
     images = [
-        acquire(anatomies[0], patients[0], "unenhanced", scanner=scanner, field=TINY)
+        acquire(anatomies[0], patients[0], phase="unenhanced", scanner=scanner, field=TINY)
         for scanner in (SCANNERS[name], silent)
     ]
     noise = images[0].astype(float) - images[1]
@@ -58,8 +58,8 @@ def test_the_mask_covers_the_tumour(patients):
 def test_noise_of_one_phase_says_nothing_about_another(patients, anatomies):
     quiet = replace(A, sigma_hu=1e-6)
     noise = [
-        acquire(anatomies[1], patients[1], phase, scanner=A, field=TINY).astype(float)
-        - acquire(anatomies[1], patients[1], phase, scanner=quiet, field=TINY)
+        acquire(anatomies[1], patients[1], phase=phase, scanner=A, field=TINY).astype(float)
+        - acquire(anatomies[1], patients[1], phase=phase, scanner=quiet, field=TINY)
         for phase in ("corticomedullary", "nephrographic")
     ]
     assert abs(np.corrcoef(noise[0].ravel(), noise[1].ravel())[0, 1]) < 0.05

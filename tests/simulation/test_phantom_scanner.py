@@ -31,8 +31,8 @@ def anatomies(patients):
 
 def test_every_voxel_of_a_tissue_has_that_tissues_hu(patients, anatomies):
     patient, anatomy = patients[0], anatomies[0]
-    expected = tissue_hu(patient, "nephrographic", A)
-    image = scene(anatomy, patient, "nephrographic", scanner=A)
+    expected = tissue_hu(patient, "nephrographic", scanner=A)
+    image = scene(anatomy, patient, phase="nephrographic", scanner=A)
     urine = (anatomy.lumen == 1) & (anatomy.tumour == 0)
     muscle = (anatomy.muscle == 1) & (anatomy.bladder == 0) & (anatomy.tumour == 0)
     np.testing.assert_allclose(image[urine], expected["urine"], atol=1e-3)
@@ -42,13 +42,15 @@ def test_every_voxel_of_a_tissue_has_that_tissues_hu(patients, anatomies):
 
 @pytest.mark.parametrize("phase", PHASES)
 def test_tissues_have_the_hu_of_their_table_on_average(patients, phase):
-    found = [list(tissue_hu(patient, phase, A).values()) for patient in patients]
+    found = [list(tissue_hu(patient, phase, scanner=A).values()) for patient in patients]
     table = [tissue.hu[PHASES.index(phase)] for tissue in TISSUES.values()]
     np.testing.assert_allclose(np.mean(found, axis=0), table, atol=4)
 
 
 def test_the_tumour_enhances_as_helenius_measured(patients):
-    hu = [[tissue_hu(patient, phase, A)["tumour"] for phase in PHASES] for patient in patients]
+    hu = [
+        [tissue_hu(patient, phase, scanner=A)["tumour"] for phase in PHASES] for patient in patients
+    ]
     gains = np.mean(hu, axis=0)[1:] - np.mean(hu, axis=0)[0]
     np.testing.assert_allclose(gains, [37, 25, 17], atol=3)
 
@@ -56,14 +58,16 @@ def test_the_tumour_enhances_as_helenius_measured(patients):
 def test_iodine_contrast_halves_from_80_to_140_kvp_as_huda_measured(patients):
     def gain(kvp):
         scanner = replace(A, kvp=kvp)
-        plain, early = (tissue_hu(patients[0], phase, scanner)["wall"] for phase in PHASES[:2])
+        plain, early = (
+            tissue_hu(patients[0], phase, scanner=scanner)["wall"] for phase in PHASES[:2]
+        )
         return early - plain
 
     assert gain(140) / gain(80) == pytest.approx(0.48, abs=0.01)
 
 
 def test_excreted_contrast_lies_at_the_back(patients, anatomies):
-    image = scene(anatomies[0], patients[0], "excretory", scanner=A)
+    image = scene(anatomies[0], patients[0], phase="excretory", scanner=A)
     urine = np.where((anatomies[0].lumen == 1) & (anatomies[0].tumour == 0), image, np.nan)
     rows = np.nanmean(urine[:, np.isfinite(urine).any(axis=(0, 2))], axis=(0, 2))
     assert np.all(np.diff(rows) > 0)
