@@ -37,12 +37,13 @@ def agreed_names(parts: Sequence[Named]) -> tuple[str, ...]:
     return names
 
 
-def check_table(names: Sequence[str], table: Floats) -> None:
-    """Refuse a table (n, p) that has not one column for each name, or holds infinite values.
+def check_table(names: Sequence[str], table: NDArray[Any]) -> Floats:
+    """The table (n, p) in float64, if it has one column for each name and nothing infinite.
 
     Raises:
         CohortError: Naming the shape, or the features.
     """
+    table = np.asarray(table, dtype=np.float64)
     if table.ndim != 2 or table.shape[1] != len(names):
         raise CohortError(f"a table must have {len(names)} columns, but its shape is {table.shape}")
     infinite = np.isinf(table).any(axis=0)
@@ -52,6 +53,7 @@ def check_table(names: Sequence[str], table: Floats) -> None:
             f"{int(infinite.sum())} features hold infinite values, the first is '{worst}'; "
             "make them missing or drop the features"
         )
+    return table
 
 
 def check_labels(labels: Ints, n: int) -> None:

@@ -10,7 +10,8 @@ from shared.checks import Floats, Ints, check_labels, require, require_numbers
 from shared.errors import CohortError, FederationError
 
 MAX_HALVINGS = 30
-SEPARATED = 1e6
+SEPARATED = 1e8
+SUSPECT = 1e3
 SINGULAR = 1e-11
 
 
@@ -107,6 +108,7 @@ def logistic_sums(X: Floats, y: Ints, beta: Floats) -> LogisticSums:
         raise CohortError(f"predictors of shape {X.shape} do not fit {len(beta)} coefficients")
     if not np.isfinite(X).all():
         raise CohortError("predictors must be complete; fill in missing values or drop the case")
+    X = np.asarray(X, dtype=np.float64)
     eta = X @ beta
     p = special.expit(eta)
     weights = p * special.expit(-eta)
@@ -189,9 +191,10 @@ def fit_logistic(
     for iteration in range(1, max_iterations + 1):
         step = newton_step(sums, beta, ridge)
         beta, sums, taken = _advance(ask, sums, beta, step, ridge=ridge)
-        _refuse_separation(start, sums, beta, ridge=ridge, names=names)
+        _refuse_separation(start, sums, beta, ridge=ridge, names=names, limit=SEPARATED)
         if (np.abs(taken) * scale).max(initial=0.0) < tolerance:
             return _fit(names, beta, sums, ridge, iterations=iteration, converged=True)
+    _refuse_separation(start, sums, beta, ridge=ridge, names=names, limit=SUSPECT)
     return _fit(names, beta, sums, ridge, iterations=max_iterations, converged=False)
 
 
@@ -213,7 +216,7 @@ def _advance(
         there = ask(beta + step)
         after = there.log_likelihood - float(ridge @ (beta + step) ** 2) / 2
         # A step at the optimum may lose the last digits of the sum.
-        if after >= before - 1e-10 * max(abs(before), 1.0):
+        if after >= before - 1e-12 * max(abs(before), 1.0):
             return beta + step, there, step
         step = step / 2
     return beta, sums, np.zeros_like(step)
@@ -264,11 +267,17 @@ def _refuse_repeats(start: LogisticSums, ridge: Floats, names: Sequence[str]) ->
 
 
 def _refuse_separation(
-    start: LogisticSums, sums: LogisticSums, beta: Floats, *, ridge: Floats, names: Sequence[str]
+    start: LogisticSums,
+    sums: LogisticSums,
+    beta: Floats,
+    *,
+    ridge: Floats,
+    names: Sequence[str],
+    limit: float,
 ) -> None:
     """A coefficient without a finite estimate: its variance grows about e-fold in every step."""
     growth = np.diag(_inverse(sums, ridge)) / np.diag(_inverse(start, ridge))
-    if (growth > 0).all() and (growth < SEPARATED).all():
+    if (growth > 0).all() and (growth < limit).all():
         return
     # The first column is the intercept; means and mean squares follow from the start at zero.
     moments = 4 * start.information / start.n

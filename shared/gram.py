@@ -51,7 +51,7 @@ def gram(names: Sequence[str], X: Floats, y: Ints) -> Gram:
     Raises:
         CohortError: If names, features and labels do not fit together, or a value is not finite.
     """
-    check_table(names, X)
+    X = check_table(names, X)
     check_labels(y, len(X))
     if np.isnan(X).any():
         raise CohortError("features must be complete here; replace missing values by 0, the mean")

@@ -61,7 +61,7 @@ def moments(names: Sequence[str], table: Floats) -> Moments:
     Raises:
         CohortError: If the table has not one column for each name, or holds an infinite value.
     """
-    check_table(names, table)
+    table = check_table(names, table)
     there = ~np.isnan(table)
     n = there.sum(axis=0)
     first = np.zeros(len(names))

@@ -48,7 +48,7 @@ def rank_sums(names: Sequence[str], table: Floats, labels: Ints) -> RankSums:
     Raises:
         CohortError: If names, table and labels do not fit together, or a value is infinite.
     """
-    check_table(names, table)
+    table = check_table(names, table)
     check_labels(labels, len(table))
     there = ~np.isnan(table)
     positive = there & (labels == 1)[:, None]

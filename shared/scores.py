@@ -81,8 +81,9 @@ def score_sums(
         ConfigError: If the threshold is not an edge of the bins.
     """
     check_labels(labels, len(probabilities))
-    there = ~np.isnan(probabilities)
-    p, y = probabilities[there], labels[there]
+    scores = np.asarray(probabilities, dtype=np.float64)
+    there = ~np.isnan(scores)
+    p, y = scores[there], labels[there]
     if ((p < 0) | (p > 1)).any():
         raise CohortError(f"scores must be within 0 and 1; found {p.min()} to {p.max()}")
     place, coarse = _bin(p, bins), _bin(p, calibration_bins)
