@@ -153,7 +153,7 @@ def _confusion(negatives: Ints, positives: Ints, threshold: float) -> tuple[int,
     if np.isnan(threshold):
         return 0, 0, 0, 0
     bins = len(negatives)
-    edge = round(threshold * bins)
+    edge = round(threshold * bins) if np.isfinite(threshold) else -1
     if not 0 <= edge < bins or abs(edge / bins - threshold) > 1e-12:
         raise ConfigError(
             f"a threshold must be an edge of the {bins} score bins, k / {bins} below 1, "
@@ -166,7 +166,7 @@ def _confusion(negatives: Ints, positives: Ints, threshold: float) -> tuple[int,
 def _counts_at(sums: ScoreSums) -> tuple[int, int, int, int]:
     try:
         return _confusion(sums.negatives, sums.positives, sums.threshold)
-    except (ConfigError, OverflowError) as error:
+    except ConfigError as error:
         raise CodecError(f"scores: {error}") from None
 
 

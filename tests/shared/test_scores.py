@@ -76,7 +76,7 @@ def test_without_a_threshold_nothing_is_counted_at_it(cases):
     assert (sums.tp, sums.fp, sums.tn, sums.fn) == (0, 0, 0, 0)
 
 
-@pytest.mark.parametrize("threshold", [0.295, 1.0, -0.01, 1.5])
+@pytest.mark.parametrize("threshold", [0.295, 1.0, -0.01, 1.5, float("inf")])
 def test_a_threshold_off_the_edges_is_refused(cases, threshold):
     with pytest.raises(ConfigError, match="an edge of the 100 score bins"):
         count(*cases, threshold=threshold)
