@@ -99,7 +99,8 @@ def standardise(scale: Scale, names: tuple[str, ...], table: np.ndarray) -> np.n
 
 def radiomics_score(model: RadiomicsModel, names: tuple[str, ...], table: np.ndarray) -> np.ndarray:
     """The linear radiomics score of each case ``(n,)``."""
-    return standardise(model.scale, names, table) @ model.coefficients + model.intercept
+    z = standardise(model.scale, names, table)
+    return np.asarray(z @ model.coefficients + model.intercept)
 
 
 def score_design(score: np.ndarray) -> np.ndarray:
@@ -115,7 +116,7 @@ def clinical_design(means: np.ndarray, predictors: np.ndarray) -> np.ndarray:
 
 def project(projection: Projection, embedding: np.ndarray) -> np.ndarray:
     """The shared numbers ``(n, k)`` of embeddings ``(n, width)``; NaN rows stay NaN."""
-    return (embedding - projection.mean) @ projection.components
+    return np.asarray((embedding - projection.mean) @ projection.components)
 
 
 def fusion_design(model_mean: np.ndarray, sd: np.ndarray, columns: np.ndarray) -> np.ndarray:

@@ -133,6 +133,14 @@ def layout_of(module: "torch.nn.Module") -> Layout:
     return Layout(tuple(n for n, _ in named), tuple(tuple(p.shape) for _, p in named))
 
 
+def network_layout(network: Network) -> Layout:
+    """Names and shapes of a network's parameters, without making room for them."""
+    import torch
+
+    with torch.device("meta"):
+        return layout_of(build_network(network, seed=0))
+
+
 def get_weights(module: "torch.nn.Module") -> Weights:
     """A copy of the network's parameters."""
     import torch

@@ -1,0 +1,110 @@
+"""The study's frozen models applied to a site's cases; the scores stay at the site."""
+
+import numpy as np
+
+from client.embeddings import kept_outputs
+from client.site import Cases
+from client.workbench import Workbench
+from shared.config import networks
+from shared.glm import predict_logistic
+from shared.models import (
+    Bundle,
+    ClinicalModel,
+    Projection,
+    RadiomicsModel,
+    clinical_design,
+    fusion_probability,
+    project,
+    radiomics_score,
+    score_design,
+)
+from shared.scores import ScoreSums, score_sums
+
+
+def fusion_columns(
+    bench: Workbench,
+    cases: Cases,
+    *,
+    projections: tuple[Projection, ...],
+    network_hashes: dict[str, str],
+    radiomics: RadiomicsModel,
+    clinical: ClinicalModel,
+) -> tuple[tuple[str, ...], np.ndarray]:
+    """The fusion layer's columns: names and ``(n, k)`` values, NaN where a case has none."""
+    names: list[str] = []
+    blocks: list[np.ndarray] = []
+    wanted = bench.study.fusion.inputs
+    if "embeddings" in wanted:
+        for projection in projections:
+            embeddings, _ = kept_outputs(bench, network_hashes[projection.network], cases)
+            block = project(projection, embeddings)
+            names += [f"{projection.network}_{i + 1}" for i in range(block.shape[1])]
+            blocks.append(block)
+    if "radiomics_score" in wanted:
+        feature_names, table = bench.site.features(cases)
+        names.append("radiomics_score")
+        blocks.append(radiomics_score(radiomics, feature_names, table)[:, None])
+    if "clinical" in wanted:
+        names += clinical.predictors
+        rows = bench.site.clinical(cases, clinical.predictors)
+        blocks.append(clinical_design(clinical.means, rows)[:, 1:])
+    return tuple(names), np.hstack(blocks)
+
+
+def probabilities(bench: Workbench, cases: Cases, bundle: Bundle) -> dict[str, np.ndarray]:
+    """Each model's probability ``(n,)`` for a handle's cases; NaN where a branch has no input."""
+    rows = bench.site.clinical(cases, bundle.clinical.predictors)
+    found = {
+        "clinical": predict_logistic(
+            clinical_design(bundle.clinical.means, rows), bundle.clinical.coefficients
+        )
+    }
+    names, table = bench.site.features(cases)
+    score = radiomics_score(bundle.radiomics, names, table)
+    found["radiomics"] = predict_logistic(score_design(score), bundle.radiomics.calibration)
+    for branch in bench.study.branches:
+        found[branch.name] = branch_probability(bench, cases, branch.name, bundle.network_hashes)
+    _, columns = fusion_columns(
+        bench,
+        cases,
+        projections=bundle.projections,
+        network_hashes=bundle.network_hashes,
+        radiomics=bundle.radiomics,
+        clinical=bundle.clinical,
+    )
+    found["fusion"] = fusion_probability(bundle.fusion, columns)
+    return found
+
+
+def branch_probability(
+    bench: Workbench, cases: Cases, branch: str, network_hashes: dict[str, str]
+) -> np.ndarray:
+    """A branch's probability: of the mean logit over the phases that a case has."""
+    logits = np.stack(
+        [
+            kept_outputs(bench, network_hashes[network.name], cases)[1]
+            for network in networks(bench.study)
+            if network.branch.name == branch
+        ]
+    )
+    present = np.isfinite(logits)
+    total = np.where(present, logits, 0.0).sum(axis=0)
+    count = present.sum(axis=0)
+    mean = np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
+    return np.asarray(1 / (1 + np.exp(-mean)))
+
+
+def model_sums(bench: Workbench, cases: Cases, bundle: Bundle) -> dict[str, ScoreSums]:
+    """What may be told of each model's scores on a handle's cases."""
+    settings = bench.study.evaluation
+    labels = bench.site.labels(cases)
+    return {
+        model: score_sums(
+            scores,
+            labels,
+            bins=settings.score_bins,
+            calibration_bins=settings.calibration_bins,
+            threshold=bundle.thresholds.get(model, float("nan")),
+        )
+        for model, scores in probabilities(bench, cases, bundle).items()
+    }

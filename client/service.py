@@ -1,0 +1,50 @@
+"""The site service: takes a question, checks who may be asked, and answers it.
+
+Whatever goes wrong inside is an error of ours with a closed code; its text stays in the
+hospital's log.
+"""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from client.site import open_site
+from client.stages import ANSWERS
+from client.workbench import Workbench
+from shared.config import Study
+from shared.errors import CodecError, PolicyError, TrifedError
+
+Report = Callable[[str, int, int], None]
+
+
+class SiteService:
+    """One hospital's answers; it lives as long as its process."""
+
+    def __init__(
+        self, site_file: Path, study: Study, *, threads: int, report: Report | None = None
+    ) -> None:
+        site = open_site(site_file, study, threads=threads, progress=report)
+        self.bench = Workbench(site, threads=threads)
+        self.log = logging.getLogger(f"trifed.site.{site.name}")
+
+    def answer(self, name: str, request: Any) -> Any:
+        """Answer a question.
+
+        Raises:
+            TrifedError: Of the class that fits; any other failure is turned into one.
+        """
+        if name not in ANSWERS:
+            raise CodecError(f"{name} is not a question of this release")
+        question, answer = ANSWERS[name]
+        if question.of != self.bench.site.role:
+            raise PolicyError(f"{name} is for {question.of} sites, this site is not one")
+        if not isinstance(request, question.request):
+            raise CodecError(f"{name}: the request is not what the contract declares")
+        try:
+            return answer(request, self.bench)
+        except TrifedError:
+            raise
+        except Exception as error:
+            self.log.exception("%s failed", name)
+            raise TrifedError(f"{name} failed: {type(error).__name__}: {error}") from error

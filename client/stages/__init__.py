@@ -1,0 +1,51 @@
+"""The sites' half of each stage: a question's name to the function that answers it."""
+
+from collections.abc import Callable
+from typing import Any
+
+from client.stages import (
+    clinical_model,
+    describe_cohort,
+    embed,
+    evaluate,
+    external_evaluate,
+    hello,
+    select_features,
+    standardise,
+    train_branches,
+)
+from client.workbench import Workbench
+from shared.stages import Question
+from shared.stages.clinical_model import CLINICAL_STEP, PREDICTOR_MEANS
+from shared.stages.describe_cohort import DESCRIBE_COHORT
+from shared.stages.embed import EMBED_OUTPUTS, EMBED_ROWS
+from shared.stages.evaluate import EVALUATE_OUTPUTS, EVALUATE_SCORES
+from shared.stages.external_evaluate import EXTERNAL_OUTPUTS, EXTERNAL_SCORES
+from shared.stages.hello import EXTERNAL_HELLO, HELLO
+from shared.stages.select_features import CALIBRATE, GRAM, SCREEN
+from shared.stages.standardise import STANDARDISE
+from shared.stages.train_branches import TRAIN_BRANCH
+
+Answer = Callable[[Any, Workbench], Any]
+
+ANSWERS: dict[str, tuple[Question[Any, Any], Answer]] = {
+    question.name: (question, answer)
+    for question, answer in (
+        (HELLO, hello.answer),
+        (EXTERNAL_HELLO, hello.answer),
+        (DESCRIBE_COHORT, describe_cohort.answer),
+        (STANDARDISE, standardise.answer),
+        (SCREEN, select_features.answer_screen),
+        (GRAM, select_features.answer_gram),
+        (CALIBRATE, select_features.answer_calibrate),
+        (PREDICTOR_MEANS, clinical_model.answer_means),
+        (CLINICAL_STEP, clinical_model.answer_step),
+        (TRAIN_BRANCH, train_branches.answer),
+        (EMBED_OUTPUTS, embed.answer_outputs),
+        (EMBED_ROWS, embed.answer_rows),
+        (EVALUATE_OUTPUTS, evaluate.answer_outputs),
+        (EVALUATE_SCORES, evaluate.answer_scores),
+        (EXTERNAL_OUTPUTS, external_evaluate.answer_outputs),
+        (EXTERNAL_SCORES, external_evaluate.answer_scores),
+    )
+}

@@ -1,0 +1,36 @@
+"""The site's half of `describe_cohort`."""
+
+from collections import Counter
+
+from client.site import Cases
+from client.workbench import Workbench
+from shared.moments import class_moments
+from shared.stages.describe_cohort import Description, Request, SplitCount
+
+
+def answer(request: Request, bench: Workbench) -> Description:  # noqa: ARG001
+    """This site's cohort in numbers."""
+    site = bench.site
+    return describe(bench, (site.training, site.tuning, site.internal_test))
+
+
+def describe(bench: Workbench, handles: tuple[Cases, ...]) -> Description:
+    """Counts and moments of the handles' cases together."""
+    site, study = bench.site, bench.study
+    everyone = site.everyone
+    variables = tuple(dict.fromkeys((*study.clinical.predictors, *study.cohort.describe)))
+    missing: dict[str, int] = {
+        phase: sum(phase not in case.images for case in everyone.cases) for phase in study.phases
+    }
+    return Description(
+        n_cases=len(everyone.cases),
+        splits={
+            cases.split: SplitCount(len(cases.cases), int(site.labels(cases).sum()))
+            for cases in handles
+        },
+        missing_phases=missing,
+        exclusions=dict(Counter(exclusion.kind for exclusion in site.exclusions)),
+        variables=class_moments(
+            variables, site.clinical(everyone, variables), site.labels(everyone)
+        ),
+    )

@@ -1,0 +1,65 @@
+"""The site's half of `select_features`."""
+
+import numpy as np
+
+from client.seeds import generator_for
+from client.workbench import Workbench
+from shared.glm import LogisticSums, logistic_sums
+from shared.gram import gram
+from shared.models import Scale, radiomics_score, score_design, standardise
+from shared.moments import class_moments
+from shared.ranks import rank_sums
+from shared.stages.select_features import (
+    CalibrateRequest,
+    GramReply,
+    GramRequest,
+    ScreenReply,
+    ScreenRequest,
+)
+
+
+def answer_screen(request: ScreenRequest, bench: Workbench) -> ScreenReply:
+    """The statistic of the study's screen for each feature."""
+    names, table = bench.site.features(bench.site.training)
+    index = [names.index(name) for name in request.scale.names]
+    labels = bench.site.labels(bench.site.training)
+    if bench.study.selection.screen == "van_elteren":
+        return ScreenReply(rank_sums(request.scale.names, table[:, index], labels), None)
+    return ScreenReply(None, class_moments(request.scale.names, table[:, index], labels))
+
+
+def answer_gram(request: GramRequest, bench: Workbench) -> GramReply:
+    """Products of the standardised features, for each fold."""
+    scaled = scaled_features(bench, request.scale)
+    labels = bench.site.labels(bench.site.training)
+    fold = folds(labels, bench.study.selection.folds, bench)
+    return GramReply(
+        tuple(
+            gram(request.scale.names, scaled[fold == k], labels[fold == k])
+            for k in range(bench.study.selection.folds)
+        )
+    )
+
+
+def answer_calibrate(request: CalibrateRequest, bench: Workbench) -> LogisticSums:
+    """Gradient and information of the score's calibration."""
+    names, table = bench.site.features(bench.site.training)
+    score = radiomics_score(request.model, names, table)
+    return logistic_sums(score_design(score), bench.site.labels(bench.site.training), request.beta)
+
+
+def scaled_features(bench: Workbench, scale: Scale) -> np.ndarray:
+    """The training cases' features on the pooled scale ``(n, p)``."""
+    return standardise(scale, *bench.site.features(bench.site.training))
+
+
+def folds(labels: np.ndarray, n_folds: int, bench: Workbench) -> np.ndarray:
+    """A fold for each training case ``(n,)``, balanced by label."""
+    rng = generator_for(bench.study.seed, bench.site.name, "select_features")
+    fold = np.empty(len(labels), dtype=int)
+    start = 0
+    for value in (0, 1):
+        rows = rng.permutation(np.flatnonzero(labels == value))
+        fold[rows] = (start + np.arange(len(rows))) % n_folds
+        start += len(rows)
+    return fold

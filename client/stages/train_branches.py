@@ -1,0 +1,57 @@
+"""The site's half of `train_branches`."""
+
+import numpy as np
+
+from client.seeds import seed_for
+from client.site import TrainingCases, TuneCases
+from client.training import RoundPlan, outputs, train_round
+from client.workbench import Workbench
+from shared.config import Network
+from shared.networks import get_weights, set_weights
+from shared.scores import ScoreSums, score_sums
+from shared.stages.train_branches import Reply, Request
+
+
+def answer(request: Request, bench: Workbench) -> Reply:
+    """Score the global weights on tune cases, then train from them."""
+    network = bench.network(request.network)
+    module = bench.module(network)
+    set_weights(module, request.weights)
+    tune, tune_loss = score_tune(bench, network, bench.site.tuning)
+    if not request.train:
+        return Reply(None, 0, 0.0, tune, tune_loss)
+    n_cases, loss = train(bench, request, bench.site.training)
+    return Reply(get_weights(module) if n_cases else None, n_cases, loss, tune, tune_loss)
+
+
+def train(bench: Workbench, request: Request, cases: TrainingCases) -> tuple[int, float]:
+    """One round on the training cases, in place; how many they were, and the mean loss."""
+    network = bench.network(request.network)
+    inputs = bench.inputs(network, cases)
+    if not inputs.present.any():
+        return 0, 0.0
+    plan = RoundPlan(
+        training=network.branch.training,
+        round=request.round,
+        proximal_mu=request.proximal_mu,
+        seed=seed_for(bench.study.seed, bench.site.name, network.name, request.round),
+    )
+    module, compute = bench.module(network), bench.compute(network)
+    loss = train_round(module, inputs.tensor, inputs.labels, plan, compute)
+    return int(inputs.present.sum()), loss
+
+
+def score_tune(bench: Workbench, network: Network, cases: TuneCases) -> tuple[ScoreSums, float]:
+    """Binned scores and the summed loss of the loaded weights on the tune cases."""
+    inputs = bench.inputs(network, cases)
+    _, logits = outputs(bench.module(network), inputs.tensor, bench.compute(network))
+    labels = bench.site.labels(cases)[inputs.present]
+    settings = bench.study.evaluation
+    sums = score_sums(
+        1 / (1 + np.exp(-logits)),
+        labels,
+        bins=settings.score_bins,
+        calibration_bins=settings.calibration_bins,
+        threshold=float("nan"),
+    )
+    return sums, float(np.sum(np.logaddexp(0, logits) - labels * logits))

@@ -1,0 +1,85 @@
+"""A site at work: its cases, with the networks and tensors that stay in memory between questions."""
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from client.device import Compute, compute_for, prepare_process
+from client.site import Cases, Site
+from shared.config import Network, Study, digest, networks
+from shared.errors import CodecError
+from shared.networks import build_network
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inputs:
+    """A network's input for the cases that have it.
+
+    Attributes:
+        tensor: ``(n_present, channels, ...)`` float32 on the device.
+        labels: ``(n_present,)`` float32 on the device.
+        present: ``(n,)`` bool: which of the handle's cases have every phase of the network.
+    """
+
+    tensor: torch.Tensor
+    labels: torch.Tensor
+    present: np.ndarray
+
+
+class Workbench:
+    """What a site's half of a stage works with."""
+
+    def __init__(self, site: Site, *, threads: int) -> None:
+        prepare_process(threads)
+        self.site = site
+        self._networks = {network.name: network for network in networks(site.study)}
+        self._inputs: dict[tuple[str, str], Inputs] = {}
+
+    @property
+    def study(self) -> Study:
+        """The study's settings."""
+        return self.site.study
+
+    def network(self, name: str) -> Network:
+        """The study's network of that name.
+
+        Raises:
+            CodecError: If the study has none.
+        """
+        if name not in self._networks:
+            raise CodecError("the request names a network that the study does not have")
+        return self._networks[name]
+
+    def compute(self, network: Network) -> Compute:
+        """Device, number format and memory layout for a network."""
+        return compute_for(network, self.site.settings.device)
+
+    def module(self, network: Network) -> torch.nn.Module:
+        """The network as a module; the caller loads the weights."""
+        compute = self.compute(network)
+        return _module(network.model_dump_json(), compute.device, compute.memory_format)
+
+    def inputs(self, network: Network, cases: Cases) -> Inputs:
+        """The network's input for a handle's cases, kept on the device."""
+        key = (digest(network), cases.split)
+        if key not in self._inputs:
+            tensor, present = self.site.tensors(cases, network)
+            device = self.compute(network).device
+            labels = self.site.labels(cases)[present].astype(np.float32)
+            self._inputs[key] = Inputs(
+                torch.from_numpy(tensor[present]).to(device),
+                torch.from_numpy(labels).to(device),
+                present,
+            )
+        return self._inputs[key]
+
+
+@functools.lru_cache(maxsize=8)
+def _module(
+    network_json: str, device: torch.device, memory_format: torch.memory_format
+) -> torch.nn.Module:
+    """One module for each network in this process; sites of a simulation share it in turn."""
+    module = build_network(Network.model_validate_json(network_json), seed=0)
+    return module.to(device=device, memory_format=memory_format)  # type: ignore[call-overload,no-any-return]

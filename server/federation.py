@@ -1,0 +1,151 @@
+"""Ask every site one question, and wait for all of them."""
+
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from typing import Protocol, TypeVar
+
+from flwr.app import Message
+from flwr.serverapp import Grid
+
+from shared.errors import FederationError
+from shared.stages import Question
+from shared.stages.roll_call import RollCall, SiteName
+from shared.wire import error_code, from_record, to_record
+
+RequestT = TypeVar("RequestT")
+ReplyT = TypeVar("ReplyT")
+POLL_S = 0.05
+log = logging.getLogger("trifed.federation")
+
+
+class Federation(Protocol):
+    """The sites, however they are reached. Two federations give one answer, bit for bit."""
+
+    def ask(
+        self,
+        question: Question[RequestT, ReplyT],
+        request: RequestT,
+        sites: Iterable[str],
+        *,
+        quorum: int | None = None,
+    ) -> dict[str, ReplyT]:
+        """The sites' replies in the order of their names.
+
+        Raises:
+            FederationError: If fewer than `quorum` (default: all) sites answer; names the others.
+        """
+        ...
+
+
+def settle(
+    question: str,
+    replies: Mapping[str, ReplyT],
+    failures: Mapping[str, str],
+    quorum: int | None,
+) -> dict[str, ReplyT]:
+    """The replies in the order of site names, if there are enough of them.
+
+    Raises:
+        FederationError: Below the quorum; names each site that failed, with its closed code.
+    """
+    needed = len(replies) + len(failures) if quorum is None else quorum
+    listed = ", ".join(f"{site}: {failures[site]}" for site in sorted(failures))
+    if len(replies) < needed:
+        raise FederationError(
+            f"{question} failed at {listed} ({len(replies)} of the {needed} needed sites answered)"
+        )
+    if failures:
+        log.warning("%s goes on without %s", question, listed)
+    return {site: replies[site] for site in sorted(replies)}
+
+
+class FlowerFederation:
+    """The sites behind Flower's grid."""
+
+    def __init__(self, grid: Grid, nodes: Mapping[str, int], *, timeout_s: float) -> None:
+        self._grid = grid
+        self._nodes = dict(nodes)
+        self._timeout_s = timeout_s
+
+    def ask(
+        self,
+        question: Question[RequestT, ReplyT],
+        request: RequestT,
+        sites: Iterable[str],
+        *,
+        quorum: int | None = None,
+    ) -> dict[str, ReplyT]:
+        """Ask over Flower; see `Federation.ask`."""
+        sites = sorted(sites)
+        content = to_record(request)
+        kind = f"{question.verb}.{question.name}"
+        failures = {site: "E_ABSENT" for site in sites if site not in self._nodes}
+        messages = {
+            site: Message(content=content, message_type=kind, dst_node_id=self._nodes[site])
+            for site in sites
+            if site not in failures
+        }
+        replies: dict[str, ReplyT] = {}
+        for site, message in exchange(self._grid, messages, self._timeout_s).items():
+            code = failure_of(message)
+            if code is None:
+                replies[site] = from_record(question.reply, message.content)  # type: ignore[union-attr]
+            else:
+                failures[site] = code
+        return settle(question.name, replies, failures, quorum)
+
+
+def failure_of(message: Message | None) -> str | None:
+    """The closed code of a failed exchange; None where there is an answer.
+
+    Flower's own error text is never read: it carries whatever an exception at the site said.
+    """
+    if message is None:
+        return "E_TIMEOUT"
+    if message.has_error():
+        return "E_UNREACHABLE"
+    return error_code(message.content)
+
+
+def exchange(
+    grid: Grid, messages: Mapping[str, Message], timeout_s: float
+) -> dict[str, Message | None]:
+    """Send one message to each site and collect the replies; None for a site that stayed silent."""
+    waiting = dict(zip(grid.push_messages(list(messages.values())), messages, strict=True))
+    found: dict[str, Message | None] = dict.fromkeys(messages)
+    deadline = time.monotonic() + timeout_s
+    while waiting and time.monotonic() < deadline:
+        for reply in grid.pull_messages(list(waiting)):
+            found[waiting.pop(reply.metadata.reply_to_message_id)] = reply
+        if waiting:
+            time.sleep(POLL_S)
+    return found
+
+
+def roll_call(grid: Grid, n_sites: int, *, timeout_s: float = 120.0) -> dict[str, int]:
+    """Which node is which site: every node says its name.
+
+    Raises:
+        FederationError: If too few nodes are there in time, or two say the same name.
+    """
+    deadline = time.monotonic() + timeout_s
+    while len(nodes := sorted(grid.get_node_ids())) < n_sites:
+        if time.monotonic() > deadline:
+            raise FederationError(f"{len(nodes)} of {n_sites} sites are connected; giving up.")
+        time.sleep(POLL_S)
+    messages = {
+        str(node): Message(
+            content=to_record(RollCall()), message_type="query.roll_call", dst_node_id=node
+        )
+        for node in nodes
+    }
+    names: dict[str, int] = {}
+    for node, message in exchange(grid, messages, timeout_s).items():
+        if failure_of(message) is not None or message is None:
+            continue
+        name = from_record(SiteName, message.content).name
+        if name in names:
+            raise FederationError(f"two nodes say that they are {name}; check their site files.")
+        names[name] = int(node)
+    return names

@@ -1,0 +1,366 @@
+"""Every number of a finished run in one JSON file; the report is drawn from it alone."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from server.coordinator import Coordinator, need
+from server.study import (
+    BranchesRecord,
+    CohortRecord,
+    EvaluationRecord,
+    ExternalRecord,
+    FusionRecord,
+    Greetings,
+    NetworkRecord,
+    SelectionRecord,
+    Study,
+)
+from shared.config import Study as Settings
+from shared.config import digest, networks
+from shared.errors import TrifedError
+from shared.files import write_atomically
+from shared.identity import code_hash, versions
+from shared.metrics import Estimate, calibration, performance, roc_points
+from shared.moments import Moments, pool_class_moments, pool_moments
+from shared.scores import ScoreSums, at_threshold, pool_score_sums
+from shared.stages.describe_cohort import Description
+from shared.strict_yaml import dump_settings
+
+FORMAT = 1
+FITTED_ON = {"clinical": ("train",), "radiomics": ("train",), "fusion": ("train", "tune")}
+"""Splits on which a model's numbers are of cases that it, or a part of it, was fitted on."""
+
+
+def write_results(study: Study, coordinator: Coordinator) -> dict[str, Any]:
+    """Write `results.json` and return its content."""
+    results = collect_results(study, coordinator.settings)
+    text = json.dumps(results, indent=1, allow_nan=False)
+    write_atomically(coordinator.out / "results.json", text.encode())
+    return results
+
+
+def collect_results(study: Study, settings: Settings) -> dict[str, Any]:
+    """The content of `results.json`; the same for the same study, whatever engine carried it."""
+    greetings: Greetings = need(study.hello, "hello")
+    external: ExternalRecord = need(study.external_evaluate, "external_evaluate")
+    synthetic = external.synthetic or any(g.synthetic for g in greetings.sites.values())
+    results: dict[str, Any] = clean(
+        {
+            "format": FORMAT,
+            "synthetic": synthetic,
+            "title": settings.title,
+            "study": {
+                "name": settings.name,
+                "seed": settings.seed,
+                "study_hash": digest(settings),
+                "settings_hash": settings_hash(settings),
+                "bundle_hash": external.bundle_hash,
+            },
+            "versions": versions(),
+            "code_hash": code_hash(),
+            "settings_yaml": dump_settings(settings),
+            "endpoint": settings.endpoint.model_dump(include={"name", "positive", "negative"}),
+            "phases": settings.phases,
+            "cohort": cohort_results(study),
+            "radiomics": radiomics_results(study),
+            "clinical": clinical_results(study, settings),
+            "branches": branch_results(study, settings),
+            "fusion": fusion_results(study),
+            "models": model_results(study, settings),
+            "external_sites": external_results(study, settings),
+            "disclosed": DISCLOSED,
+        }
+    )
+    return results
+
+
+def settings_hash(settings: Settings) -> str:
+    """Hash of what decides a patient's numbers: phases, preprocessing and radiomics settings."""
+    parts = settings.model_dump(mode="json", include={"phases", "preprocess", "radiomics"})
+    return digest(parts)
+
+
+def cohort_results(study: Study) -> dict[str, Any]:
+    """Counts of each site, and the training sites' pooled Table 1."""
+    cohort: CohortRecord = need(study.describe_cohort, "describe_cohort")
+    external: ExternalRecord = need(study.external_evaluate, "external_evaluate")
+    sites = {name: site_results("training", d) for name, d in cohort.sites.items()}
+    sites |= {
+        name: site_results("external", reply.description) for name, reply in external.sites.items()
+    }
+    return {"sites": sites, "table": table_one(list(cohort.sites.values()))}
+
+
+def site_results(role: str, description: Description) -> dict[str, Any]:
+    """One site's counts."""
+    return {
+        "role": role,
+        "n_cases": description.n_cases,
+        "n_excluded": sum(description.exclusions.values()),
+        "exclusion_reasons": description.exclusions,
+        "splits": {
+            split: {"n": count.n, "n_positive": count.n_positive}
+            for split, count in description.splits.items()
+        },
+        "missing_phases": description.missing_phases,
+    }
+
+
+def table_one(descriptions: Sequence[Description]) -> list[dict[str, Any]]:
+    """Count, mean and standard deviation of each variable by label, pooled over sites."""
+    pooled = pool_class_moments([d.variables for d in descriptions])
+    groups = {
+        "negative": pooled.negative,
+        "positive": pooled.positive,
+        "all": pool_moments([pooled.negative, pooled.positive]),
+    }
+    return [
+        {
+            "variable": name,
+            "kind": "binary" if is_binary(groups["all"], i) else "number",
+            "groups": {
+                label: {"n": int(m.n[i]), "mean": float(m.mean[i]), "sd": float(m.sd[i])}
+                for label, m in groups.items()
+            },
+        }
+        for i, name in enumerate(pooled.negative.names)
+    ]
+
+
+def is_binary(pooled: Moments, i: int) -> bool:
+    """Whether a variable is 0 or 1 for everyone: then its variance follows from its mean."""
+    n, mean = int(pooled.n[i]), float(pooled.mean[i])
+    return 0 <= mean <= 1 and bool(np.isclose(pooled.m2[i], n * mean * (1 - mean), rtol=1e-9))
+
+
+def radiomics_results(study: Study) -> dict[str, Any]:
+    """How many features stood at each step, which were kept, and the LASSO's path."""
+    record: SelectionRecord = need(study.select_features, "select_features")
+    p_of = dict(zip(record.screened, record.p_values, strict=True))
+    return {
+        "n_features": len(need(study.standardise, "standardise").names),
+        "n_screened": len(record.screened),
+        "n_after_pruning": len(record.pruned),
+        "kept": [
+            {"feature": name, "coefficient": c, "p": p_of[name]}
+            for name, c in zip(record.lasso.names, record.lasso.coefficients, strict=True)
+        ],
+        "lasso": {
+            "alphas": record.lasso.alphas,
+            "cv_mse": record.lasso.cv_mse,
+            "cv_se": record.lasso.cv_se,
+            "alpha": record.lasso.alpha,
+        },
+    }
+
+
+def clinical_results(study: Study, settings: Settings) -> dict[str, Any]:
+    """The clinical model's coefficients, odds ratios, intervals and p-values."""
+    fit = need(study.clinical_model, "clinical_model").fit
+    low, high = fit.ci(settings.evaluation.confidence_level)
+    return {
+        "n": fit.n,
+        "coefficients": [
+            {
+                "predictor": name,
+                "coefficient": fit.coefficients[i],
+                "se": fit.se[i],
+                "odds_ratio": fit.odds_ratio[i],
+                "ci": [np.exp(low[i]), np.exp(high[i])],
+                "p": fit.p[i],
+            }
+            for i, name in enumerate(fit.names)
+        ],
+    }
+
+
+def branch_results(study: Study, settings: Settings) -> dict[str, Any]:
+    """Each network's rounds."""
+    record: BranchesRecord = need(study.train_branches, "train_branches")
+    return {
+        network.name: network_results(network.branch.name, record.networks[network.name])
+        for network in networks(settings)
+    }
+
+
+def network_results(branch: str, record: NetworkRecord) -> dict[str, Any]:
+    """One network's rounds: losses by site, tune AUC of each round's aggregate, bytes moved."""
+    return {
+        "branch": branch,
+        "n_parameters": record.n_parameters,
+        "best_round": record.best_round,
+        "rounds": [
+            {
+                "round": entry.round,
+                "loss": weighted_loss(entry.sites),
+                "tune_auc": entry.tune_auc,
+                "tune_loss": entry.tune_loss,
+                "n_cases": sum(n for n, _ in entry.sites.values()),
+                "bytes": entry.n_bytes,
+                "sites": {
+                    site: {"loss": loss, "n_cases": n} for site, (n, loss) in entry.sites.items()
+                },
+            }
+            for entry in record.rounds
+        ],
+    }
+
+
+def weighted_loss(sites: dict[str, tuple[int, float]]) -> float | None:
+    """Mean training loss over the sites' cases; None before the first round."""
+    total = sum(n for n, _ in sites.values())
+    return sum(n * loss for n, loss in sites.values()) / total if total else None
+
+
+def fusion_results(study: Study) -> dict[str, Any]:
+    """The fusion layer's coefficients on standardised columns, and its penalty's choice."""
+    record: FusionRecord = need(study.fuse, "fuse")
+    names = ("intercept", *record.model.columns)
+    return {
+        "inputs": [
+            {"name": name, "coefficient": c}
+            for name, c in zip(names, record.model.coefficients, strict=True)
+        ],
+        "penalty": record.penalty,
+        "penalties": record.penalties,
+        "cv_log_loss": record.cv_log_loss,
+        "n_cases": record.n_cases,
+        "fitted_on": "tune",
+    }
+
+
+def model_results(study: Study, settings: Settings) -> dict[str, Any]:
+    """Every model's performance on every split."""
+    record: EvaluationRecord = need(study.evaluate, "evaluate")
+    external: ExternalRecord = need(study.external_evaluate, "external_evaluate")
+    found: dict[str, Any] = {}
+    for model in settings.model_names:
+        threshold = record.bundle.thresholds[model]
+        splits = {
+            split: pool_score_sums([at_threshold(part, threshold) for part in sites.values()])
+            for split, sites in record.sums[model].items()
+        }
+        if external.sites:
+            parts = [reply.models[model] for reply in external.sites.values()]
+            splits["external_test"] = pool_score_sums(parts)
+        found[model] = {
+            split: split_results(model, split, sums, settings) for split, sums in splits.items()
+        }
+    return found
+
+
+def split_results(model: str, split: str, sums: ScoreSums, settings: Settings) -> dict[str, Any]:
+    """One model on one split: performance, ROC and calibration."""
+    level = settings.evaluation.confidence_level
+    measured = performance(sums, level)
+    return {
+        "n": measured.n,
+        "n_positive": measured.n_positive,
+        "n_missing": measured.n_missing,
+        "auc": measured.auc.value,
+        "auc_ci": interval(measured.auc),
+        "threshold": measured.threshold,
+        "threshold_from": "held-out folds of tune" if model == "fusion" else "tune",
+        **{
+            name: {"value": share.value, "ci": interval(share)}
+            for name in ("accuracy", "sensitivity", "specificity", "ppv", "npv")
+            if isinstance(share := getattr(measured, name), Estimate)
+        },
+        "f1": {"value": measured.f1, "ci": None},
+        "brier": measured.brier,
+        "counts": {name: getattr(measured, name) for name in ("tp", "fp", "tn", "fn")},
+        "in_sample": split in FITTED_ON.get(model, ("train", "tune")),
+        "roc": roc_curve(sums),
+        "calibration": calibration_curve(sums, level),
+    }
+
+
+def interval(estimate: Estimate) -> list[float] | None:
+    """Low and high; None where the estimate is not defined."""
+    return [estimate.low, estimate.high] if np.isfinite(estimate.value) else None
+
+
+def roc_curve(sums: ScoreSums) -> dict[str, Any]:
+    """The corners of the ROC curve; points on a straight line between two others are left out."""
+    fpr, tpr, _ = roc_points(sums)
+    turns = np.ones(len(fpr), dtype=bool)
+    moved = (np.diff(fpr) != 0) | (np.diff(tpr) != 0)
+    turns[1:-1] = moved[1:] | moved[:-1]
+    turns[1:] &= moved
+    return {"fpr": fpr[turns], "tpr": tpr[turns]}
+
+
+def calibration_curve(sums: ScoreSums, level: float) -> list[dict[str, Any]]:
+    """Mean predicted and observed share, with its interval, of each bin that holds cases."""
+    curve = calibration(sums, level)
+    return [
+        {
+            "n": curve.n[i],
+            "predicted": curve.predicted[i],
+            "observed": curve.observed[i],
+            "ci": [curve.low[i], curve.high[i]],
+        }
+        for i in np.flatnonzero(curve.n)
+    ]
+
+
+def external_results(study: Study, settings: Settings) -> dict[str, Any]:
+    """Each external site's AUC with its interval, for every model."""
+    external: ExternalRecord = need(study.external_evaluate, "external_evaluate")
+    level = settings.evaluation.confidence_level
+    found: dict[str, Any] = {}
+    for site, reply in external.sites.items():
+        for model, sums in reply.models.items():
+            auc = performance(sums, level).auc
+            found.setdefault(site, {})[model] = {
+                "auc": auc.value,
+                "auc_ci": interval(auc),
+                "n": sums.n,
+            }
+    return found
+
+
+def clean(value: Any) -> Any:
+    """Plain JSON values: arrays as lists, and None where a number is not finite."""
+    if isinstance(value, dict):
+        return {key: clean(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray | list | tuple):
+        return [clean(item) for item in value]
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, int | np.integer):
+        return int(value)
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else None
+    if value is None or isinstance(value, str):
+        return value
+    raise TrifedError(f"results cannot hold a {type(value).__name__}")
+
+
+DISCLOSED = [
+    {"stage": "hello", "what": "versions, hashes of code and study, the site's name and role"},
+    {
+        "stage": "describe_cohort",
+        "what": "counts by split and label; moments of clinical variables by label",
+    },
+    {"stage": "standardise", "what": "count, mean and squared deviation of each feature"},
+    {
+        "stage": "select_features",
+        "what": "a rank statistic for each feature; sums of products of the screened features",
+    },
+    {"stage": "clinical_model", "what": "gradient and information of each Newton step"},
+    {
+        "stage": "train_branches",
+        "what": "the networks' weights; mean loss; binned score counts of tune cases",
+    },
+    {
+        "stage": "embed",
+        "what": "reduced embeddings, radiomics score, clinical predictors and label of each tune "
+        "case, without ids, as the site file discloses",
+    },
+    {"stage": "evaluate", "what": "binned score counts by label, for each model and split"},
+    {"stage": "external_evaluate", "what": "the same for the external cohort, and its counts"},
+]

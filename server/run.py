@@ -1,0 +1,52 @@
+"""Run a study: every stage in order, from wherever the folder says it stopped."""
+
+from functools import partial
+
+from safetensors.numpy import save_file
+
+from server.coordinator import Coordinator
+from server.results import write_results
+from server.stages import RUNS
+from server.stages.train_branches import best_weights
+from server.study import Identity, Study
+from shared.config import digest, networks
+from shared.files import replace_atomically
+from shared.identity import code_hash
+
+
+def run_study(coordinator: Coordinator) -> Study:
+    """Run every stage that is still to be done and write weights and results.
+
+    Raises:
+        TrifedError: If a stage cannot be done; all that was done is saved, and the same call
+            goes on from there.
+    """
+    identity = Identity(digest(coordinator.settings), code_hash())
+    coordinator.folder.begin(identity)
+    study = coordinator.folder.load()
+    for number, (stage, run) in enumerate(RUNS.items(), start=1):
+        coordinator.progress.stage_began(stage, number, len(RUNS))
+        resumed = is_done(study, stage)
+        if not resumed:
+            study = run(study, coordinator)
+        coordinator.progress.stage_ended(stage, resumed=resumed)
+    write_weights(study, coordinator)
+    write_results(study, coordinator)
+    return study
+
+
+def is_done(study: Study, stage: str) -> bool:
+    """Whether a stage's slot is full; training fills its slot round by round."""
+    record = getattr(study, stage)
+    if record is not None and study.train_branches is record:
+        return study.embed is not None
+    return record is not None
+
+
+def write_weights(study: Study, coordinator: Coordinator) -> None:
+    """The global weights of each network's best round, by name, for anyone to load."""
+    for network in networks(coordinator.settings):
+        tensors = best_weights(study, coordinator, network).tensors()
+        metadata = {"network": network.model_dump_json(), "study": digest(coordinator.settings)}
+        path = coordinator.out / "weights" / f"{network.name}.safetensors"
+        replace_atomically(path, partial(save_file, tensors, metadata=metadata))

@@ -1,0 +1,54 @@
+"""Which radiomics features to keep, from pooled statistics alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from shared.config import Selection
+from shared.gram import Gram, prune
+from shared.lasso import LassoFit, lasso_cv
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Screened:
+    """Features in the order of their p-values, smallest first."""
+
+    names: tuple[str, ...]
+    p_values: np.ndarray
+
+
+def rank_by_p(names: tuple[str, ...], p_values: np.ndarray, settings: Selection) -> Screened:
+    """The features below `alpha`, at least `keep_at_least` and at most `keep_at_most` of them."""
+    p = np.where(np.isfinite(p_values), p_values, 1.0)
+    order = np.argsort(p, kind="stable")
+    n_significant = int((p <= settings.alpha).sum())
+    n = min(max(n_significant, settings.keep_at_least), settings.keep_at_most, len(names))
+    chosen = order[:n]
+    return Screened(tuple(names[i] for i in chosen), p[chosen])
+
+
+def prune_by_correlation(total: Gram, limit: float) -> tuple[str, ...]:
+    """The features that remain when each one too close to a better one is dropped."""
+    kept = prune(total, np.arange(len(total.names)), limit)
+    return tuple(total.names[i] for i in kept)
+
+
+def fit_score(folds: Sequence[Gram], names: tuple[str, ...], settings: Selection) -> LassoFit:
+    """The LASSO on the kept features, its penalty chosen by cross-validation on the folds."""
+    parts = [take(fold, names) for fold in folds]
+    return lasso_cv(parts, rule=settings.lasso_rule, max_features=settings.max_features)
+
+
+def take(gram: Gram, names: tuple[str, ...]) -> Gram:
+    """The Gram of some of the features, in the order asked."""
+    index = [gram.names.index(name) for name in names]
+    return Gram(
+        names,
+        gram.n,
+        gram.sum_x[index],
+        gram.sum_y,
+        gram.xx[np.ix_(index, index)],
+        gram.xy[index],
+        gram.yy,
+    )

@@ -1,0 +1,31 @@
+"""The server's half of `describe_cohort`."""
+
+from server.coordinator import Coordinator
+from server.study import CohortRecord, Study
+from shared.errors import CohortError
+from shared.stages.describe_cohort import DESCRIBE_COHORT, Description, Request
+
+NEEDED = ("train", "tune", "internal_test")
+
+
+def run(study: Study, coordinator: Coordinator) -> Study:
+    """Learn who takes part, and stop where a split cannot be learnt from."""
+    sites = coordinator.federation.ask(DESCRIBE_COHORT, Request(), coordinator.training)
+    check_splits(sites)
+    return coordinator.save(study, describe_cohort=CohortRecord(sites))
+
+
+def check_splits(sites: dict[str, Description]) -> None:
+    """Every split, pooled, must hold patients of both labels.
+
+    Raises:
+        CohortError: Naming the split and its counts.
+    """
+    for split in NEEDED:
+        n = sum(d.splits[split].n for d in sites.values())
+        n_positive = sum(d.splits[split].n_positive for d in sites.values())
+        if not 0 < n_positive < n:
+            raise CohortError(
+                f"split '{split}' has {n_positive} positive of {n} patients over all sites; it "
+                "needs both labels. Enlarge its share in 'cohort.splits', or add patients."
+            )

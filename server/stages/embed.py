@@ -1,0 +1,112 @@
+"""The server's half of `embed`."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.linalg import eigh
+
+from server.coordinator import Coordinator, need
+from server.stages.train_branches import best_weights
+from server.study import EmbeddingRecord, Study
+from shared.codec import content_hash
+from shared.config import Embedding, Network, networks
+from shared.errors import CohortError, FederationError
+from shared.models import Projection
+from shared.networks import EMBEDDING_WIDTH, Weights
+from shared.stages.embed import (
+    EMBED_OUTPUTS,
+    EMBED_ROWS,
+    EmbeddingSums,
+    OutputsRequest,
+    RowsReply,
+    RowsRequest,
+)
+
+if TYPE_CHECKING:
+    from server.study import ClinicalRecord, SelectionRecord
+
+
+def run(study: Study, coordinator: Coordinator) -> Study:
+    """Reduce each network's embedding, then collect the rows that the sites disclose."""
+    selection: SelectionRecord = need(study.select_features, "select_features")
+    clinical: ClinicalRecord = need(study.clinical_model, "clinical_model")
+    hashes: dict[str, str] = {}
+    projections: list[Projection] = []
+    for network in networks(coordinator.settings):
+        weights = best_weights(study, coordinator, network)
+        hashes[network.name] = content_hash(weights)
+        projections.append(project_network(coordinator, network, weights))
+    request = RowsRequest(tuple(projections), hashes, selection.model, clinical.model)
+    replies = coordinator.federation.ask(EMBED_ROWS, request, coordinator.training)
+    columns, rows, labels, sites = stack_rows(replies)
+    record = EmbeddingRecord(tuple(projections), hashes, columns, rows, labels, sites)
+    return coordinator.save(study, embed=record)
+
+
+def project_network(coordinator: Coordinator, network: Network, weights: Weights) -> Projection:
+    """Ask the sites for a network's outputs and learn how to reduce them."""
+    settings = coordinator.settings.embedding
+    request = OutputsRequest(network.name, weights, settings.reduce == "pca")
+    replies = coordinator.federation.ask(EMBED_OUTPUTS, request, coordinator.training)
+    if settings.reduce == "pca":
+        sums = [need(reply.sums, "the embeddings' sums") for reply in replies.values()]
+        mean, components = principal_components(sums, settings.dimension)
+    else:
+        mean, components = fixed_projection(settings, network, weights)
+    return Projection(network.name, network.branch.name, mean, components)
+
+
+def principal_components(
+    parts: Sequence[EmbeddingSums], dimension: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean ``(width,)`` and leading components ``(width, dimension)`` of the pooled embeddings.
+
+    Exactly those of one table of all cases. Each component's largest entry is positive, so that
+    the sign does not depend on the linear algebra library.
+
+    Raises:
+        CohortError: If there are too few cases.
+    """
+    n = sum(part.n for part in parts)
+    if n <= dimension:
+        raise CohortError(f"embedding.dimension is {dimension}, but only {n} cases were embedded.")
+    mean = np.sum([part.sum_x for part in parts], axis=0) / n
+    scatter = np.sum([part.sum_xx for part in parts], axis=0) - n * np.outer(mean, mean)
+    width = len(mean)
+    _, vectors = eigh(scatter, subset_by_index=[width - dimension, width - 1])
+    components = vectors[:, ::-1]
+    largest = components[np.abs(components).argmax(axis=0), np.arange(dimension)]
+    return mean, np.ascontiguousarray(components * np.sign(largest))
+
+
+def fixed_projection(
+    settings: Embedding, network: Network, weights: Weights
+) -> tuple[np.ndarray, np.ndarray]:
+    """A reduction that needs no cases: means of blocks, or the network's own last layer."""
+    width = EMBEDDING_WIDTH[network.branch.network]
+    if settings.reduce == "logit":
+        head = weights.tensors()["fc.weight"].astype(np.float64)
+        return np.zeros(width), head.T.copy()
+    blocks = np.array_split(np.arange(width), settings.dimension)
+    components = np.zeros((width, settings.dimension))
+    for column, block in enumerate(blocks):
+        components[block, column] = 1 / len(block)
+    return np.zeros(width), components
+
+
+def stack_rows(
+    replies: dict[str, RowsReply],
+) -> tuple[tuple[str, ...], np.ndarray, np.ndarray, tuple[str, ...]]:
+    """The sites' rows under each other: columns, rows, labels, and the site of each row.
+
+    Raises:
+        FederationError: If two sites name different columns.
+    """
+    columns = {reply.columns for reply in replies.values()}
+    if len(columns) != 1:
+        raise FederationError("the sites' fusion rows have different columns.")
+    rows = np.vstack([reply.rows for reply in replies.values()])
+    labels = np.concatenate([reply.labels for reply in replies.values()])
+    sites = tuple(site for site, reply in replies.items() for _ in reply.labels)
+    return columns.pop(), rows, labels, sites

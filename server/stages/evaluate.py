@@ -1,0 +1,90 @@
+"""The server's half of `evaluate`."""
+
+from dataclasses import replace
+
+from server.coordinator import Coordinator, need
+from server.stages.train_branches import best_weights
+from server.study import (
+    ClinicalRecord,
+    EmbeddingRecord,
+    EvaluationRecord,
+    FusionRecord,
+    SelectionRecord,
+    Study,
+)
+from shared.config import digest, networks
+from shared.metrics import youden_threshold
+from shared.models import Bundle
+from shared.scores import ScoreSums, pool_score_sums
+from shared.stages.evaluate import (
+    EVALUATE_OUTPUTS,
+    EVALUATE_SCORES,
+    OutputsRequest,
+    ScoresReply,
+    ScoresRequest,
+)
+
+Sums = dict[str, dict[str, dict[str, ScoreSums]]]
+
+
+def run(study: Study, coordinator: Coordinator) -> Study:
+    """Score every split, and freeze the bundle with thresholds from the tune cases.
+
+    Hits and misses at the thresholds follow from the binned counts, so no site is asked twice.
+    """
+    for network in networks(coordinator.settings):
+        weights = best_weights(study, coordinator, network)
+        request = OutputsRequest(network.name, weights)
+        coordinator.federation.ask(EVALUATE_OUTPUTS, request, coordinator.training)
+    draft = assemble_bundle(study, coordinator)
+    sums = ask_scores(coordinator, draft)
+    bundle = replace(draft, thresholds=thresholds(study, sums))
+    return coordinator.save(study, evaluate=EvaluationRecord(bundle, sums))
+
+
+def assemble_bundle(study: Study, coordinator: Coordinator) -> Bundle:
+    """Every frozen part of the models, thresholds still open."""
+    clinical: ClinicalRecord = need(study.clinical_model, "clinical_model")
+    selection: SelectionRecord = need(study.select_features, "select_features")
+    embedding: EmbeddingRecord = need(study.embed, "embed")
+    fusion: FusionRecord = need(study.fuse, "fuse")
+    return Bundle(
+        study_hash=digest(coordinator.settings),
+        clinical=clinical.model,
+        radiomics=selection.model,
+        network_hashes=embedding.network_hashes,
+        projections=embedding.projections,
+        fusion=fusion.model,
+        thresholds={},
+    )
+
+
+def ask_scores(coordinator: Coordinator, bundle: Bundle) -> Sums:
+    """Model to split to site to sums."""
+    request = ScoresRequest(bundle)
+    replies = coordinator.federation.ask(EVALUATE_SCORES, request, coordinator.training)
+    return rearrange(replies)
+
+
+def rearrange(replies: dict[str, ScoresReply]) -> Sums:
+    """From site to model to split, to model to split to site."""
+    found: Sums = {}
+    for site, reply in replies.items():
+        for model, splits in reply.models.items():
+            for split, sums in splits.items():
+                found.setdefault(model, {}).setdefault(split, {})[site] = sums
+    return found
+
+
+def thresholds(study: Study, sums: Sums) -> dict[str, float]:
+    """Each model's threshold: Youden's on the pooled tune cases, none of which it is tested on.
+
+    The fusion layer was fitted on the tune cases, so its threshold comes from the held-out folds
+    of its fit.
+    """
+    found = {
+        model: youden_threshold(pool_score_sums(list(splits["tune"].values())))
+        for model, splits in sums.items()
+    }
+    fusion: FusionRecord = need(study.fuse, "fuse")
+    return {**found, "fusion": fusion.threshold}

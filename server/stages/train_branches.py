@@ -1,0 +1,134 @@
+"""The server's half of `train_branches`."""
+
+import hashlib
+from dataclasses import replace
+
+from server.aggregate import Aggregator, Update
+from server.coordinator import Coordinator, need
+from server.progress import RoundNews
+from server.study import BranchesRecord, NetworkRecord, RoundRecord, Study
+from shared.config import Network, networks
+from shared.metrics import auc
+from shared.networks import Weights, build_network, get_weights, network_layout
+from shared.scores import pool_score_sums
+from shared.stages.train_branches import TRAIN_BRANCH, Reply, Request
+
+
+def run(study: Study, coordinator: Coordinator) -> Study:
+    """Train every network, one after the other; a saved round is never trained again."""
+    if study.train_branches is None:
+        study = coordinator.save(study, train_branches=BranchesRecord({}))
+    for network in networks(coordinator.settings):
+        study = train_network(study, coordinator, network)
+    return study
+
+
+def train_network(study: Study, coordinator: Coordinator, network: Network) -> Study:
+    """The rounds of one network that are still to be done, and the scoring of the last."""
+    aggregator = Aggregator(coordinator.settings.aggregation, len(coordinator.training))
+    record, weights = take_up(study, coordinator, network, aggregator)
+    study = put_record(study, coordinator, network, record)
+    last = network.branch.training.rounds
+    while not record.finished:
+        number = record.rounds[-1].round + 1
+        training = number <= last
+        mu = aggregator.configure(number, weights) if training else 0.0
+        replies = coordinator.federation.ask(
+            TRAIN_BRANCH,
+            Request(network.name, number, weights, training, mu),
+            coordinator.training,
+            quorum=coordinator.settings.aggregation.quorum,
+        )
+        record = with_scores(record, replies)
+        if training:
+            weights = aggregator.aggregate(number, weights, updates_of(replies))
+            coordinator.folder.put_weights(network.name, number, weights, aggregator.state)
+            record = with_round(record, number, replies, weights)
+        else:
+            record = replace(record, finished=True)
+        study = put_record(study, coordinator, network, record)
+        coordinator.folder.keep_only(network.name, {record.best_round, record.rounds[-1].round})
+        if training:
+            coordinator.progress.round_ended(news_of(network, record))
+    return study
+
+
+def take_up(
+    study: Study, coordinator: Coordinator, network: Network, aggregator: Aggregator
+) -> tuple[NetworkRecord, Weights]:
+    """Where the network stands: its saved round, or fresh weights as round 0."""
+    module = build_network(network, seed=initial_seed(coordinator.settings.seed, network.name))
+    initial = get_weights(module)
+    record = study.train_branches.networks.get(network.name) if study.train_branches else None
+    if record is None:
+        coordinator.folder.put_weights(network.name, 0, initial, {})
+        zero = RoundRecord(0, {}, None, None, 0)
+        return NetworkRecord((zero,), 0, False, initial.layout.size), initial
+    last = record.rounds[-1].round
+    aggregator.restore(coordinator.folder.get_strategy(network.name, last))
+    return record, coordinator.folder.get_weights(network.name, last, initial.layout)
+
+
+def initial_seed(seed: int, network: str) -> int:
+    """The seed of a network's initial weights."""
+    digest = hashlib.sha256(f"{seed}|initial|{network}".encode()).digest()
+    return int.from_bytes(digest[:4], "big")
+
+
+def put_record(
+    study: Study, coordinator: Coordinator, network: Network, record: NetworkRecord
+) -> Study:
+    """Save a network's record."""
+    known = study.train_branches.networks if study.train_branches else {}
+    return coordinator.save(study, train_branches=BranchesRecord({**known, network.name: record}))
+
+
+def updates_of(replies: dict[str, Reply]) -> dict[str, Update]:
+    """The updates to aggregate; a site without one case that has the network's phases has none."""
+    return {
+        site: Update(reply.weights, reply.n_cases)
+        for site, reply in replies.items()
+        if reply.weights is not None
+    }
+
+
+def with_scores(record: NetworkRecord, replies: dict[str, Reply]) -> NetworkRecord:
+    """The record with the last round's aggregate scored on tune cases, and the best round."""
+    pooled = pool_score_sums([reply.tune for reply in replies.values()])
+    n = pooled.n_negative + pooled.n_positive
+    loss = sum(reply.tune_loss_sum for reply in replies.values()) / max(n, 1)
+    scored = replace(record.rounds[-1], tune_auc=auc(pooled), tune_loss=loss)
+    rounds = (*record.rounds[:-1], scored)
+    trained = rounds[1:] or rounds
+    best = max(trained, key=lambda r: (r.tune_auc or 0.0, -(r.tune_loss or 0.0)))
+    return replace(record, rounds=rounds, best_round=best.round)
+
+
+def with_round(
+    record: NetworkRecord, number: int, replies: dict[str, Reply], weights: Weights
+) -> NetworkRecord:
+    """The record with a new round, not scored yet."""
+    sites = {site: (reply.n_cases, reply.loss) for site, reply in replies.items()}
+    n_bytes = weights.vector.nbytes * 2 * len(replies)
+    entry = RoundRecord(number, sites, None, None, n_bytes)
+    return replace(record, rounds=(*record.rounds, entry))
+
+
+def news_of(network: Network, record: NetworkRecord) -> RoundNews:
+    """What is told of the round that has just ended."""
+    entry = record.rounds[-1]
+    total = sum(n for n, _ in entry.sites.values())
+    return RoundNews(
+        network=network.name,
+        round=entry.round,
+        n_rounds=network.branch.training.rounds,
+        loss=sum(n * loss for n, loss in entry.sites.values()) / max(total, 1),
+        tune_auc=record.rounds[-2].tune_auc,
+    )
+
+
+def best_weights(study: Study, coordinator: Coordinator, network: Network) -> Weights:
+    """The weights of a finished network's best round."""
+    branches: BranchesRecord = need(study.train_branches, "train_branches")
+    best = branches.networks[network.name].best_round
+    return coordinator.folder.get_weights(network.name, best, network_layout(network))

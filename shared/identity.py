@@ -1,0 +1,65 @@
+"""Which code and libraries run here: what the first handshake compares."""
+
+import functools
+import hashlib
+import platform
+from importlib import metadata
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("shared", "client", "server", "simulation")
+LIBRARIES = ("flwr", "torch", "monai", "numpy", "scipy", "simpleitk", "pydantic")
+
+
+@functools.cache
+def code_hash() -> str:
+    """SHA-256 over the product's own source as it lies beside this very file.
+
+    In Flower's simulation a package of the same name in the current folder wins over the
+    installed one without a word; this hash is of what was really imported.
+    """
+    digest = hashlib.sha256()
+    files = [path for name in PACKAGES for path in sorted((ROOT / name).rglob("*.py"))]
+    for path in files:
+        digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0")
+        digest.update(path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+@functools.cache
+def _versions() -> tuple[tuple[str, str], ...]:
+    found = [("python", platform.python_version())]
+    found += [(library, metadata.version(library).split("+")[0]) for library in LIBRARIES]
+    return (*found, ("radiomics", radiomics_version()))
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that the numbers depend on."""
+    return dict(_versions())
+
+
+def radiomics_version() -> str:
+    """Version of the radiomics engine, whichever package brought it; 'absent' without one."""
+    for package in ("pyradiomics", "pyradiomics-cuda"):
+        try:
+            return f"{package} {metadata.version(package)}"
+        except metadata.PackageNotFoundError:
+            continue
+    return "absent"
+
+
+def differing_versions(theirs: dict[str, str], mine: dict[str, str]) -> str:
+    """The libraries whose versions differ, in words; empty if none do.
+
+    A micro release of Python may differ, and nothing else.
+    """
+
+    def comparable(name: str, version: str) -> str:
+        return version.rsplit(".", 1)[0] if name == "python" else version
+
+    return ", ".join(
+        f"{name} {theirs.get(name, 'absent')} there, {mine.get(name, 'absent')} here"
+        for name in sorted({*theirs, *mine})
+        if comparable(name, theirs.get(name, "absent"))
+        != comparable(name, mine.get(name, "absent"))
+    )

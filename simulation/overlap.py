@@ -1,0 +1,47 @@
+"""No patient at two sites: only a simulation, which sees every hospital, can check it directly."""
+
+import hashlib
+import unicodedata
+from collections.abc import Mapping
+from pathlib import Path
+
+from client.manifest import read_manifest
+from client.settings import load_site_settings
+from shared.config import Study
+from shared.errors import ManifestError
+
+
+def refuse_shared_patients(site_files: Mapping[str, Path], study: Study) -> None:
+    """Make sure that no patient id and no image stands at two sites.
+
+    Raises:
+        ManifestError: Naming both files, lines and the patient.
+    """
+    by_id: dict[str, str] = {}
+    by_image: dict[str, str] = {}
+    for site in sorted(site_files):
+        settings = load_site_settings(site_files[site])
+        manifest = read_manifest(settings, site_files[site], study)
+        for case in manifest.cases:
+            here = f"{site} ({settings.data.manifest} line {case.line}, {case.patient_id})"
+            key = unicodedata.normalize("NFC", case.patient_id).casefold()
+            if key in by_id:
+                raise ManifestError(
+                    f"the same patient is at two sites: {by_id[key]} and {here}. If it is one "
+                    "person, keep one of the two; if not, give the ids a prefix for each hospital."
+                )
+            by_id[key] = here
+            for phase, path in case.images.items():
+                content = file_hash(path)
+                if by_image.get(content, here) != here:
+                    raise ManifestError(
+                        f"the same {phase} image is at two sites: {by_image[content]} and {here}. "
+                        "Keep the patient at one of the two."
+                    )
+                by_image[content] = here
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
