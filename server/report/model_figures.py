@@ -11,6 +11,7 @@ from server.report.words import (
     TEST_SPLITS,
     Results,
     headline_model,
+    inside,
     is_number,
     level,
     name,
@@ -63,7 +64,7 @@ def auc_pictures(results: Results) -> list[Picture]:
         if any(is_number(value.get("auc")) for value in found.values()):
             title = _split_title(split, found)
             rows = [(name(model), value, looks[model]) for model, value in found.items()]
-            panels.append(_auc_panel(title, rows))
+            panels.append(_auc_panel(title, rows, lowest=_lowest(results)))
     caption = (
         f"AUC with {level(results)} confidence intervals, the same numbers as in the table. The "
         "models were evaluated on the same cases, so that overlapping intervals leave open which "
@@ -82,30 +83,38 @@ def _site_pictures(results: Results, looks: Mapping[str, dict[str, Any]]) -> lis
         rows = [(name(m), value, looks.get(m, {"color": GREY})) for m, value in models.items()]
         sizes = {value.get("n") for value in models.values()}
         n = f" (n = {sizes.pop()})" if len(sizes) == 1 else ""
-        panels.append(_auc_panel(f"{site}{n}", rows))
+        panels.append(_auc_panel(f"{site}{n}", rows, lowest=_lowest(results)))
     caption = (
         f"AUC with {level(results)} confidence intervals at each external site alone, each "
-        "computed inside that site."
+        "from that site's cases alone."
     )
     return [Picture("auc-sites", "AUC at each external site", caption, tuple(panels))]
 
 
-def _auc_panel(title: str, rows: Sequence[tuple[str, Mapping[str, Any], dict[str, Any]]]) -> Panel:
+def _lowest(results: Results) -> float:
+    """Where the axis of AUC starts: the same in every panel, and low enough for every interval."""
+    evaluated = [value for _, found in _test_splits(results) for value in found.values()]
+    for models in (results.get("external_sites") or {}).values():
+        evaluated += models.values()
+    ends = [end for value in evaluated for end in [value.get("auc"), *(value.get("auc_ci") or [])]]
+    return max(min([0.4, *(end - 0.03 for end in ends if is_number(end))]), -0.02)
+
+
+def _auc_panel(
+    title: str, rows: Sequence[tuple[str, Mapping[str, Any], dict[str, Any]]], *, lowest: float
+) -> Panel:
     def draw(axes: Axes) -> None:
         axes.axvline(0.5, color=GREY, lw=0.9, ls=DASHES[1])
-        lowest = 0.4
         for place, (_, value, look) in enumerate(rows):
             auc, bounds = value.get("auc"), value.get("auc_ci") or []
             if len(bounds) == 2 and all(map(is_number, bounds)):
                 axes.plot(bounds, [place, place], color=look["color"], lw=1.6)
-                lowest = min(lowest, bounds[0] - 0.03)
             if is_number(auc):
                 axes.plot([auc], [place], marker="o", ms=5.5, color=look["color"])
-                lowest = min(lowest, auc - 0.03)
             text = with_interval(auc, value.get("auc_ci"))
             spot = ("axes fraction", "data")
             axes.annotate(text, (1.03, place), xycoords=spot, va="center", fontsize=7.4)
-        axes.set_xlim(max(lowest, -0.02), 1.01)
+        axes.set_xlim(lowest, 1.01)
         axes.set_yticks(range(len(rows)), [row[0] for row in rows])
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.tick_params(axis="y", length=0)
@@ -138,12 +147,18 @@ def calibration_pictures(results: Results) -> list[Picture]:
     )
     pictures = []
     if large:
-        title = f"Calibration of {name(chosen or '').lower()}"
+        title = f"Calibration of the {inside(chosen or '')} model"
         pictures.append(Picture("calibration", title, how, tuple(large)))
     if small:
         title = "Calibration of the other models"
         pictures.append(
-            Picture("calibration-others", title, "As above, for each other model.", tuple(small), 4)
+            Picture(
+                "calibration-others",
+                title,
+                "As in the figure before, for each other model.",
+                tuple(small),
+                4,
+            )
         )
     return pictures
 
@@ -157,7 +172,7 @@ def _calibration_drawer(title: str, points: Sequence[Mapping[str, Any]], look: A
             if len(bounds) == 2 and all(map(is_number, bounds)):
                 axes.plot([x, x], bounds, color=colour, lw=0.9, alpha=0.75)
             area = 6 + 34 * (point.get("n") or 1) / most
-            axes.scatter([x], [point["observed"]], s=area, color=colour, zorder=3)
+            axes.scatter([x], [point["observed"]], s=area, color=colour, zorder=3, clip_on=False)
         x, y = [p["predicted"] for p in points], [p["observed"] for p in points]
         axes.plot(x, y, color=colour, lw=0.8, alpha=0.5)
         _unit_square(axes)

@@ -44,7 +44,13 @@ def _metric_table(results: Results, split: str) -> Table:
     title = f"{split_name(split)}: performance with {level(results)} confidence intervals"
     columns = ("Model", "n", "AUC", "Threshold", *METRICS.values(), "Brier")
     chosen = list(found).index(model) if (model := headline_model(results)) in found else None
-    return Table(title, columns, rows, tuple(_notes(found, in_sample=seen)), strong=chosen)
+    notes = (*_notes(found, in_sample=seen), *_interval_note(results))
+    return Table(title, columns, rows, notes, strong=chosen)
+
+
+def _interval_note(results: Results) -> list[str]:
+    methods = results.get("interval_methods") or {}
+    return [f"Intervals: {'; '.join(f'{k}, {v}' for k, v in methods.items())}."] if methods else []
 
 
 def _metric_row(model: str, value: Mapping[str, Any]) -> tuple[Cell, ...]:
@@ -70,11 +76,9 @@ def _notes(found: Mapping[str, Mapping[str, Any]], *, in_sample: bool) -> list[s
             "† In sample: the model, or the choice of its round or threshold, used these same "
             "cases. The numbers are optimistic and say nothing about new patients."
         )
-    origins = list(
-        dict.fromkeys(str(v["threshold_from"]) for v in found.values() if v.get("threshold_from"))
-    )
+    origins = {str(v["threshold_from"]): None for v in found.values() if v.get("threshold_from")}
     if origins:
-        notes.append(f"Threshold, from: {'; '.join(name(o).lower() for o in origins)}.")
+        notes.append(f"Origin of the threshold: {'; '.join(origins)}.")
     missing = [f"{name(m)} {count(v['n_missing'])}" for m, v in found.items() if v.get("n_missing")]
     if missing:
         notes.append(f"Cases without a score, left out: {', '.join(missing)}.")

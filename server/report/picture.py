@@ -108,7 +108,8 @@ def _draw(panels: tuple[Panel, ...], *, columns: int, synthetic: bool) -> Figure
     rows = math.ceil(len(panels) / columns)
     width = max(panel.size[0] for panel in panels) * columns
     height = max(panel.size[1] for panel in panels) * rows
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height))
+    figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.08)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, panel in zip(grid, panels, strict=False):
         panel.draw(axes)
@@ -117,16 +118,15 @@ def _draw(panels: tuple[Panel, ...], *, columns: int, synthetic: bool) -> Figure
     if synthetic:
         figure.draw_without_rendering()
         for axes in grid[: len(panels)]:
-            _mark(axes)
+            _mark(axes, dpi=figure.dpi)
     return figure
 
 
-def _mark(axes: Axes) -> None:
+def _mark(axes: Axes, *, dpi: float) -> None:
     """The words across the axes, beneath the curves: a cropped image still says what it is."""
     box = axes.get_window_extent()
-    angle = min(math.degrees(math.atan2(box.height, box.width)), 40.0)
-    along = min(box.width / math.cos(math.radians(angle)), 1.35 * box.width)
-    points = 0.78 * along / axes.get_figure(root=True).dpi * 72  # type: ignore[union-attr]
+    angle = min(math.degrees(math.atan2(box.height, box.width)), 27.0)
+    along = box.width / math.cos(math.radians(angle)) / dpi * 72
     axes.text(
         0.5,
         0.5,
@@ -136,10 +136,10 @@ def _mark(axes: Axes) -> None:
         rotation_mode="anchor",
         ha="center",
         va="center",
-        fontsize=max(points / (0.6 * len(MARK)), 6.0),
+        fontsize=max(0.82 * along / (0.65 * len(MARK)), 6.0),
         fontweight="bold",
         color="#c2410c",
-        alpha=0.17,
+        alpha=0.19,
         zorder=0.5,
     ).set_in_layout(False)
 

@@ -1,10 +1,11 @@
 """Write the report: one HTML file that needs no script, no font and no network."""
 
 import os
+import re
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from server.report.picture import MARK, Picture, to_png, to_svg
 from server.report.sections import pictures, sections
@@ -59,7 +60,7 @@ def draw_figures(results: Results, folder: Path, *, dpi: int = 150) -> list[Path
 
 
 def _environment() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=StrictUndefined,
@@ -67,6 +68,15 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["unbroken"] = _unbroken
+    return environment
+
+
+def _unbroken(text: str) -> Markup:
+    """Escape a sentence, and keep its intervals and powers of ten on one line each."""
+    numbers = r"[\d.]+–[\d.]*\d|[\d.]+ × 10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+|n = \d+"
+    safe = str(escape(text))
+    return Markup(re.sub(numbers, r'<span class="whole">\g<0></span>', safe))
 
 
 def _write_whole(content: bytes, path: Path) -> None:

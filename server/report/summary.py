@@ -5,9 +5,11 @@ from typing import Any
 
 from server.report.words import (
     DASH,
+    TEST_SPLITS,
     Results,
     count,
     headline_model,
+    inside,
     interval,
     is_number,
     level,
@@ -26,11 +28,11 @@ ENOUGH = 100
 def summary(results: Results) -> list[str]:
     """The summary's paragraphs."""
     paragraphs = [_who(results)]
-    for split in ("external_test", "internal_test"):
+    for split in reversed(TEST_SPLITS):
         paragraphs += _performance(results, split)
     if len(paragraphs) == 1:
         paragraphs.append("No model was evaluated on a test split.")
-    return [*paragraphs, *_verified(results)]
+    return [*paragraphs, *_size_warning(results), *_verified(results)]
 
 
 def tiles(results: Results) -> list[tuple[str, str, str]]:
@@ -41,19 +43,16 @@ def tiles(results: Results) -> list[tuple[str, str, str]]:
         n = [site.get("n_cases") for site in sites if site.get("role") == role]
         if n:
             total = count(sum(n)) if all(map(is_number, n)) else DASH
-            found.append((f"{name(role)} cases", total, plural(len(n), "site")))
+            found.append(
+                (f"{name(role)} cases", total, f"{len(n)} {'site' if len(n) == 1 else 'sites'}")
+            )
     model = headline_model(results)
-    for split in ("internal_test", "external_test"):
+    for split in TEST_SPLITS:
         value = ((results.get("models") or {}).get(model) or {}).get(split) or {}
         if value:
             what = f"{name(model or '')} AUC, {split_name(split).lower()}"
-            found.append(
-                (
-                    what,
-                    share(value.get("auc")),
-                    f"{level(results)} CI {interval(value.get('auc_ci'))}",
-                )
-            )
+            bounds = f"{level(results)} CI {interval(value.get('auc_ci'))}"
+            found.append((what, share(value.get("auc")), bounds))
     return found
 
 
@@ -65,11 +64,10 @@ def _who(results: Results) -> str:
         if found:
             numbers = [site.get("n_cases") for site in found]
             total = sum(numbers) if all(map(is_number, numbers)) else None
-            parts.append(
-                f"{len(found)} {role} {'site' if len(found) == 1 else 'sites'} (n = {count(total)})"
-            )
+            parts.append(f"{plural(len(found), f'{role} site')} (n = {count(total)})")
     phases = results.get("phases") or []
-    text = f"{listed(parts)} took part." if parts else "No site is on record."
+    text = listed(parts)
+    text = f"{text[:1].upper()}{text[1:]} took part." if parts else "No site is on record."
     if phases:
         text += f" The models read {plural(len(phases), 'CT phase')}: {listed(phases)}."
     endpoint = results.get("endpoint") or {}
@@ -86,14 +84,14 @@ def _performance(results: Results, split: str) -> list[str]:
         return []
     place = {"external_test": "external cohort", "internal_test": "internal test split"}[split]
     n = f"n = {count(value.get('n'))}, {count(value.get('n_positive'))} positive"
-    start = f"On the {place} ({n}) the {name(model or '').lower()} model"
+    start = f"On the {place} ({n}) the {inside(model or '')} model"
     if not is_number(value.get("auc")):
         return [f"{start} has no AUC: it is not defined on these cases."]
     ci = f"{level(results)} CI {interval(value.get('auc_ci'))}"
     text = f"{start} reached AUC {share(value['auc'])} ({ci})."
     text += _at_threshold(value) + _against_chance(value)
     others = {m: v[split] for m, v in models.items() if m != model and v.get(split)}
-    return [text + _against_others(value, others) + _size_warning(value)]
+    return [text + _against_others(value, others)]
 
 
 def _at_threshold(value: Mapping[str, Any]) -> str:
@@ -104,7 +102,8 @@ def _at_threshold(value: Mapping[str, Any]) -> str:
             parts.append(f"{metric} {with_interval(entry['value'], entry.get('ci'))}")
     if not parts or not is_number(value.get("threshold")):
         return ""
-    return f" At the threshold {share(value['threshold'])}, fixed beforehand, {listed(parts)}."
+    origin = f" ({value['threshold_from']})" if value.get("threshold_from") else ""
+    return f" At the threshold {share(value['threshold'])}{origin}: {listed(parts)}."
 
 
 def _against_chance(value: Mapping[str, Any]) -> str:
@@ -119,13 +118,13 @@ def _against_others(value: Mapping[str, Any], others: Mapping[str, Mapping[str, 
     apart: list[str] = []
     for model, other in others.items():
         if is_number(other.get("auc")) and other.get("auc_ci") and value.get("auc_ci"):
-            text = f"{name(model).lower()} {with_interval(other['auc'], other['auc_ci'])}"
+            text = f"{inside(model)} {with_interval(other['auc'], other['auc_ci'])}"
             (alike if _overlap(value["auc_ci"], other["auc_ci"]) else apart).append(text)
     text = ""
     if alike:
         text += (
             f" The interval overlaps {_those('that', alike)} of {listed(alike)}: these data do not "
-            "show which of them is better."
+            "show which model is better."
         )
     if apart:
         text += (
@@ -145,15 +144,21 @@ def _overlap(one: Sequence[Any], other: Sequence[Any]) -> bool:
     return bool(one[0] <= other[1] and other[0] <= one[1])
 
 
-def _size_warning(value: Mapping[str, Any]) -> str:
-    n, positive = value.get("n"), value.get("n_positive")
-    if not is_number(n) or not is_number(positive) or min(positive, n - positive) >= ENOUGH:
-        return ""
-    return (
-        f" The cohort is small: an evaluation wants at least {ENOUGH} positive and {ENOUGH} "
-        f"negative cases (Vergouwe 2005; Collins 2016); here are {count(positive)} and "
-        f"{count(n - positive)}."
-    )
+def _size_warning(results: Results) -> list[str]:
+    evaluated = (results.get("models") or {}).get(headline_model(results)) or {}
+    small = []
+    for split in reversed(TEST_SPLITS):
+        value = evaluated.get(split) or {}
+        n, positive = value.get("n"), value.get("n_positive")
+        if is_number(n) and is_number(positive) and min(positive, n - positive) < ENOUGH:
+            sizes = f"{count(positive)} positive and {count(n - positive)} negative cases"
+            small.append(f"the {split_name(split).lower()} has {sizes}")
+    if not small:
+        return []
+    return [
+        f"Read these numbers with care: {listed(small)}, where guidance asks for at least "
+        f"{ENOUGH} of each to evaluate a prediction model (Vergouwe 2005; Collins 2016)."
+    ]
 
 
 def _verified(results: Results) -> list[str]:

@@ -17,7 +17,6 @@ from server.report.words import (
     number,
     odds,
     p_value,
-    percent,
     scientific,
     share,
     size,
@@ -52,9 +51,9 @@ def row(*texts: str | Cell) -> tuple[Cell, ...]:
 
 
 def cohort_tables(results: Results) -> list[Table]:
-    """Who took part, and Table 1 of the training sites."""
+    """Table 1 of the training sites, and who took part."""
     cohort = results.get("cohort") or {}
-    return [*_site_table(cohort), *_characteristics(cohort, results)]
+    return [*_characteristics(cohort, results), *_site_table(cohort)]
 
 
 def _site_table(cohort: Mapping[str, Any]) -> list[Table]:
@@ -98,7 +97,9 @@ def _characteristics(cohort: Mapping[str, Any], results: Results) -> list[Table]
         rows.append(row(f"{name(variable['variable'])}, {'%' if binary else 'mean (SD)'}", *cells))
     outcome = (results.get("endpoint") or {}).get("name") or "Label"
     titles = ("All", f"{outcome} positive", f"{outcome} negative")
-    columns = tuple(f"{t} (n = {count(most[g])})" for t, g in zip(titles, groups, strict=True))
+    columns = tuple(
+        f"{t} (n\u00a0=\u00a0{count(most[g])})" for t, g in zip(titles, groups, strict=True)
+    )
     notes = (
         "Training sites, all splits pooled from each site's counts, sums and sums of squares. "
         "Where a value was missing for some patients, the number that had one stands beneath.",
@@ -111,10 +112,10 @@ def _characteristic(group: Mapping[str, Any] | None, *, binary: bool, usual: flo
         return Cell(DASH)
     n, mean = group.get("n"), group["mean"]
     digits = 1 if abs(mean) >= 10 else 2
-    text = (
-        percent(mean) if binary else f"{number(mean, digits)} ({number(group.get('sd'), digits)})"
+    spread = f"{number(mean, digits)} ({number(group.get('sd'), digits)})"
+    return Cell(
+        number(mean * 100, 1) if binary else spread, "" if n == usual else f"n = {count(n)}"
     )
-    return Cell(text, "" if n == usual else f"n = {count(n)}")
 
 
 def _largest(groups: Sequence[Mapping[str, Any] | None]) -> float | None:
@@ -167,7 +168,8 @@ def radiomics_tables(results: Results) -> list[Table]:
     columns = (*titles, "Coefficient", "P, screening")
     note = (
         "Coefficients belong to standardised features. P values are those of the screening test "
-        "that the features were chosen by, not adjusted for that choice; they are no evidence."
+        "that the features were chosen by, not adjusted for that choice: they are no evidence "
+        "of an association."
     )
     return [Table("Radiomics features kept", columns, tuple(rows), (note,), texts=len(titles))]
 

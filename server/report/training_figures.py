@@ -12,8 +12,10 @@ from server.report.words import (
     Results,
     coefficient,
     count,
+    inside,
     interval,
     is_number,
+    key,
     level,
     name,
     number,
@@ -21,41 +23,52 @@ from server.report.words import (
 )
 
 LARGEST_ODDS = 64.0
+ROUNDS_CAPTION = (
+    "In each round every training site trained the common weights on its own train split and sent "
+    "back weights, a mean loss and a number of cases; the server aggregated the weights. Thin "
+    "lines: mean training loss at each site. Thick lines: loss and AUC on the tune split, pooled "
+    "over the sites. The dotted vertical line marks the round that was kept, chosen on the tune "
+    "split: the tune curve is therefore no test of the network."
+)
 
 
 def training_pictures(results: Results) -> list[Picture]:
     """One picture for each network: loss at each site, and AUC on the tune split."""
     branches = results.get("branches") or {}
-    return [_rounds_picture(key, value) for key, value in branches.items() if value.get("rounds")]
+    trained = {network: value for network, value in branches.items() if value.get("rounds")}
+    return [
+        _rounds_picture(network, value, first=place == 0)
+        for place, (network, value) in enumerate(trained.items())
+    ]
 
 
-def _rounds_picture(network: str, branch: Mapping[str, Any]) -> Picture:
+def _rounds_picture(network: str, branch: Mapping[str, Any], *, first: bool) -> Picture:
     rounds, best = branch["rounds"], branch.get("best_round")
-    panels = [Panel(lambda axes: _draw_loss(axes, rounds, best), f"Loss of {network}", (3.5, 2.9))]
+    legend_rows = -(-(len(_sites(rounds)) + 1) // 3)
+    tall = (3.5, 2.62 + 0.17 * legend_rows)
+    panels = [Panel(lambda axes: _draw_loss(axes, rounds, best), f"Loss of {network}", tall)]
     if any(is_number(entry.get("tune_auc")) for entry in rounds):
         label = f"AUC of {network} on the tune split"
-        panels.append(Panel(lambda axes: _draw_tune_auc(axes, rounds, best), label, (3.5, 2.9)))
-    caption = (
-        "In each round every training site trained the common weights on its own train split "
-        "and sent back weights, a mean loss and a number of cases; the server aggregated the "
-        "weights. Thin lines: mean training loss at each site. Thick lines: loss and AUC on the "
-        "tune split, pooled over the sites. The dotted vertical line marks the round that was "
-        f"kept{f' (round {best})' if is_number(best) else ''}, chosen on the tune split: the tune "
-        "curve is therefore no test of the network."
-    )
-    return Picture(f"training-{network}", f"Training of {name(network)}", caption, tuple(panels))
+        panels.append(Panel(lambda axes: _draw_tune_auc(axes, rounds, best), label, (3.5, 2.55)))
+    caption = ROUNDS_CAPTION if first else "As in the figure before."
+    caption += f" Round {best} was kept." if is_number(best) else ""
+    title = f"Training of {inside(network)}"
+    return Picture(f"training-{key(network)}", title, caption, tuple(panels))
+
+
+def _sites(rounds: Sequence[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(site for entry in rounds for site in entry.get("sites") or {}))
 
 
 def _draw_loss(axes: Axes, rounds: Sequence[Mapping[str, Any]], best: object) -> None:
     x = [entry["round"] for entry in rounds]
-    sites = list(dict.fromkeys(site for entry in rounds for site in entry.get("sites") or {}))
+    sites = _sites(rounds)
     for place, site in enumerate(sites):
         losses = [((entry.get("sites") or {}).get(site) or {}).get("loss") for entry in rounds]
         axes.plot(x, _gaps(losses), color=COLOURS[place % 8], lw=1.0, marker=".", ms=3, label=site)
     if not sites:
-        axes.plot(
-            x, _gaps([entry.get("loss") for entry in rounds]), color=COLOURS[0], label="train"
-        )
+        losses = [entry.get("loss") for entry in rounds]
+        axes.plot(x, _gaps(losses), color=COLOURS[0], label="train, all sites")
     tune = _gaps([entry.get("tune_loss") for entry in rounds])
     axes.plot(x, tune, color=HEADLINE, lw=2.0, label="tune, pooled")
     _finish_rounds(axes, best, "Loss (cross-entropy)")
@@ -71,7 +84,6 @@ def _draw_tune_auc(axes: Axes, rounds: Sequence[Mapping[str, Any]], best: object
             axes.plot([at], [value], marker="o", ms=8, mfc="none", mec=INK, ls="")
     _finish_rounds(axes, best, "AUC on the tune split")
     axes.set_ylim(min(0.4, *(v - 0.05 for v in auc if v == v)), 1.0)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2))
 
 
 def _finish_rounds(axes: Axes, best: object, label: str) -> None:
@@ -171,16 +183,19 @@ def fusion_pictures(results: Results) -> list[Picture]:
         "rank them."
     )
     panel = Panel(
-        lambda axes: _draw_bars(axes, rows), "Fusion coefficients", (5.6, 0.9 + 0.27 * len(rows))
+        lambda axes: _draw_coefficients(axes, rows),
+        "Fusion coefficients",
+        (5.6, 0.9 + 0.27 * len(rows)),
     )
     return [Picture("fusion", "Fusion layer", caption, (panel,), columns=1)]
 
 
-def _draw_bars(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
+def _draw_coefficients(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
     values = [row["coefficient"] for row in rows]
-    axes.barh(range(len(rows)), values, height=0.55, color=HEADLINE)
     axes.axvline(0, color=GREY, lw=0.9)
     for place, value in enumerate(values):
+        axes.plot([0, value], [place, place], color=HEADLINE, lw=2.4, solid_capstyle="butt")
+        axes.plot([value], [place], color=HEADLINE, marker="o", ms=6)
         axes.annotate(
             coefficient(value),
             (1.02, place),

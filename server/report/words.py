@@ -16,6 +16,7 @@ SPLIT_NAMES = {
     "internal_test": "Internal test",
     "external_test": "External test",
 }
+NUMERALS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 TEST_SPLITS = ("internal_test", "external_test")
 
 
@@ -29,6 +30,17 @@ def name(text: str) -> str:
     words = str(text).replace("2_5d", "2.5D").replace("_", " ").strip()
     words = re.sub(r"\b(3)d\b", r"\1D", words)
     return words[:1].upper() + words[1:]
+
+
+def inside(text: str) -> str:
+    """A name inside a sentence: ``branch 2.5D``."""
+    words = name(text)
+    return words[:1].lower() + words[1:]
+
+
+def key(text: str) -> str:
+    """A text as part of an id or a file's name."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", text)
 
 
 def split_name(split: str) -> str:
@@ -66,11 +78,6 @@ def count(value: object) -> str:
     if isinstance(value, str):
         return value
     return f"{value:,.0f}".replace(",", " ") if is_number(value) else DASH
-
-
-def percent(value: object) -> str:
-    """A proportion in percent."""
-    return f"{value * 100:.1f}%" if is_number(value) else DASH
 
 
 def p_value(value: object) -> str:
@@ -132,9 +139,9 @@ def listed(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
-def plural(n: object, noun: str) -> str:
-    """A count and its noun."""
-    return f"{count(n)} {noun}" if n == 1 else f"{count(n)} {noun}s"
+def plural(n: int, noun: str) -> str:
+    """A count, in words up to ten, and its noun."""
+    return f"{NUMERALS[n] if n < len(NUMERALS) else n} {noun}{'' if n == 1 else 's'}"
 
 
 def splits_of(results: Results) -> list[str]:
