@@ -27,6 +27,7 @@ WAVELET_REACH = 8
 WAVELETS = ("LLH", "LHL", "LHH", "HLL", "HLH", "HHL", "HHH", "LLL")
 MIN_VOXELS = 8
 GEOMETRY_TOLERANCE = 1e-2
+SLOW_AND_NOT_IBSI = ("glcm", "MCC")
 AXIS_LENGTHS = ("MajorAxisLength", "MinorAxisLength", "LeastAxisLength")
 INSTALL = (
     'pip install "numpy>=2,<2.5" "setuptools<81" wheel && '
@@ -41,11 +42,7 @@ def feature_names(phases: Sequence[Phase], settings: Radiomics) -> tuple[str, ..
     study's order, then filters, feature classes and features. Shape describes the tumour, not
     a phase, and stands once, under the first phase.
     """
-    classes = _feature_classes()
-    known = {
-        family: [name for name, old in classes[family].getFeatureNames().items() if not old]
-        for family in settings.classes
-    }
+    known = {family: _features_in(family, settings) for family in settings.classes}
     names = []
     for phase in phases:
         if phase == phases[0] and "shape" in known:
@@ -54,6 +51,21 @@ def feature_names(phases: Sequence[Phase], settings: Radiomics) -> tuple[str, ..
             for family in (family for family in settings.classes if family != "shape"):
                 names += [f"{phase}__{filter_name}__{family}__{name}" for name in known[family]]
     return tuple(names)
+
+
+def _features_in(family: str, settings: Radiomics) -> list[str]:
+    """A class's features, less its deprecated ones.
+
+    `mode: ibsi` leaves out the maximal correlation coefficient: IBSI does not define it, and
+    its eigenvalues cost minutes where a filtered image has many hundred grey levels.
+    """
+    names = _feature_classes()[family].getFeatureNames()
+    return [
+        name
+        for name, deprecated in names.items()
+        if not deprecated
+        and (settings.mode == "pyradiomics" or (family, name) != SLOW_AND_NOT_IBSI)
+    ]
 
 
 def filter_names(settings: Radiomics) -> tuple[str, ...]:
@@ -196,8 +208,10 @@ def _intensity_features(
     for family in settings.classes:
         if family == "shape":
             continue
-        feature_class = _with_levels(_feature_classes()[family], levels)
-        for feature, value in feature_class(cut_image, cut_mask, label=1).execute().items():
+        features = _with_levels(_feature_classes()[family], levels)(cut_image, cut_mask, label=1)
+        for feature in _features_in(family, settings):
+            features.enableFeatureByName(feature)
+        for feature, value in features.execute().items():
             found[f"{name}__{family}__{feature}"] = _number(value)
     kurtosis = f"{name}__firstorder__Kurtosis"
     if kurtosis in found:

@@ -12,6 +12,7 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
 
+from client.integrity import damage
 from client.manifest import Case
 from shared.errors import ImageError
 from shared.phases import Phase
@@ -106,8 +107,9 @@ def _read(path: Path, refuse: Callable[[Path, str], ImageError]) -> Any:
     suffix = ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix.lower()
     if suffix not in READERS:
         raise refuse(path, f"must be one of {', '.join(READERS)}. Convert it.")
-    if suffix == ".nrrd":
-        _check_attached(path, refuse)
+    problem = damage(path)
+    if problem is not None:
+        raise refuse(path, problem)
     reader = sitk.ImageFileReader()
     reader.SetImageIO(READERS[suffix])
     reader.SetFileName(str(path))
@@ -118,20 +120,6 @@ def _read(path: Path, refuse: Callable[[Path, str], ImageError]) -> Any:
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1][:200]
         raise refuse(path, f"cannot be read ({reason}). Export it again.") from None
-
-
-def _check_attached(path: Path, refuse: Callable[[Path, str], ImageError]) -> None:
-    """A detached NRRD header could point to any file of the machine."""
-    try:
-        with path.open("rb") as file:
-            header = file.read(65_536).split(b"\n\n", 1)[0].replace(b"\r", b"").split(b"\n\n", 1)[0]
-    except OSError as error:
-        raise refuse(path, f"cannot be read ({error.strerror}). Check its permissions.") from None
-    for line in header.split(b"\n"):
-        if line.split(b":", 1)[0].strip().lower().replace(b" ", b"") == b"datafile":
-            raise refuse(
-                path, "keeps its values in another file (data file:). Save it with its header."
-            )
 
 
 def _check_header(reader: Any, path: Path, refuse: Callable[[Path, str], ImageError]) -> None:
