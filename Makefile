@@ -12,7 +12,7 @@ OUT := runs/demo
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
 ENGINE = $$($(PY) -c 'import sys; print("radiomics" if sys.version_info < (3, 12) else "radiomics-next")')
 BUILDERS = $$($(PY) -c 'import sys; print("" if sys.version_info < (3, 12) else "scikit-build-core setuptools-scm cmake ninja")')
-PIP = $(PY) -m pip install --no-cache-dir --no-input --disable-pip-version-check --quiet \
+PIP = PYTHONWARNINGS=ignore $(PY) -m pip install --no-cache-dir --no-input --disable-pip-version-check --quiet \
 	--constraint constraints.txt $(if $(WHEELS),--find-links $(WHEELS))
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
