@@ -10,6 +10,8 @@ from server.report.words import (
     DASH,
     TEST_SPLITS,
     Results,
+    evaluated,
+    gaps,
     headline_model,
     inside,
     is_number,
@@ -29,7 +31,7 @@ def roc_pictures(results: Results) -> list[Picture]:
     looks = _looks(results)
     panels = []
     for split, found in _test_splits(results):
-        if any((value.get("roc") or {}).get("fpr") for value in found.values()):
+        if any(_roc(value)[0] for value in found.values()):
             tall = 3.3 + 0.16 * len(found)
             panels.append(Panel(_roc_drawer(split, found, looks), f"ROC, {split}", (3.5, tall)))
     if not panels:
@@ -43,13 +45,19 @@ def roc_pictures(results: Results) -> list[Picture]:
     return [Picture("roc", "Discrimination on the test splits", caption, tuple(panels))]
 
 
+def _roc(value: Mapping[str, Any]) -> tuple[list[float], list[float]]:
+    roc = value.get("roc") or {}
+    fpr, tpr = gaps(roc.get("fpr")), gaps(roc.get("tpr"))
+    return (fpr, tpr) if len(fpr) == len(tpr) else ([], [])
+
+
 def _roc_drawer(split: str, found: Evaluations, looks: Mapping[str, dict[str, Any]]) -> Any:
     def draw(axes: Axes) -> None:
         axes.plot([0, 1], [0, 1], color=GREY, lw=0.9, ls=DASHES[1])
         for model, value in found.items():
-            roc = value.get("roc") or {}
+            fpr, tpr = _roc(value)
             label = f"{name(model)}  {with_interval(value.get('auc'), value.get('auc_ci'))}"
-            axes.plot(roc.get("fpr") or [], roc.get("tpr") or [], label=label, **looks[model])
+            axes.plot(fpr, tpr, label=label, **looks[model])
         _unit_square(axes)
         axes.set(xlabel="1 − specificity", ylabel="Sensitivity", title=_split_title(split, found))
         axes.legend(loc="upper left", bbox_to_anchor=(0.0, -0.16), handlelength=2.6)
@@ -131,7 +139,7 @@ def calibration_pictures(results: Results) -> list[Picture]:
     large, small = [], []
     for split, found in _test_splits(results):
         for model, value in found.items():
-            points = [p for p in value.get("calibration") or [] if is_number(p.get("observed"))]
+            points = [point for point in value.get("calibration") or [] if _known(point)]
             if not points:
                 continue
             title = f"{name(model)}, {split_name(split).lower()}"
@@ -161,6 +169,10 @@ def calibration_pictures(results: Results) -> list[Picture]:
             )
         )
     return pictures
+
+
+def _known(point: Mapping[str, Any]) -> bool:
+    return is_number(point.get("predicted")) and is_number(point.get("observed"))
 
 
 def _calibration_drawer(title: str, points: Sequence[Mapping[str, Any]], look: Any) -> Any:
@@ -200,11 +212,7 @@ def _looks(results: Results) -> dict[str, dict[str, Any]]:
 
 
 def _test_splits(results: Results) -> list[tuple[str, Evaluations]]:
-    models = results.get("models") or {}
-    found = [
-        (split, {model: value[split] for model, value in models.items() if value.get(split)})
-        for split in TEST_SPLITS
-    ]
+    found = [(split, evaluated(results, split)) for split in TEST_SPLITS]
     return [(split, values) for split, values in found if values]
 
 

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from server.report.tables import Cell, Table, row
+from server.report.table import Cell, Table, row
 from server.report.words import (
     DASH,
     Results,
     count,
+    evaluated,
     headline_model,
     interval,
     is_number,
@@ -37,8 +38,7 @@ def metric_tables(results: Results) -> list[Table]:
 
 
 def _metric_table(results: Results, split: str) -> Table:
-    models = results.get("models") or {}
-    found = {model: value[split] for model, value in models.items() if value.get(split)}
+    found = evaluated(results, split)
     rows = tuple(_metric_row(model, value) for model, value in found.items())
     seen = any(value.get("in_sample") for value in found.values())
     title = f"{split_name(split)}: performance with {level(results)} confidence intervals"

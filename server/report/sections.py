@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
+from server.report.coefficient_figures import clinical_pictures, fusion_pictures
 from server.report.model_figures import auc_pictures, calibration_pictures, roc_pictures
 from server.report.model_tables import metric_tables
 from server.report.picture import Picture
+from server.report.table import Table
 from server.report.tables import (
-    Table,
     clinical_tables,
     cohort_tables,
     disclosed_tables,
@@ -14,12 +15,7 @@ from server.report.tables import (
     training_tables,
     verify_tables,
 )
-from server.report.training_figures import (
-    clinical_pictures,
-    fusion_pictures,
-    lasso_pictures,
-    training_pictures,
-)
+from server.report.training_figures import lasso_pictures, training_pictures
 from server.report.words import DASH, Results, count
 
 

@@ -8,6 +8,7 @@ from server.report.words import (
     TEST_SPLITS,
     Results,
     count,
+    evaluated,
     headline_model,
     inside,
     interval,
@@ -48,7 +49,7 @@ def tiles(results: Results) -> list[tuple[str, str, str]]:
             )
     model = headline_model(results)
     for split in TEST_SPLITS:
-        value = ((results.get("models") or {}).get(model) or {}).get(split) or {}
+        value = evaluated(results, split).get(model or "")
         if value:
             what = f"{name(model or '')} AUC, {split_name(split).lower()}"
             bounds = f"{level(results)} CI {interval(value.get('auc_ci'))}"
@@ -78,8 +79,8 @@ def _who(results: Results) -> str:
 
 
 def _performance(results: Results, split: str) -> list[str]:
-    models, model = results.get("models") or {}, headline_model(results)
-    value = (models.get(model) or {}).get(split)
+    found, model = evaluated(results, split), headline_model(results)
+    value = found.pop(model, None) if model else None
     if not value:
         return []
     place = {"external_test": "external cohort", "internal_test": "internal test split"}[split]
@@ -90,8 +91,7 @@ def _performance(results: Results, split: str) -> list[str]:
     ci = f"{level(results)} CI {interval(value.get('auc_ci'))}"
     text = f"{start} reached AUC {share(value['auc'])} ({ci})."
     text += _at_threshold(value) + _against_chance(value)
-    others = {m: v[split] for m, v in models.items() if m != model and v.get(split)}
-    return [text + _against_others(value, others)]
+    return [text + _against_others(value, found)]
 
 
 def _at_threshold(value: Mapping[str, Any]) -> str:
@@ -145,10 +145,10 @@ def _overlap(one: Sequence[Any], other: Sequence[Any]) -> bool:
 
 
 def _size_warning(results: Results) -> list[str]:
-    evaluated = (results.get("models") or {}).get(headline_model(results)) or {}
+    model = headline_model(results) or ""
     small = []
     for split in reversed(TEST_SPLITS):
-        value = evaluated.get(split) or {}
+        value = evaluated(results, split).get(model) or {}
         n, positive = value.get("n"), value.get("n_positive")
         if is_number(n) and is_number(positive) and min(positive, n - positive) < ENOUGH:
             sizes = f"{count(positive)} positive and {count(n - positive)} negative cases"

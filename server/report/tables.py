@@ -1,9 +1,9 @@
 """Tables of the cohort and of what was fitted."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
+from server.report.table import Cell, Table, row
 from server.report.words import (
     DASH,
     SPLIT_NAMES,
@@ -22,32 +22,6 @@ from server.report.words import (
     size,
     split_name,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One cell: its text, and smaller text beneath it."""
-
-    text: str
-    small: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A numbered table; the first ``texts`` columns hold words, the others numbers."""
-
-    kind: ClassVar[str] = "table"
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    notes: tuple[str, ...] = ()
-    texts: int = 1
-    strong: int | None = None
-
-
-def row(*texts: str | Cell) -> tuple[Cell, ...]:
-    """A row from texts and cells."""
-    return tuple(text if isinstance(text, Cell) else Cell(text) for text in texts)
 
 
 def cohort_tables(results: Results) -> list[Table]:
@@ -128,6 +102,8 @@ def training_tables(results: Results) -> list[Table]:
     branches = results.get("branches") or {}
     rows = []
     for network, value in branches.items():
+        if not value:
+            continue
         rounds, best = value.get("rounds") or [], value.get("best_round")
         kept: Results = next((entry for entry in rounds if entry.get("round") == best), {})
         sent = [entry["bytes"] for entry in rounds if is_number(entry.get("bytes"))]

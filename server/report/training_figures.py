@@ -1,28 +1,20 @@
-"""Figures of what was fitted: the branches' rounds, the LASSO, odds ratios, the fusion layer."""
+"""Figures of the fitting: the branches' rounds, the choice of the LASSO penalty."""
 
 from collections.abc import Mapping, Sequence
-from math import nan
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from server.report.picture import COLOURS, DASHES, GREY, HEADLINE, INK, Panel, Picture
 from server.report.words import (
     Results,
-    coefficient,
-    count,
+    gaps,
     inside,
-    interval,
     is_number,
     key,
-    level,
-    name,
-    number,
-    odds,
 )
 
-LARGEST_ODDS = 64.0
 ROUNDS_CAPTION = (
     "In each round every training site trained the common weights on its own train split and sent "
     "back weights, a mean loss and a number of cases; the server aggregated the weights. Thin "
@@ -35,7 +27,9 @@ ROUNDS_CAPTION = (
 def training_pictures(results: Results) -> list[Picture]:
     """One picture for each network: loss at each site, and AUC on the tune split."""
     branches = results.get("branches") or {}
-    trained = {network: value for network, value in branches.items() if value.get("rounds")}
+    trained = {
+        network: value for network, value in branches.items() if value and value.get("rounds")
+    }
     return [
         _rounds_picture(network, value, first=place == 0)
         for place, (network, value) in enumerate(trained.items())
@@ -65,18 +59,18 @@ def _draw_loss(axes: Axes, rounds: Sequence[Mapping[str, Any]], best: object) ->
     sites = _sites(rounds)
     for place, site in enumerate(sites):
         losses = [((entry.get("sites") or {}).get(site) or {}).get("loss") for entry in rounds]
-        axes.plot(x, _gaps(losses), color=COLOURS[place % 8], lw=1.0, marker=".", ms=3, label=site)
+        axes.plot(x, gaps(losses), color=COLOURS[place % 8], lw=1.0, marker=".", ms=3, label=site)
     if not sites:
         losses = [entry.get("loss") for entry in rounds]
-        axes.plot(x, _gaps(losses), color=COLOURS[0], label="train, all sites")
-    tune = _gaps([entry.get("tune_loss") for entry in rounds])
+        axes.plot(x, gaps(losses), color=COLOURS[0], label="train, all sites")
+    tune = gaps([entry.get("tune_loss") for entry in rounds])
     axes.plot(x, tune, color=HEADLINE, lw=2.0, label="tune, pooled")
     _finish_rounds(axes, best, "Loss (cross-entropy)")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)
 
 
 def _draw_tune_auc(axes: Axes, rounds: Sequence[Mapping[str, Any]], best: object) -> None:
-    x, auc = [entry["round"] for entry in rounds], _gaps([e.get("tune_auc") for e in rounds])
+    x, auc = [entry["round"] for entry in rounds], gaps([e.get("tune_auc") for e in rounds])
     axes.axhline(0.5, color=GREY, lw=0.8, ls=DASHES[1])
     axes.plot(x, auc, color=HEADLINE, lw=2.0, marker="o", ms=3, label="tune, pooled")
     for at, value in zip(x, auc, strict=True):
@@ -109,7 +103,11 @@ def lasso_pictures(results: Results) -> list[Picture]:
 
 
 def _draw_lasso(axes: Axes, lasso: Mapping[str, Any]) -> None:
-    alphas, mse, errors = lasso["alphas"], _gaps(lasso["cv_mse"]), _gaps(lasso.get("cv_se") or [])
+    alphas, mse, errors = (
+        gaps(lasso["alphas"]),
+        gaps(lasso["cv_mse"]),
+        gaps(lasso.get("cv_se")),
+    )
     if len(errors) == len(mse):
         low = [m - e for m, e in zip(mse, errors, strict=True)]
         high = [m + e for m, e in zip(mse, errors, strict=True)]
@@ -121,99 +119,3 @@ def _draw_lasso(axes: Axes, lasso: Mapping[str, Any]) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set(xlabel="Penalty (alpha, log scale)", ylabel="Cross-validated error")
-
-
-def clinical_pictures(results: Results) -> list[Picture]:
-    """Odds ratios of the clinical model with their intervals."""
-    fitted = (results.get("clinical") or {}).get("coefficients") or []
-    rows = [r for r in fitted if is_number(r.get("odds_ratio")) and r["odds_ratio"] > 0]
-    rows = [r for r in rows if "intercept" not in str(r["predictor"]).lower()]
-    if not rows:
-        return []
-    caption = (
-        f"Odds ratios of the clinical model with {level(results)} confidence intervals, on a log "
-        "scale. The model is a logistic regression fitted on the train split by Newton steps: "
-        "each site sent its score vector and information matrix, the server added them up, which "
-        "gives the fit of the pooled table. An interval that crosses 1 does not tell the "
-        f"direction of the association. The axis ends at 1/{LARGEST_ODDS:g} and {LARGEST_ODDS:g}."
-    )
-    panel = Panel(lambda axes: _draw_odds(axes, rows), "Odds ratios", (5.6, 0.9 + 0.32 * len(rows)))
-    return [Picture("clinical", "Clinical model", caption, (panel,), columns=1)]
-
-
-def _draw_odds(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
-    axes.set_xscale("log", base=2)
-    axes.axvline(1, color=GREY, lw=0.9)
-    ends = [0.5, 2.0]
-    for place, row in enumerate(rows):
-        ratio, bounds = row["odds_ratio"], row.get("ci") or []
-        at = min(max(ratio, 1 / LARGEST_ODDS), LARGEST_ODDS)
-        ends.append(at)
-        if len(bounds) == 2 and all(map(is_number, bounds)):
-            low, high = (min(max(b, 1 / LARGEST_ODDS), LARGEST_ODDS) for b in bounds)
-            ends += [low, high]
-            axes.plot([low, high], [place, place], color=HEADLINE, lw=1.4)
-        axes.plot([at], [place], marker="s", ms=5, color=HEADLINE)
-        axes.annotate(
-            f"{odds(ratio)} ({interval(row.get('ci'), odds)})",
-            (1.02, place),
-            xycoords=("axes fraction", "data"),
-            va="center",
-            fontsize=7.4,
-        )
-    axes.set_xlim(min(ends) / 1.2, max(ends) * 1.2)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
-    axes.xaxis.set_minor_locator(NullLocator())
-    _name_rows(axes, [name(row["predictor"]) for row in rows])
-    axes.set_xlabel("Odds ratio (log scale)")
-
-
-def fusion_pictures(results: Results) -> list[Picture]:
-    """Coefficients of the fusion layer's inputs."""
-    fusion = results.get("fusion") or {}
-    rows = [row for row in fusion.get("inputs") or [] if is_number(row.get("coefficient"))]
-    if not rows:
-        return []
-    caption = (
-        "Coefficients of the fusion layer, a ridge logistic regression of the label on the "
-        f"branches' embeddings, the radiomics score and the clinical data, fitted on the "
-        f"{fusion.get('fitted_on', 'tune')} split (n = {count(fusion.get('n_cases'))}), which "
-        f"trained no branch; penalty {number(fusion.get('penalty'), 1)}. Ridge shrinks "
-        "coefficients towards zero and shares weight among correlated inputs: their sizes do not "
-        "rank them."
-    )
-    panel = Panel(
-        lambda axes: _draw_coefficients(axes, rows),
-        "Fusion coefficients",
-        (5.6, 0.9 + 0.27 * len(rows)),
-    )
-    return [Picture("fusion", "Fusion layer", caption, (panel,), columns=1)]
-
-
-def _draw_coefficients(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
-    values = [row["coefficient"] for row in rows]
-    axes.axvline(0, color=GREY, lw=0.9)
-    for place, value in enumerate(values):
-        axes.plot([0, value], [place, place], color=HEADLINE, lw=2.4, solid_capstyle="butt")
-        axes.plot([value], [place], color=HEADLINE, marker="o", ms=6)
-        axes.annotate(
-            coefficient(value),
-            (1.02, place),
-            xycoords=("axes fraction", "data"),
-            va="center",
-            fontsize=7.4,
-        )
-    _name_rows(axes, [name(row["name"]) for row in rows])
-    axes.set_xlabel("Coefficient (log odds)")
-
-
-def _name_rows(axes: Axes, names: Sequence[str]) -> None:
-    axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.tick_params(axis="y", length=0)
-    axes.grid(visible=False, axis="y")
-    axes.spines["left"].set_visible(False)
-
-
-def _gaps(values: Sequence[object]) -> list[float]:
-    return [float(value) if is_number(value) else nan for value in values]

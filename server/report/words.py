@@ -147,9 +147,21 @@ def plural(n: int, noun: str) -> str:
 def splits_of(results: Results) -> list[str]:
     """The splits some model was evaluated on, in the study's order."""
     models = (results.get("models") or {}).values()
-    found = {split for model in models for split, value in model.items() if value}
+    found = {split for model in models for split, value in (model or {}).items() if value}
     known = [split for split in SPLIT_NAMES if split in found]
     return known + sorted(found - set(known))
+
+
+def evaluated(results: Results, split: str) -> dict[str, Mapping[str, Any]]:
+    """What is known of every model on one split."""
+    models = results.get("models") or {}
+    found = {model: (value or {}).get(split) for model, value in models.items()}
+    return {model: value for model, value in found.items() if value}
+
+
+def gaps(values: Sequence[object] | None) -> list[float]:
+    """Numbers to draw; what is not known becomes a gap in the line."""
+    return [float(value) if is_number(value) else math.nan for value in values or []]
 
 
 def headline_model(results: Results) -> str | None:

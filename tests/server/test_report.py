@@ -1,6 +1,5 @@
 """The report: one file that says everything, claims nothing more, and is the same every time."""
 
-import copy
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -198,6 +197,14 @@ def full_results(**changes: Any) -> dict[str, Any]:
     return {**results, **changes}
 
 
+def few_results(**changes: Any) -> dict[str, Any]:
+    """The same with two models and one branch: faster to draw."""
+    results = full_results(**changes)
+    results["models"] = {model: results["models"][model] for model in ("clinical", "fusion")}
+    results["branches"].pop("branch_2_5d", None)
+    return results
+
+
 class Page(HTMLParser):
     """The page's tags, checked to close in order, and its words."""
 
@@ -281,8 +288,8 @@ def test_synthetic_data_stands_once_in_each_figure(report):
 
 
 def test_synthetic_data_stands_nowhere_in_a_study_of_patients(tmp_path):
-    text = written(full_results(synthetic=False), tmp_path)
-    assert len(svgs(text)) > 10
+    text = written(few_results(synthetic=False), tmp_path)
+    assert len(svgs(text)) > 8
     assert "synthetic" not in text.lower()
 
 
@@ -329,8 +336,23 @@ def test_a_hostile_name_is_only_text(tmp_path):
     assert page.open == []
 
 
-def test_the_same_results_give_the_same_bytes(report, tmp_path):
-    assert written(copy.deepcopy(full_results()), tmp_path) == report
+def test_the_same_results_give_the_same_bytes(tmp_path):
+    assert written(few_results(), tmp_path / "a") == written(few_results(), tmp_path / "b")
+
+
+def without_numbers(value: Any) -> Any:
+    """The same results, every measured number of them undefined."""
+    if isinstance(value, dict):
+        return {key: without_numbers(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [without_numbers(part) for part in value]
+    return None if isinstance(value, float) else value
+
+
+def test_results_without_a_single_number_are_still_a_page(tmp_path):
+    page = Page(written(without_numbers(few_results()), tmp_path))
+    assert page.open == []
+    assert "None" not in page.words
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -354,8 +376,8 @@ def test_no_part_of_the_results_is_indispensable(key, tmp_path):
 
 
 def test_a_cohort_of_one_class_has_no_auc_and_says_so(tmp_path):
-    results = full_results(branches={})
-    for model in MODELS:
+    results = few_results(branches={})
+    for model in results["models"]:
         results["models"][model]["external_test"] |= {
             "n_positive": 0,
             "auc": None,
@@ -374,7 +396,7 @@ def test_seven_models_and_two_external_sites_find_room(tmp_path):
 
 
 def test_every_figure_is_drawn_as_png(tmp_path):
-    files = draw_figures(full_results(), tmp_path / "figures", dpi=50)
+    files = draw_figures(few_results(), tmp_path / "figures", dpi=50)
     assert [file.name for file in files][:2] == ["roc.png", "auc.png"]
     assert all(file.read_bytes().startswith(b"\x89PNG") for file in files)
 
