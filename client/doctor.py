@@ -19,9 +19,9 @@ from rich.console import Console
 from rich.table import Table
 
 from client.cache import write_atomically
+from client.engine import INSTALL, engine_version
 from client.manifest import Case, Manifest, check_cohort_size, read_manifest
 from client.prepare import Progress, check_images
-from client.radiomics import INSTALL, engine_version
 from client.settings import SiteSettings, load_site_settings
 from client.site import check_role, n_threads, open_site
 from client.splits import assign_splits

@@ -7,17 +7,18 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
+from client.clinical import ClinicalTable, read_clinical
 from client.settings import SiteSettings
 from client.tables import (
+    CaseError,
+    ExclusionKind,
     Row,
     Table,
     clean_id,
     listed,
     need_column,
-    number_in,
-    patient_key,
     read_table,
     refuse_duplicates,
 )
@@ -25,7 +26,6 @@ from shared.config import Split, Study
 from shared.errors import CohortError, ManifestError
 from shared.phases import PHASES, Phase, phase_named
 
-ExclusionKind = Literal["phase", "mask", "file", "label", "clinical", "image"]
 SPLITS: dict[str, Split] = {name: name for name in get_args(Split)}
 SHARES: tuple[Split, ...] = ("train", "tune", "internal_test")
 
@@ -65,31 +65,13 @@ class Manifest:
     exclusions: tuple[Exclusion, ...] = ()
 
 
-class _CaseError(Exception):
-    """One patient cannot be used; the text continues a sentence that begins with the patient."""
-
-    def __init__(self, kind: ExclusionKind, text: str) -> None:
-        super().__init__(text)
-        self.kind: ExclusionKind = kind
-
-
 @dataclass(frozen=True, slots=True)
 class _Columns:
     """Which column of the manifest holds what."""
 
     images: dict[Phase, str]
     masks: dict[Phase, str]
-    shared_mask: bool
     split: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Clinical:
-    """The clinical table: its rows by patient key, and the columns that hold numbers."""
-
-    table: Table
-    rows: dict[str, Row]
-    columns: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +80,7 @@ class _Reader:
 
     table: Table
     columns: _Columns
-    clinical: _Clinical | None
+    clinical: ClinicalTable | None
     study: Study
     settings: SiteSettings
     root: Path
@@ -163,7 +145,7 @@ def _read_cases(reader: _Reader) -> _Found:
         patient_id = clean_id(row.cells["patient_id"])
         try:
             found.cases.append(_read_case(reader, row, patient_id))
-        except _CaseError as problem:
+        except CaseError as problem:
             text = f"{reader.table.where(row, patient_id)} {problem}"
             problems.append(text)
             found.exclusions.append(Exclusion(patient_id, row.line, problem.kind, text))
@@ -176,20 +158,20 @@ def _read_case(reader: _Reader, row: Row, patient_id: str) -> Case:
     images = _paths(reader, row, reader.columns.images)
     lacking = [phase for phase in reader.study.phases if phase not in images]
     if lacking and (reader.study.cohort.missing_phase == "stop" or not images):
-        raise _CaseError(
+        raise CaseError(
             "phase",
             f"has no image for phase '{lacking[0]}'. Add the path, drop the phase from 'phases' "
             "in study.yaml, or set cohort.missing_phase: allow.",
         )
-    clinical_row = None if reader.clinical is None else _clinical_row(reader.clinical, patient_id)
+    clinical = reader.clinical
     return Case(
         patient_id=patient_id,
         line=row.line,
         split=SPLITS.get(row.cells.get("split", "").lower()),
-        label=None if clinical_row is None else _label(reader, clinical_row),
+        label=None if clinical is None else clinical.label_of(patient_id),
         images=images,
         masks=_mask_paths(reader, row, images),
-        clinical={} if clinical_row is None else _clinical_values(reader, clinical_row),
+        clinical={} if clinical is None else clinical.numbers_of(patient_id),
     )
 
 
@@ -210,7 +192,7 @@ def _mask_paths(reader: _Reader, row: Row, images: Mapping[Phase, Path]) -> dict
         if phase not in masks and common:
             masks[phase] = _inside(reader.root, common, "mask")
         if phase not in masks:
-            raise _CaseError(
+            raise CaseError(
                 "mask",
                 f"has no mask for phase '{phase}'. Add the path in column 'mask' or "
                 f"'mask_{phase}', or drop the phase from 'phases' in study.yaml.",
@@ -224,15 +206,15 @@ def _inside(root: Path, text: str, column: str) -> Path:
         path = (root / text).resolve()
         exists = path.exists()
     except (OSError, ValueError, RuntimeError) as error:
-        raise _CaseError("file", f"has in column '{column}' no usable path ({error}).") from None
+        raise CaseError("file", f"has in column '{column}' no usable path ({error}).") from None
     if not path.is_relative_to(root):
-        raise _CaseError(
+        raise CaseError(
             "file",
             f"has in column '{column}' the path '{text}', which leaves the data root {root}. "
             "Move the file under data.root, or set data.root in site.yaml.",
         )
     if not exists:
-        raise _CaseError(
+        raise CaseError(
             "file",
             f"has in column '{column}' the path '{text}', but there is no such file under "
             f"{root}. Check the path.",
@@ -240,70 +222,13 @@ def _inside(root: Path, text: str, column: str) -> Path:
     return path
 
 
-def _label(reader: _Reader, row: Row) -> int:
-    endpoint = reader.study.endpoint
-    value = row.cells[endpoint.column]
-    if value in endpoint.positive or value in endpoint.negative:
-        return int(value in endpoint.positive)
-    known = ", ".join((*endpoint.negative, *endpoint.positive))
-    raise _CaseError(
-        "label",
-        f"has '{value}' as {endpoint.column} ({_place(reader, row)}); the study knows {known}. "
-        "Correct the value.",
-    )
-
-
-def _clinical_values(reader: _Reader, row: Row) -> dict[str, float]:
-    if reader.clinical is None:
-        return {}
-    values: dict[str, float] = {}
-    for column in reader.clinical.columns:
-        number = number_in(row.cells[column])
-        if number is None:
-            raise _CaseError(
-                "clinical",
-                f"has '{row.cells[column]}' as {column} ({_place(reader, row)}); it must be a "
-                "number with a decimal point, yes or no, or blank. Correct the value.",
-            )
-        values[column] = number
-    return values
-
-
-def _place(reader: _Reader, row: Row) -> str:
-    name = reader.clinical.table.path.name if reader.clinical else ""
-    return f"{name} line {row.line}"
-
-
-def _read_clinical(site: SiteSettings, folder: Path, study: Study) -> _Clinical:
+def _read_clinical(site: SiteSettings, folder: Path, study: Study) -> ClinicalTable:
     if site.data.clinical is None:
         raise ManifestError(
             f"{site.name}: data.clinical is not set, but the study needs labels. Set it in "
             "site.yaml to the table that holds them."
         )
-    table = read_table(folder / site.data.clinical, lower=False)
-    need_column(table, study.endpoint.column)
-    asked = tuple(dict.fromkeys((*study.clinical.predictors, *study.cohort.describe)))
-    for column in asked:
-        need_column(table, column)
-    refuse_duplicates(table)
-    rows = {patient_key(row.cells["patient_id"]): row for row in table.rows}
-    extra = [
-        column
-        for column in table.columns
-        if column not in ("patient_id", study.endpoint.column, *asked)
-        and all(number_in(row.cells[column]) is not None for row in table.rows)
-    ]
-    return _Clinical(table, rows, (*asked, *extra))
-
-
-def _clinical_row(clinical: _Clinical, patient_id: str) -> Row:
-    row = clinical.rows.get(patient_key(patient_id))
-    if row is None:
-        raise _CaseError(
-            "clinical",
-            f"has no row in {clinical.table.path.name}. Add the patient there, or remove the line.",
-        )
-    return row
+    return read_clinical(folder / site.data.clinical, study)
 
 
 def _manifest_columns(table: Table, study: Study) -> _Columns:
@@ -328,7 +253,7 @@ def _manifest_columns(table: Table, study: Study) -> _Columns:
             need_column(table, f"image_{phase}")
     if "mask" not in table.columns and not masks:
         need_column(table, "mask")
-    return _Columns(images, masks, "mask" in table.columns, "split" in table.columns)
+    return _Columns(images, masks, "split" in table.columns)
 
 
 def _unknown_column(column: str, study: Study) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from client import integrity, preprocess, radiomics, tensors, volumes
+from client import engine, integrity, preprocess, radiomics, tensors, volumes
 from client.cache import Cache, cache_key, code_version
 from client.manifest import Case
 from shared.config import Network, Study, digest, networks
@@ -209,8 +209,8 @@ def _tensor_settings(study: Study, network: Network) -> str:
 
 @cache
 def _row_code() -> str:
-    code = code_version(integrity, volumes, preprocess, radiomics)
-    return f"{code} pyradiomics {radiomics.engine_version()}"
+    code = code_version(integrity, volumes, preprocess, engine, radiomics)
+    return f"{code} pyradiomics {engine.engine_version()}"
 
 
 @cache

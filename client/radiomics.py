@@ -6,33 +6,28 @@ discretises here and lets PyRadiomics compute the features alone; `mode: pyradio
 the files as they are.
 """
 
-import logging
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from client.engine import feature_classes, plain_extractor, plain_number, with_levels
 from client.manifest import Case
 from client.preprocess import Roi, Shape, box_of, resample
-from client.volumes import Volume, from_itk, itk_spacing, to_itk
+from client.volumes import Volume, from_itk, to_itk
 from shared.config import Radiomics
-from shared.errors import ImageError, InstallError
+from shared.errors import ImageError
 from shared.phases import Phase
 
 LOG_REACH = 5.0
 WAVELET_REACH = 8
 WAVELETS = ("LLH", "LHL", "LHH", "HLL", "HLH", "HHL", "HHH", "LLL")
 MIN_VOXELS = 8
-GEOMETRY_TOLERANCE = 1e-2
 SLOW_AND_NOT_IBSI = ("glcm", "MCC")
 AXIS_LENGTHS = ("MajorAxisLength", "MinorAxisLength", "LeastAxisLength")
-INSTALL = (
-    'pip install "numpy>=2,<2.5" "setuptools<81" wheel && '
-    "pip install --no-build-isolation pyradiomics==3.0.1"
-)
 
 
 def feature_names(phases: Sequence[Phase], settings: Radiomics) -> tuple[str, ...]:
@@ -59,7 +54,7 @@ def _features_in(family: str, settings: Radiomics) -> list[str]:
     `mode: ibsi` leaves out the maximal correlation coefficient: IBSI does not define it, and
     its eigenvalues cost minutes where a filtered image has many hundred grey levels.
     """
-    names = _feature_classes()[family].getFeatureNames()
+    names = feature_classes()[family].getFeatureNames()
     return [
         name
         for name, deprecated in names.items()
@@ -182,8 +177,8 @@ def _shape_features(roi: Roi) -> dict[str, float]:
     """Shape on the mask as drawn; axis lengths by the sample covariance, as IBSI has them."""
     box = box_of(roi.mask)
     mask = to_itk(roi.mask[box].astype(np.uint8), roi.spacing_mm)
-    values = _feature_classes()["shape"](mask, mask, label=1).execute()
-    found = {f"original__shape__{name}": _number(value) for name, value in values.items()}
+    values = feature_classes()["shape"](mask, mask, label=1).execute()
+    found = {f"original__shape__{name}": plain_number(value) for name, value in values.items()}
     n_voxels = int(np.count_nonzero(roi.mask))
     for name in AXIS_LENGTHS:
         found[f"original__shape__{name}"] *= math.sqrt(n_voxels / (n_voxels - 1))
@@ -208,11 +203,11 @@ def _intensity_features(
     for family in settings.classes:
         if family == "shape":
             continue
-        features = _with_levels(_feature_classes()[family], levels)(cut_image, cut_mask, label=1)
+        features = with_levels(feature_classes()[family], levels)(cut_image, cut_mask, label=1)
         for feature in _features_in(family, settings):
             features.enableFeatureByName(feature)
         for feature, value in features.execute().items():
-            found[f"{name}__{family}__{feature}"] = _number(value)
+            found[f"{name}__{family}__{feature}"] = plain_number(value)
     kurtosis = f"{name}__firstorder__Kurtosis"
     if kurtosis in found:
         found[kurtosis] -= 3
@@ -238,18 +233,6 @@ def discretise(
     return levels
 
 
-def _with_levels(feature_class: Any, levels: NDArray[np.int64]) -> Any:
-    """A PyRadiomics feature class that takes the grey levels given, in place of its own."""
-
-    def apply_binning(self: Any, matrix: Any) -> Any:  # noqa: ARG001
-        self.coefficients["grayLevels"] = np.unique(levels[self.maskArray])
-        self.coefficients["Ng"] = int(levels.max())
-        return levels.copy()
-
-    members = {"_applyBinning": apply_binning, "__module__": feature_class.__module__}
-    return type(feature_class.__name__, (feature_class,), members)
-
-
 def _plain_features(
     case: Case, phase: Phase, volume: Volume, settings: Radiomics
 ) -> dict[str, float]:
@@ -260,41 +243,7 @@ def _plain_features(
         values = extractor.execute(
             str(case.images[phase]), str(case.masks[phase]), label=volume.mask_label
         )
-    return {_our_name(name, settings): _number(value) for name, value in values.items()}
-
-
-def plain_extractor(settings: Radiomics) -> Any:
-    """PyRadiomics' own extractor with the study's settings, everything else as it comes.
-
-    Raises:
-        InstallError: If PyRadiomics is not installed.
-    """
-    _feature_classes()
-    from radiomics import featureextractor
-
-    options: dict[str, Any] = {
-        "binWidth": settings.bin_width_hu,
-        "resampledPixelSpacing": itk_spacing(settings.spacing_mm),
-        "additionalInfo": False,
-        "geometryTolerance": GEOMETRY_TOLERANCE,
-    }
-    if settings.resegment_hu is not None:
-        options["resegmentRange"] = list(settings.resegment_hu)
-    extractor = featureextractor.RadiomicsFeatureExtractor(**options)
-    extractor.disableAllFeatures()
-    for family in settings.classes:
-        extractor.enableFeatureClassByName(family)
-    extractor.disableAllImageTypes()
-    filtered = {"binWidth": settings.bin_width_filtered_hu}
-    if settings.original:
-        extractor.enableImageTypeByName("Original")
-    if settings.log_sigma_mm:
-        sigmas = {"sigma": list(settings.log_sigma_mm)}
-        extractor.enableImageTypeByName("LoG", customArgs=sigmas | filtered)
-    if settings.wavelet:
-        wavelet = {"wavelet": settings.wavelet}
-        extractor.enableImageTypeByName("Wavelet", customArgs=wavelet | filtered)
-    return extractor
+    return {_our_name(name, settings): plain_number(value) for name, value in values.items()}
 
 
 def _our_name(name: str, settings: Radiomics) -> str:
@@ -305,36 +254,3 @@ def _our_name(name: str, settings: Radiomics) -> str:
         for sigma in settings.log_sigma_mm
     }
     return f"{sigmas.get(image, image.replace('-', '_'))}__{family}__{feature}"
-
-
-def _feature_classes() -> dict[str, Any]:
-    """PyRadiomics' feature classes by family.
-
-    Raises:
-        InstallError: If PyRadiomics is not installed.
-    """
-    try:
-        import radiomics
-    except ImportError as error:
-        raise InstallError(
-            f"PyRadiomics cannot be imported ({error}), but the study needs radiomics features. "
-            f"Install it: {INSTALL}"
-        ) from None
-    logging.getLogger("radiomics").setLevel(logging.CRITICAL + 1)
-    classes: dict[str, Any] = radiomics.getFeatureClasses()
-    return classes
-
-
-def engine_version() -> str:
-    """The version of PyRadiomics, or an empty text where it is not installed."""
-    try:
-        import radiomics
-    except ImportError:
-        return ""
-    return str(radiomics.__version__)
-
-
-def _number(value: Any) -> float:
-    """A plain finite number, or NaN; some versions return complex or 0-d arrays."""
-    number = float(np.asarray(value).real)
-    return number if math.isfinite(number) else math.nan

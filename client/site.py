@@ -8,14 +8,14 @@ depends on the patients' ids alone.
 import hashlib
 import logging
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from client.cache import Cache
+from client.cases import Cases, TestCases, TrainingCases, TuneCases
 from client.manifest import Case, Exclusion, check_cohort_size, read_manifest
 from client.prepare import Progress, Task, has_phases, prepare, task_for
 from client.radiomics import feature_names
@@ -26,49 +26,7 @@ from client.tensors import input_shape
 from shared.config import Network, Split, Study, networks
 from shared.errors import CohortError, ConfigError, ImageError
 
-
-@dataclass(frozen=True, slots=True)
-class Cases:
-    """Some cases of the site, in a fixed order, and the split that they are."""
-
-    cases: tuple[Case, ...]
-    split: str
-
-    def __len__(self) -> int:
-        return len(self.cases)
-
-    def __iter__(self) -> Iterator[Case]:
-        return iter(self.cases)
-
-    def key(self) -> str:
-        """SHA-256 over the patients' ids and their files' sizes and times, in order.
-
-        Raises:
-            ImageError: If a file is gone.
-        """
-        total = hashlib.sha256(self.split.encode())
-        for case in self.cases:
-            files = (*case.images.items(), *case.masks.items())
-            stamps = [(phase, *_stamp(case, path)) for phase, path in files]
-            total.update(repr((case.patient_id, stamps)).encode())
-        return total.hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingCases(Cases):
-    """The cases that models are fitted on."""
-
-
-@dataclass(frozen=True, slots=True)
-class TuneCases(Cases):
-    """The cases inside training that choose the best round and fit the fusion layer."""
-
-
-@dataclass(frozen=True, slots=True)
-class TestCases(Cases):
-    """Cases that models are only applied to, internal or external."""
-
-    __test__ = False
+__all__ = ["Cases", "Site", "TestCases", "TrainingCases", "TuneCases", "open_site"]
 
 
 class Site:
@@ -326,16 +284,6 @@ def n_threads(wanted: int) -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:
         return os.cpu_count() or 1
-
-
-def _stamp(case: Case, path: Path) -> tuple[int, int]:
-    try:
-        stat = path.stat()
-    except OSError as error:
-        raise ImageError(
-            f"{case.patient_id}: {path.name}: cannot be opened ({error.strerror}). Put it back."
-        ) from None
-    return stat.st_size, stat.st_mtime_ns
 
 
 def _order(case: Case) -> bytes:

@@ -7,12 +7,22 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from shared.errors import ManifestError
 
 SHOWN = 10
+ExclusionKind = Literal["phase", "mask", "file", "label", "clinical", "image"]
 BLANK = frozenset({"", "na", "n/a", "nan"})
 YES_NO = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
+
+
+class CaseError(Exception):
+    """One patient cannot be used; the text continues a sentence that begins with the patient."""
+
+    def __init__(self, kind: ExclusionKind, text: str) -> None:
+        super().__init__(text)
+        self.kind: ExclusionKind = kind
 
 
 @dataclass(frozen=True, slots=True)
