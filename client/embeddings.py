@@ -1,17 +1,17 @@
-"""The branches' outputs for this site's cases: computed once for each set of weights, kept on disk."""
+"""The branches' outputs for this site's cases, computed once for each set of weights and kept."""
 
 import io
 from pathlib import Path
 
 import numpy as np
 
-from client.cache import write_atomically
 from client.site import Cases
 from client.training import outputs
 from client.workbench import Workbench
 from shared.codec import content_hash
 from shared.config import Network
 from shared.errors import StateError
+from shared.files import write_atomically
 from shared.networks import EMBEDDING_WIDTH, Weights, set_weights
 
 

@@ -1,4 +1,4 @@
-"""A site at work: its cases, with the networks and tensors that stay in memory between questions."""
+"""A site at work: its cases, and the networks and tensors kept in memory between questions."""
 
 import functools
 from dataclasses import dataclass

@@ -71,6 +71,8 @@ def collect_results(study: Study, settings: Settings) -> dict[str, Any]:
             "fusion": fusion_results(study),
             "models": model_results(study, settings),
             "external_sites": external_results(study, settings),
+            "confidence_level": settings.evaluation.confidence_level,
+            "interval_methods": {"AUC": "DeLong", "proportions": "Wilson"},
             "disclosed": DISCLOSED,
         }
     )

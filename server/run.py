@@ -47,6 +47,6 @@ def write_weights(study: Study, coordinator: Coordinator) -> None:
     """The global weights of each network's best round, by name, for anyone to load."""
     for network in networks(coordinator.settings):
         tensors = best_weights(study, coordinator, network).tensors()
-        metadata = {"network": network.model_dump_json(), "study": digest(coordinator.settings)}
+        metadata = {"trifed": network.model_dump_json()}
         path = coordinator.out / "weights" / f"{network.name}.safetensors"
         replace_atomically(path, partial(save_file, tensors, metadata=metadata))
