@@ -29,8 +29,8 @@ help:  ## this list
 demo: $(INSTALLED)  ## install, then run a whole study on made-up patients: a few minutes
 	@echo "==> Running $(CONFIG) on made-up patients"
 	@$(VENV)/bin/trifed simulate $(CONFIG) --out $(OUT) --resume
-	@echo "==> The report is in $(CURDIR)/$(OUT):"
-	@find "$(CURDIR)/$(OUT)" -name '*.html' | grep . || { echo "there is no report: the run did not write one"; exit 1; }
+	@echo "==> The report is in $(abspath $(OUT)):"
+	@find "$(abspath $(OUT))" -name '*.html' | grep . || { echo "there is no report: the run did not write one"; exit 1; }
 
 install: $(INSTALLED)  ## create .venv if there is none, and install trifed with its radiomics engine
 	@echo "==> Installed: $(VENV)/bin/trifed"
