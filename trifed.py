@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent
+PACKAGES = ("shared", "client", "server", "simulation")
 
 EXAMPLES = """examples:
   trifed simulate configs/demo.yaml --out runs/demo        the whole study on made-up patients
@@ -296,15 +297,17 @@ def set_up_logging(*, verbose: bool) -> None:
 
 
 def refuse_strangers() -> None:
-    """Make sure that `shared` is ours: its name is common, and another may be in the way."""
-    import shared
+    """Make sure that our packages are ours: their names are common, others may be in the way."""
+    from importlib.util import find_spec
 
-    found = Path(str(shared.__file__)).resolve().parent.parent
-    if found != ROOT:
-        raise SystemExit(
-            f"trifed: another package named 'shared' is in the way: {found / 'shared'}.\n"
-            "Run from another folder, or take it off PYTHONPATH."
-        )
+    for name in PACKAGES:
+        spec = find_spec(name)
+        found = Path(spec.origin).resolve().parent if spec and spec.origin else None
+        if found != ROOT / name:
+            raise SystemExit(
+                f"trifed: another package named '{name}' is in the way: {found or 'none found'}.\n"
+                "Run from another folder, or take it off PYTHONPATH."
+            )
 
 
 def version() -> str:

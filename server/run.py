@@ -3,6 +3,7 @@
 from functools import partial
 
 from safetensors.numpy import save_file
+from threadpoolctl import threadpool_limits
 
 from server.coordinator import Coordinator
 from server.results import write_results
@@ -17,10 +18,14 @@ from shared.identity import code_hash
 def run_study(coordinator: Coordinator) -> Study:
     """Run every stage that is still to be done and write weights and results.
 
+    Linear algebra runs on one thread, as at the sites: the number of threads decides how sums are
+    divided, and so the last digits.
+
     Raises:
         TrifedError: If a stage cannot be done; all that was done is saved, and the same call
             goes on from there.
     """
+    threadpool_limits(limits=1, user_api="blas")
     identity = Identity(digest(coordinator.settings), code_hash())
     coordinator.folder.begin(identity)
     study = coordinator.folder.load()

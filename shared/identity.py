@@ -2,28 +2,36 @@
 
 import functools
 import hashlib
+import importlib.util
 import platform
 from importlib import metadata
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("shared", "client", "server", "simulation")
 LIBRARIES = ("flwr", "torch", "monai", "numpy", "scipy", "simpleitk", "pydantic")
 
 
 @functools.cache
 def code_hash() -> str:
-    """SHA-256 over the product's own source as it lies beside this very file.
+    """SHA-256 over the source of our packages, each from where this process imports it.
 
-    In Flower's simulation a package of the same name in the current folder wins over the
-    installed one without a word; this hash is of what was really imported.
+    In Flower's simulation a package of the same name in the current folder can win over the
+    installed one without a word; this hash is of what really runs.
     """
     digest = hashlib.sha256()
-    files = [path for name in PACKAGES for path in sorted((ROOT / name).rglob("*.py"))]
-    for path in files:
-        digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0")
-        digest.update(path.read_bytes() + b"\0")
+    for name in PACKAGES:
+        if (folder := package_folder(name)) is None:
+            continue
+        for path in sorted(folder.rglob("*.py")):
+            digest.update(f"{name}/{path.relative_to(folder).as_posix()}".encode() + b"\0")
+            digest.update(path.read_bytes() + b"\0")
     return digest.hexdigest()
+
+
+def package_folder(name: str) -> Path | None:
+    """Where this process imports a package from; None where there is none of that name."""
+    found = importlib.util.find_spec(name)
+    return Path(found.origin).resolve().parent if found and found.origin else None
 
 
 @functools.cache

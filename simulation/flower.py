@@ -2,12 +2,15 @@
 
 import logging
 import os
+from contextlib import chdir
+from pathlib import Path
 from typing import Any
 
 from server.progress import Progress
 from shared.errors import FederationError, InstallError, TrifedError
 from shared.job import ENVIRONMENT, Job
 
+ROOT = Path(__file__).resolve().parent.parent
 QUIET = {
     "FLWR_TELEMETRY_ENABLED": "0",
     "FLWR_DISABLE_UPDATE_CHECK": "1",
@@ -23,6 +26,9 @@ def run_on_flower(job: Job, progress: Progress) -> None:
 
     One site works at a time, with all of the job's threads, as in the in-process engine: the
     number of threads decides how sums are divided, and so the last digits.
+
+    Ray puts the current folder first on its workers' path, where another `client` or `shared`
+    would be run in the place of ours; so the run begins in the folder that ours lie in.
 
     Raises:
         InstallError: If Ray is not installed.
@@ -49,12 +55,13 @@ def run_on_flower(job: Job, progress: Progress) -> None:
         "init_args": {"num_cpus": job.threads, "include_dashboard": False, "log_to_driver": False},
     }
     try:
-        run_simulation(
-            server_app=server_app,
-            client_app=client_app,
-            num_supernodes=len(job.site_files),
-            backend_config=backend,
-        )
+        with chdir(ROOT):
+            run_simulation(
+                server_app=server_app,
+                client_app=client_app,
+                num_supernodes=len(job.site_files),
+                backend_config=backend,
+            )
     except TrifedError:
         raise
     except Exception as error:

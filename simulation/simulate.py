@@ -45,8 +45,9 @@ def prepare_run(
     study = load_study(study_file)
     if seed is not None:
         study = study.model_copy(update={"seed": seed})
+    out = out.resolve()
     claim(out, resume=resume)
-    resolved = out.resolve() / "study.yaml"
+    resolved = out / "study.yaml"
     text = dump_settings(study)
     if resolved.exists() and resolved.read_text(encoding="utf-8") != text:
         raise StateError(
@@ -57,7 +58,7 @@ def prepare_run(
     found = match_sites(study, site_files) if site_files else made_up(study, out, n, progress)
     write_atomically(resolved, text.encode())
     refuse_shared_patients(found, study)
-    job = Job(resolved, found, out.resolve(), n)
+    job = Job(resolved, found, out, n)
     job.write(out / "job.json")
     return job
 
