@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import sys
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -54,6 +55,7 @@ def unpack(kind: type[T], packed: Packed) -> T:
     """
     try:
         body = json.loads(packed.text)
+        json.dumps(body, ensure_ascii=False).encode()  # refuses half a character
     except (ValueError, RecursionError):
         raise CodecError(f"{kind.__name__}: the text is not JSON") from None
     used: set[str] = set()
@@ -78,8 +80,10 @@ def _pack(value: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
     if value is None or isinstance(value, bool | str):
         return value
     if isinstance(value, np.ndarray):
-        if value.dtype.name not in DTYPES:
+        if value.dtype.name not in DTYPES or not value.dtype.isnative:
             raise CodecError(f"{path}: arrays of {value.dtype} do not travel")
+        if path in arrays:
+            raise CodecError(f"{path}: two arrays would travel under this name")
         arrays[path] = value
         return {"array": path}
     if isinstance(value, int | np.integer):
@@ -118,7 +122,8 @@ def _unpack(kind: Any, body: Any, at: str, arrays: dict[str, np.ndarray], used: 
         item = get_args(kind)[1]
         return {k: _unpack(item, v, f"{at}[]", arrays, used) for k, v in body.items()}
     if origin is Literal:
-        _demand(body in get_args(kind), at, "one of the declared words")
+        words = [word for word in get_args(kind) if type(word) is type(body)]
+        _demand(body in words, at, "one of the declared words")
         return body
     if dataclasses.is_dataclass(kind):
         return _unpack_dataclass(kind, body, at, arrays, used)
@@ -137,9 +142,11 @@ def _unpack_optional(
 def _unpack_array(body: Any, at: str, arrays: dict[str, np.ndarray], used: set[str]) -> np.ndarray:
     _demand(isinstance(body, dict) and set(body) == {"array"}, at, "an array")
     name = body["array"]
-    _demand(name in arrays and name not in used, at, "an array that is there once")
+    _demand(isinstance(name, str) and name in arrays, at, "an array that is there")
+    _demand(name not in used, at, "an array of its own")
     array = arrays[name]
-    _demand(array.dtype.name in DTYPES, at, "an array of plain numbers")
+    plain = array.dtype.name in DTYPES and array.dtype.isnative
+    _demand(plain, at, "an array of plain numbers")
     used.add(name)
     return array
 
@@ -162,17 +169,20 @@ def _unpack_dataclass(
 ) -> Any:
     hints = {f.name: _hints(kind)[f.name] for f in dataclasses.fields(kind)}
     _demand(isinstance(body, dict) and set(body) == set(hints), at, "exactly the declared fields")
+    values = {
+        name: _unpack(hint, body[name], f"{at}.{name}", arrays, used)
+        for name, hint in hints.items()
+    }
     build: Callable[..., Any] = kind
-    return build(
-        **{
-            name: _unpack(hint, body[name], f"{at}.{name}", arrays, used)
-            for name, hint in hints.items()
-        }
-    )
+    try:
+        return build(**values)
+    except (TypeError, ValueError, ArithmeticError):
+        raise CodecError(f"{at} contradicts itself") from None
 
 
 def _unpack_scalar(kind: Any, body: Any, at: str) -> Any:
-    if kind is float and isinstance(body, int) and not isinstance(body, bool):
+    if kind is float and type(body) is int:
+        _demand(abs(body) <= sys.float_info.max, at, "a number that a float can hold")
         return float(body)
     _demand(kind in (str, int, float, bool) and type(body) is kind, at, f"a {kind.__name__}")
     return body
