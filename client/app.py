@@ -75,6 +75,9 @@ def roll_call(message: Message, context: Context) -> Message:
     except TrifedError as error:
         log.error("roll_call: %s", error)
         content = error_record(error.code)
+    except Exception:
+        log.exception("roll_call")
+        content = error_record("E_INTERNAL")
     return Message(content, reply_to=message)
 
 

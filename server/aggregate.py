@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.app.exception import AppExitException
 from flwr.serverapp import Grid
 from flwr.serverapp import strategy as flower_strategies
 from flwr.serverapp.strategy import FedAvg
@@ -22,7 +23,8 @@ from shared.networks import Weights
 
 KEY = "weights"
 logging.getLogger("flwr").setLevel(logging.ERROR)
-UNUSABLE = frozenset({"FedXgbBagging", "FedXgbCyclic"})
+UNUSABLE = frozenset({"FedXgbBagging", "FedXgbCyclic", "QFedAvg"})
+"""They want trees, or each site's loss under the new weights, which no reply holds."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,7 +69,12 @@ class Aggregator:
         replies = [
             _as_message(node, updates[site]) for node, site in enumerate(sorted(updates), start=1)
         ]
-        arrays, _ = self._strategy.aggregate_train(round_number, replies)
+        try:
+            arrays, _ = self._strategy.aggregate_train(round_number, replies)
+        except AppExitException as error:
+            raise AggregationError(
+                f"round {round_number}: {self._settings.strategy} refuses: {error}"
+            ) from None
         if arrays is None or set(arrays) != {KEY}:
             raise AggregationError(f"round {round_number}: {self._settings.strategy} gave nothing")
         vector = np.asarray(arrays[KEY].numpy(), dtype=np.float32)
@@ -119,7 +126,7 @@ def build_strategy(settings: Aggregation, n_sites: int) -> FedAvg:
     arguments: dict[str, Any] = {name: _number(v) for name, v in settings.arguments.items()}
     try:
         built: FedAvg = getattr(flower_strategies, settings.strategy)(**counts, **arguments)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ConfigError(f"aggregation.arguments: {settings.strategy} says {error}.") from None
     return built
 

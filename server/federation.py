@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 from flwr.app import Message
 from flwr.serverapp import Grid
 
-from shared.errors import FederationError
+from shared.errors import CodecError, FederationError
 from shared.stages import Question
 from shared.stages.roll_call import RollCall, SiteName
 from shared.wire import error_code, from_record, to_record
@@ -90,8 +90,12 @@ class FlowerFederation:
         for site, message in exchange(self._grid, messages, self._timeout_s).items():
             code = failure_of(message)
             if code is None:
-                replies[site] = from_record(question.reply, message.content)  # type: ignore[union-attr]
-            else:
+                try:
+                    replies[site] = from_record(question.reply, message.content)  # type: ignore[union-attr]
+                except CodecError as error:
+                    log.warning("%s: the reply of %s is refused: %s", question.name, site, error)
+                    code = error.code
+            if code is not None:
                 failures[site] = code
         return settle(question.name, replies, failures, quorum)
 
@@ -144,7 +148,10 @@ def roll_call(grid: Grid, n_sites: int, *, timeout_s: float = 120.0) -> dict[str
     for node, message in exchange(grid, messages, timeout_s).items():
         if failure_of(message) is not None or message is None:
             continue
-        name = from_record(SiteName, message.content).name
+        try:
+            name = from_record(SiteName, message.content).name
+        except CodecError:
+            continue
         if name in names:
             raise FederationError(f"two nodes say that they are {name}; check their site files.")
         names[name] = int(node)

@@ -167,6 +167,7 @@ class StudyFolder:
         self.path = path
         path.mkdir(parents=True, exist_ok=True)
         remove_leftovers(path)
+        remove_leftovers(path / "weights")
 
     def begin(self, identity: Identity) -> None:
         """Claim the folder for this study and code, or make sure that it is theirs already.
@@ -216,13 +217,20 @@ class StudyFolder:
         tensors = {f"strategy/{name}": array for name, array in strategy.items()}
         tensors |= {f"weights/{name}": array for name, array in weights.tensors().items()}
         path = self._weights_path(network, round_number)
-        replace_atomically(path, lambda beside: save_file(tensors, beside))
+        replace_atomically(path, lambda beside: save_file(_contiguous(tensors), beside))
 
     def get_weights(self, network: str, round_number: int, layout: Layout) -> Weights:
-        """A kept round's weights."""
-        tensors = self._tensors(self._weights_path(network, round_number))
-        parts = [tensors[f"weights/{name}"].ravel() for name in layout.names]
-        return Weights(layout, np.concatenate(parts))
+        """A kept round's weights.
+
+        Raises:
+            StateError: If they are not there, or are another network's.
+        """
+        path = self._weights_path(network, round_number)
+        tensors = self._tensors(path)
+        parts = [tensors.get(f"weights/{name}", np.empty(0)) for name in layout.names]
+        if tuple(part.shape for part in parts) != layout.shapes:
+            raise StateError(f"{path} holds another network's weights; begin anew.")
+        return Weights(layout, np.concatenate([part.ravel() for part in parts]))
 
     def get_strategy(self, network: str, round_number: int) -> dict[str, np.ndarray]:
         """What the strategy must remember after a kept round."""
@@ -251,7 +259,7 @@ class StudyFolder:
             digest.update(np.ascontiguousarray(packed.arrays[key]).data)
         arrays_path = self.path / f"{name}-{digest.hexdigest()[:16]}.safetensors"
         if packed.arrays:
-            content = {k: np.ascontiguousarray(a) for k, a in packed.arrays.items()}
+            content = _contiguous(packed.arrays)
             replace_atomically(arrays_path, lambda beside: save_file(content, beside))
         beside_it = f'"{arrays_path.name}"' if packed.arrays else "null"
         body = f'{{"arrays":{beside_it},"value":{packed.text}}}'
@@ -266,7 +274,7 @@ class StudyFolder:
             body = json.loads(path.read_text(encoding="utf-8"))
             arrays = self._tensors(self.path / body["arrays"]) if body["arrays"] else {}
             return unpack(kind, Packed(json.dumps(body["value"]), arrays))
-        except (CodecError, ValueError, KeyError, TypeError) as error:
+        except (CodecError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise StateError(f"{path} is damaged ({error}); begin anew in another --out.") from None
 
     def _tensors(self, path: Path) -> dict[str, np.ndarray]:
@@ -274,3 +282,8 @@ class StudyFolder:
             return load_file(path)  # type: ignore[no-any-return]
         except (OSError, SafetensorError) as error:
             raise StateError(f"{path} cannot be read ({error}); begin anew.") from None
+
+
+def _contiguous(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays as they must lie in memory: safetensors writes the bytes it finds there."""
+    return {name: np.asarray(array, order="C") for name, array in arrays.items()}

@@ -1,11 +1,13 @@
 """YAML files to checked, frozen settings; an error names the file, the line and the key.
 
-YAML is read safely and plainly: no aliases, no tags, no duplicate keys, no dates, a size limit.
-Values are never coerced: ``NO`` where a string is asked is an error, not a string.
+YAML is read safely and plainly: no aliases, no tags, no merges, no duplicate keys, no dates, a
+limit of size and depth. Values are never coerced: ``NO`` where a string is asked is an error, not
+a string, and ``012`` is text, not the ten that YAML 1.1 sees in it.
 """
 
 import difflib
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -17,6 +19,7 @@ from pydantic_core import ErrorDetails
 from shared.errors import ConfigError
 
 MAX_BYTES = 1_000_000
+MAX_DEPTH = 30
 Location = tuple[str | int, ...]
 
 
@@ -30,12 +33,31 @@ SettingsT = TypeVar("SettingsT", bound=Settings)
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """A safe loader that knows no dates, so that an unquoted date stays a string."""
+    """A safe loader to which only plain numbers, yes/no words and blanks are not text."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012
-        first: [(tag, regexp) for tag, regexp in resolvers if not tag.endswith(":timestamp")]
+        first: [(tag, regexp) for tag, regexp in resolvers if tag.endswith((":bool", ":null"))]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
+
+
+class _PlainDumper(yaml.SafeDumper):
+    """Quotes what either reader, YAML 1.1's or ours, would not take for text."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012
+        first: list(resolvers)
+        for first, resolvers in yaml.SafeDumper.yaml_implicit_resolvers.items()
+    }
+
+
+_INT = re.compile(r"[-+]?(0|[1-9][0-9]{0,99})$")
+_FLOAT = re.compile(
+    r"([-+]?(0|[1-9][0-9]*)?\.[0-9]+([eE][-+]?[0-9]+)?|[-+]?(0|[1-9][0-9]*)\.?([eE][-+]?[0-9]+)?"
+    r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"
+)
+for _kind in (_PlainLoader, _PlainDumper):
+    _kind.add_implicit_resolver("tag:yaml.org,2002:int", _INT, list("-+0123456789"))
+    _kind.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
 
 
 def load_settings(path: Path, settings: type[SettingsT]) -> SettingsT:
@@ -61,7 +83,7 @@ def parse_settings(text: str, settings: type[SettingsT], *, name: str) -> Settin
     """Check YAML text against a settings class; `name` stands for the file in errors."""
     lines: dict[Location, int] = {}
     try:
-        _refuse_aliases(text, name)
+        _refuse_what_is_not_plain(text, name)
         loader = _PlainLoader(text)
         try:
             root = loader.get_single_node()
@@ -76,8 +98,8 @@ def parse_settings(text: str, settings: type[SettingsT], *, name: str) -> Settin
         line = f" line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "not readable"
         raise ConfigError(f"{name}{line}: is not plain YAML ({problem}).") from None
-    except RecursionError:
-        raise ConfigError(f"{name}: is nested too deeply to be a settings file.") from None
+    except ValueError as error:
+        raise ConfigError(f"{name}: is not plain YAML ({error}).") from None
     try:
         return settings.model_validate_json(json.dumps(content))
     except ValidationError as error:
@@ -90,16 +112,23 @@ def parse_settings(text: str, settings: type[SettingsT], *, name: str) -> Settin
 
 def dump_settings(settings: Settings) -> str:
     """The settings as YAML that `parse_settings` reads back to the same value."""
-    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    content = settings.model_dump(mode="json")
+    return yaml.dump(content, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True)
 
 
-def _refuse_aliases(text: str, name: str) -> None:
+def _refuse_what_is_not_plain(text: str, name: str) -> None:
+    """Stop at the first alias, tag or nesting too deep, before anything is built from the text."""
+    depth = 0
     for event in yaml.parse(text, Loader=_PlainLoader):
+        where = f"{name} line {event.start_mark.line + 1 if event.start_mark else 1}"
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            line = event.start_mark.line + 1 if event.start_mark else 1
-            raise ConfigError(
-                f"{name} line {line}: anchors and aliases are not allowed; write it out."
-            )
+            raise ConfigError(f"{where}: anchors and aliases are not allowed; write it out.")
+        if getattr(event, "tag", None):
+            raise ConfigError(f"{where}: tags ('!...') are not allowed; put text in quotes.")
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise ConfigError(f"{where}: is nested too deeply to be a settings file.")
 
 
 def _collect_lines(node: yaml.Node, at: Location, lines: dict[Location, int], name: str) -> None:
