@@ -82,7 +82,30 @@ def build_network(network: Network, *, seed: int) -> "torch.nn.Module":
             conv1_t_stride=2,
         )
         replace_batch_norm(module)
+        start_as_identity(module)
     return module
+
+
+def start_as_identity(module: "torch.nn.Module") -> None:
+    """Let every residual block begin as the identity, and the last layer near zero.
+
+    Without BatchNorm the residual sum would grow from block to block, and the first logits and
+    gradients with it.
+
+    References:
+        Goyal et al. (2017). Accurate, large minibatch SGD: training ImageNet in 1 hour.
+        arXiv 1706.02677, section 5.1.
+    """
+    import torch
+    from monai.networks.nets import resnet
+
+    for block in module.modules():
+        if isinstance(block, resnet.ResNetBottleneck):
+            torch.nn.init.zeros_(block.get_parameter("bn3.weight"))
+        elif isinstance(block, resnet.ResNetBlock):
+            torch.nn.init.zeros_(block.get_parameter("bn2.weight"))
+    torch.nn.init.normal_(module.get_parameter("fc.weight"), std=0.01)
+    torch.nn.init.zeros_(module.get_parameter("fc.bias"))
 
 
 def replace_batch_norm(module: "torch.nn.Module", groups: int = 32) -> int:
