@@ -115,6 +115,8 @@ class Radiomics(Settings):
             raise ValueError("nothing to compute: set original, log_sigma_mm or wavelet")
         if not self.classes:
             raise ValueError("classes must name at least one feature class")
+        if self.resegment_hu is not None and self.resegment_hu[0] >= self.resegment_hu[1]:
+            raise ValueError("resegment_hu must be [low, high] with low below high")
         return self
 
 
@@ -278,6 +280,10 @@ class Study(Settings):
         taken = [*names, "clinical", "radiomics", "fusion"]
         if len(set(taken)) != len(taken):
             raise ValueError("branch names must differ, and be none of clinical, radiomics, fusion")
+        parts = [network.name for network in networks(self)]
+        twice = sorted({part for part in parts if parts.count(part) > 1})
+        if twice:
+            raise ValueError(f"two networks would be named {twice[0]}; use shorter branch names")
         quorum = self.aggregation.quorum
         if quorum is not None and quorum > len(self.sites.training):
             raise ValueError(
