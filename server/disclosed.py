@@ -1,0 +1,26 @@
+"""In a line, what each stage lets leave a hospital; `shared/stages` says it in full."""
+
+DISCLOSED = [
+    {"stage": "hello", "what": "versions, hashes of code and study, the site's name and role"},
+    {
+        "stage": "describe_cohort",
+        "what": "counts by split and label; moments of clinical variables by label",
+    },
+    {"stage": "standardise", "what": "count, mean and squared deviation of each feature"},
+    {
+        "stage": "select_features",
+        "what": "a rank statistic for each feature; sums of products of the screened features",
+    },
+    {"stage": "clinical_model", "what": "gradient and information of each Newton step"},
+    {
+        "stage": "train_branches",
+        "what": "the networks' weights; mean loss; binned score counts of tune cases",
+    },
+    {
+        "stage": "embed",
+        "what": "reduced embeddings, radiomics score, clinical predictors and label of each tune "
+        "case, without ids, as the site file discloses",
+    },
+    {"stage": "evaluate", "what": "binned score counts by label, for each model and split"},
+    {"stage": "external_evaluate", "what": "the same for the external cohort, and its counts"},
+]
