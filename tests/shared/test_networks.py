@@ -1,0 +1,195 @@
+import numpy as np
+import pytest
+import torch
+from monai.networks.nets import resnet
+
+from shared.config import Branch3D, Branch25D, Network
+from shared.errors import CodecError, TrainingError
+from shared.networks import (
+    EMBEDDING_WIDTH,
+    Layout,
+    Weights,
+    build_network,
+    embed,
+    get_weights,
+    head_logits,
+    input_channels,
+    layout_of,
+    network_layout,
+    replace_batch_norm,
+    set_weights,
+)
+
+BATCH_NORM = torch.nn.modules.batchnorm._BatchNorm
+
+
+def flat(network="resnet10", phases=("excretory",), offsets=(-4.0, 0.0, 4.0)):
+    branch = Branch25D(
+        name="flat", kind="2.5d", network=network, size=(16, 16), slice_offsets_mm=offsets
+    )
+    return Network(name="flat", branch=branch, phases=phases)
+
+
+def deep(network="resnet10", phases=("excretory",)):
+    branch = Branch3D(name="deep", kind="3d", network=network, size=(8, 16, 16))
+    return Network(name="deep", branch=branch, phases=phases)
+
+
+def n_of(module, kind):
+    return sum(isinstance(part, kind) for part in module.modules())
+
+
+@pytest.fixture(scope="module")
+def module():
+    return build_network(flat(), seed=3)
+
+
+@pytest.mark.parametrize(
+    ("network", "n_parameters"),
+    [(flat("resnet50"), 23_513_921), (deep("resnet50"), 46_160_961)],
+    ids=["2D, 3 channels", "3D, 1 channel"],
+)
+def test_resnet50_has_53_group_norms_and_the_published_number_of_parameters(network, n_parameters):
+    with torch.device("meta"):
+        module = build_network(network, seed=0)
+    assert n_of(module, torch.nn.GroupNorm) == 53
+    assert n_of(module, BATCH_NORM) == 0
+    assert sum(p.numel() for p in module.parameters()) == n_parameters
+    assert list(module.buffers()) == []
+
+
+def test_monais_own_norm_argument_changes_only_the_stem():
+    with torch.device("meta"):
+        module = resnet.resnet50(
+            spatial_dims=2, n_input_channels=3, num_classes=1, norm=("group", {"num_groups": 8})
+        )
+    assert (n_of(module, BATCH_NORM), n_of(module, torch.nn.GroupNorm)) == (52, 1)
+
+
+def test_every_batch_norm_is_replaced_and_counted():
+    module = torch.nn.Sequential(torch.nn.BatchNorm2d(48), torch.nn.BatchNorm3d(64))
+    assert replace_batch_norm(module) == 2
+    assert [(m.num_groups, m.num_channels) for m in module] == [(16, 48), (32, 64)]
+
+
+def test_a_network_that_keeps_any_other_buffer_is_refused():
+    module = torch.nn.Sequential(torch.nn.Linear(2, 2))
+    module.register_buffer("running", torch.zeros(1))
+    with pytest.raises(TrainingError, match="running"):
+        replace_batch_norm(module)
+
+
+def test_the_stem_has_the_stride_of_the_published_network(module):
+    assert module.conv1.stride == (2, 2)
+
+
+def test_channels_are_phases_times_slices():
+    assert input_channels(flat(phases=("nephrographic", "excretory"))) == 6
+    assert input_channels(deep(phases=("nephrographic", "excretory"))) == 2
+
+
+def test_one_patient_gives_the_same_output_alone_and_in_company(module):
+    batch = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        together, alone = module.train()(batch), module(batch[:1])
+    torch.testing.assert_close(together[:1], alone, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [flat, deep], ids=["2D", "3D"])
+def test_embedding_and_last_layer_give_the_networks_own_output(kind):
+    network = kind()
+    module = build_network(network, seed=1).eval()
+    shape = (2, input_channels(network), *network.branch.size)
+    batch = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        embedding = embed(module, batch)
+        expected = module(batch).squeeze(1)
+        torch.testing.assert_close(head_logits(module, embedding), expected)
+    assert embedding.shape == (2, EMBEDDING_WIDTH["resnet10"])
+
+
+@pytest.mark.parametrize("name", EMBEDDING_WIDTH)
+def test_the_embeddings_width_is_the_last_layers_input(name):
+    layout = network_layout(flat(name))
+    assert dict(zip(layout.names, layout.shapes, strict=True))["fc.weight"] == (
+        1,
+        EMBEDDING_WIDTH[name],
+    )
+
+
+def test_asking_for_an_embedding_leaves_no_hook_behind(module):
+    embed(module, torch.zeros(1, 3, 16, 16))
+    assert not module.fc._forward_pre_hooks
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others():
+    first, again, other = (get_weights(build_network(flat(), seed=s)).vector for s in (5, 5, 6))
+    assert first.tobytes() == again.tobytes()
+    assert first.tobytes() != other.tobytes()
+
+
+def test_building_a_network_draws_nothing_from_the_global_generator():
+    before = torch.random.get_rng_state()
+    build_network(flat(), seed=5)
+    torch.testing.assert_close(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("network", [flat(), deep("resnet18")], ids=["2D", "3D"])
+def test_the_layout_without_memory_is_the_real_one(network):
+    assert network_layout(network) == layout_of(build_network(network, seed=0))
+
+
+def test_weights_put_into_another_network_make_it_the_same(module):
+    other = build_network(flat(), seed=4)
+    set_weights(other, get_weights(module))
+    assert get_weights(other).vector.tobytes() == get_weights(module).vector.tobytes()
+    for (_, a), (_, b) in zip(module.named_parameters(), other.named_parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+def test_weights_are_the_same_whatever_the_layout_in_memory(module):
+    expected = get_weights(module).vector.tobytes()
+    channels_last = build_network(flat(), seed=3).to(memory_format=torch.channels_last)
+    assert get_weights(channels_last).vector.tobytes() == expected
+
+
+def test_weights_are_a_copy(module):
+    weights = get_weights(module)
+    weights.vector[:] = 0
+    assert get_weights(module).vector.any()
+
+
+def test_the_vector_holds_the_tensors_one_after_the_other(module):
+    weights = get_weights(module)
+    tensors = weights.tensors()
+    assert tuple(tensors) == weights.layout.names
+    expected = np.concatenate([t.detach().numpy().ravel() for t in module.parameters()])
+    np.testing.assert_array_equal(weights.vector, expected)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda names, shapes: (("renamed", *names[1:]), shapes),
+        lambda names, shapes: (tuple(f"_module.{name}" for name in names), shapes),
+        lambda names, shapes: (names[::-1], shapes[::-1]),
+        lambda names, shapes: (names, ((1, *shapes[0]), *shapes[1:])),
+    ],
+    ids=["renamed", "prefixed", "reordered", "reshaped"],
+)  # fmt: skip
+def test_weights_of_another_layout_are_refused_and_change_nothing(module, change):
+    weights = get_weights(module)
+    strange = Layout(*change(weights.layout.names, weights.layout.shapes))
+    with pytest.raises(CodecError, match="names or shapes"):
+        set_weights(module, Weights(strange, np.zeros_like(weights.vector)))
+    assert get_weights(module).vector.tobytes() == weights.vector.tobytes()
+
+
+@pytest.mark.parametrize(
+    "vector",
+    [np.zeros(3), np.zeros(3, np.int64), np.zeros(2, np.float32), np.zeros((3, 1), np.float32)],
+    ids=["float64", "integers", "too short", "two dimensions"],
+)
+def test_weights_hold_float32_of_the_layouts_size_and_nothing_else(vector):
+    with pytest.raises(CodecError, match="3 float32 numbers"):
+        Weights(Layout(("a", "b"), ((2,), (1,))), vector)

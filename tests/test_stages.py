@@ -1,0 +1,73 @@
+"""Every stage has three halves of one name, and every question one answer."""
+
+import dataclasses
+import importlib
+import inspect
+import typing
+from pathlib import Path
+
+import pytest
+
+from client.stages import ANSWERS
+from client.workbench import Workbench
+from server.stages import RUNS
+from server.study import Study
+from shared.stages import STAGES, Question
+
+ROOT = Path(__file__).parent.parent
+SERVER_ONLY = {"fuse"}
+
+
+def questions_of(stage):
+    module = importlib.import_module(f"shared.stages.{stage}")
+    return [value for value in vars(module).values() if isinstance(value, Question)]
+
+
+def test_the_server_runs_the_stages_in_their_order():
+    assert tuple(RUNS) == STAGES
+
+
+def test_the_study_has_one_slot_for_each_stage_in_their_order():
+    assert tuple(field.name for field in dataclasses.fields(Study)) == STAGES
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_is_a_contract_a_servers_half_and_a_sites_half(stage):
+    there = {side: (ROOT / side / "stages" / f"{stage}.py").exists() for side in
+             ("shared", "server", "client")}  # fmt: skip
+    assert there == {"shared": True, "server": True, "client": stage not in SERVER_ONLY}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_contract_says_what_leaves_the_hospital_and_what_stays(stage):
+    text = importlib.import_module(f"shared.stages.{stage}").__doc__
+    assert "eaves the hospital" in text or "leaves a hospital" in text
+    assert "Stays:" in text or stage in SERVER_ONLY
+
+
+def test_every_question_of_every_contract_is_answered_and_no_other():
+    asked = [question for stage in STAGES for question in questions_of(stage)]
+    assert {question.name for question in asked} == set(ANSWERS)
+    assert all(ANSWERS[question.name][0] is question for question in asked)
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_an_answer_takes_and_gives_what_its_contract_declares(name):
+    question, answer = ANSWERS[name]
+    hints = typing.get_type_hints(answer)
+    assert list(inspect.signature(answer).parameters) == ["request", "bench"]
+    assert (hints["request"], hints["bench"]) == (question.request, Workbench)
+    assert hints["return"] is question.reply
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_what_travels_is_frozen(name):
+    question, _ = ANSWERS[name]
+    for kind in (question.request, question.reply):
+        assert dataclasses.is_dataclass(kind)
+        assert kind.__dataclass_params__.frozen
+
+
+def test_external_sites_are_asked_for_greeting_and_evaluation_alone():
+    external = {name for name, (question, _) in ANSWERS.items() if question.of == "external"}
+    assert external == {"external_hello", "external_outputs", "external_scores"}
