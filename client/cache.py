@@ -7,8 +7,6 @@ as absent and is computed again.
 import hashlib
 import io
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from shared.files import write_atomically
 
 CHECK_BYTES = 32
 
@@ -48,25 +48,10 @@ class Cache:
         buffer = io.BytesIO()
         np.save(buffer, array, allow_pickle=False)
         payload = buffer.getvalue()
-        write_atomically(self._path(key), payload + hashlib.sha256(payload).digest())
+        write_atomically(self._path(key), payload + hashlib.sha256(payload).digest(), durable=False)
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key}.npy"
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a whole file so that a reader sees the old one or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(beside).replace(path)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
 
 
 def cache_key(

@@ -18,7 +18,6 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from client.cache import write_atomically
 from client.engine import INSTALL, engine_version
 from client.manifest import Case, Manifest, check_cohort_size, read_manifest
 from client.prepare import Progress, check_images
@@ -27,6 +26,7 @@ from client.site import check_role, n_threads, open_site
 from client.splits import assign_splits
 from shared.config import SPLITS, Study
 from shared.errors import TrifedError
+from shared.files import write_atomically
 
 MIN_FREE_BYTES = 2_000_000_000
 VERSIONS = ("trifed", "numpy", "scipy", "simpleitk", "torch", "monai", "flwr")

@@ -4,30 +4,42 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+BESIDE = ".tmp-"
 
-def write_atomically(path: Path, content: bytes) -> None:
+
+def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:
     """Write a file beside, flush it to disk, then rename it into place."""
 
     def write(beside: Path) -> None:
         beside.write_bytes(content)
 
-    replace_atomically(path, write)
+    replace_atomically(path, write, durable=durable)
 
 
-def replace_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` make a file beside, flush it to disk, then rename it into place."""
+def replace_atomically(
+    path: Path, write: Callable[[Path], object], *, durable: bool = True
+) -> None:
+    """Let `write` make a file beside, flush it to disk, then rename it into place.
+
+    Args:
+        path: The file's place; folders that are missing are made.
+        write: Is handed a path beside it that ends in the same name.
+        durable: Flush to disk before renaming. Without it a power cut, but no crash of the
+            program, may leave a damaged file; only for what checks itself when it is read.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    beside = path.with_name(f"{BESIDE}{os.getpid()}-{path.name}")
     try:
         write(beside)
-        with beside.open("rb+") as handle:
-            os.fsync(handle.fileno())
+        if durable:
+            with beside.open("rb+") as handle:
+                os.fsync(handle.fileno())
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what interrupted writes left beside their targets."""
-    for leftover in folder.glob(".*.tmp"):
+    """Remove what interrupted writes left beside their targets, in this folder and below."""
+    for leftover in folder.rglob(f"{BESIDE}*"):
         leftover.unlink(missing_ok=True)

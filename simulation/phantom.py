@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from shared.config import Study, digest
 from shared.errors import StateError
+from shared.files import remove_leftovers
 from shared.phases import Phase
 from simulation.phantom_anatomy import build_anatomy
 from simulation.phantom_files import (
@@ -91,6 +92,7 @@ def _cohort_digest(study: Study) -> str:
 def _claim(root: Path, cohort: str) -> None:
     """Mark a folder as this cohort's before anything is written, and refuse another's."""
     root.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(root)
     for marker in (root / MARKER, root / BEGUN):
         if marker.exists():
             if _read_marker(marker) != cohort:

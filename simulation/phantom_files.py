@@ -2,7 +2,6 @@
 
 import csv
 import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import SimpleITK
 
 from client.settings import SiteSettings
 from shared.config import Study
+from shared.files import replace_atomically, write_atomically
 from shared.phases import Phase
 from shared.strict_yaml import dump_settings
 from simulation.phantom_image import Image, Mask, Spacing
@@ -61,22 +61,14 @@ def write_volume(
     image.SetSpacing(spacing)
     image.SetOrigin([float(at - side) for at, side in zip(middle, half, strict=True)])
     image.SetMetaData("ITK_FileNotes", NOTE)
-    beside = path.with_name(f"part-{path.name}")
-    SimpleITK.WriteImage(image, str(beside), useCompression=True)
-    _settle(beside, path)
+    replace_atomically(
+        path, lambda beside: SimpleITK.WriteImage(image, str(beside), useCompression=True)
+    )
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a whole text file beside its place, then move it there."""
-    beside = path.with_name(f"part-{path.name}")
-    beside.write_text(text, encoding="utf-8", newline="\n")
-    _settle(beside, path)
-
-
-def _settle(beside: Path, path: Path) -> None:
-    with beside.open("rb") as file:
-        os.fsync(file.fileno())
-    beside.replace(path)
+    """Write a text file whole."""
+    write_atomically(path, text.encode())
 
 
 def manifest(patients: Sequence[Patient], study: Study) -> str:

@@ -1,6 +1,5 @@
 """Write the report: one HTML file that needs no script, no font and no network."""
 
-import os
 import re
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from server.report.picture import MARK, Picture, to_png, to_svg
 from server.report.sections import pictures, sections
 from server.report.summary import summary, tiles
 from server.report.words import Results, number
+from shared.files import write_atomically
 
 
 def write_report(results: Results, path: Path) -> None:
@@ -39,7 +39,7 @@ def write_report(results: Results, path: Path) -> None:
         timings={key: number(s, 1) for key, s in (results.get("timings_s") or {}).items()},
         settings=results.get("settings_yaml") or "",
     )
-    _write_whole(text.encode(), path)
+    write_atomically(path, text.encode())
 
 
 def draw_figures(results: Results, folder: Path, *, dpi: int = 150) -> list[Path]:
@@ -77,17 +77,3 @@ def _unbroken(text: str) -> Markup:
     numbers = r"[\d.]+–[\d.]*\d|[\d.]+ × 10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+|n = \d+"
     safe = str(escape(text))
     return Markup(re.sub(numbers, r'<span class="whole">\g<0></span>', safe))
-
-
-def _write_whole(content: bytes, path: Path) -> None:
-    """Write beside, flush to disk, rename: a reader never finds half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
