@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from client.settings import Device
-from shared.config import Network
+from shared.branches import Network
 from shared.errors import InstallError
 
 

@@ -8,8 +8,8 @@ import numpy as np
 from client.site import Cases
 from client.training import outputs
 from client.workbench import Workbench
+from shared.branches import Network
 from shared.codec import content_hash
-from shared.config import Network
 from shared.errors import StateError
 from shared.files import write_atomically
 from shared.networks import EMBEDDING_WIDTH, Weights, set_weights

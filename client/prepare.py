@@ -19,7 +19,8 @@ from threadpoolctl import threadpool_limits
 from client import engine, integrity, preprocess, radiomics, tensors, volumes
 from client.cache import Cache, cache_key, code_version
 from client.manifest import Case
-from shared.config import Network, Study, digest, networks
+from shared.branches import Network
+from shared.config import Study, digest, networks
 from shared.errors import ImageError
 
 FEW = 4

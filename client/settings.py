@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from shared.config import Name
+from shared.quantities import Name
 from shared.strict_yaml import Settings, load_settings
 
 Disclosure = Literal["embeddings", "labels", "radiomics_score", "clinical"]

@@ -23,7 +23,8 @@ from client.settings import Device, SiteSettings, load_site_settings
 from client.splits import assign_splits
 from client.tables import listed
 from client.tensors import input_shape
-from shared.config import Network, Split, Study, networks
+from shared.branches import Network
+from shared.config import Split, Study, networks
 from shared.errors import CohortError, ConfigError, ImageError
 
 __all__ = ["Cases", "Site", "TestCases", "TrainingCases", "TuneCases", "open_site"]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from client.preprocess import Grid, sample, window
 from client.volumes import Volume
-from shared.config import Branch3D, Branch25D, Network
+from shared.branches import Branch3D, Branch25D, Network
 from shared.phases import Phase
 
 Tensor = NDArray[np.float32]

@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from client.device import Compute
-from shared.config import Training
+from shared.branches import Training
 from shared.errors import TrainingError
 from shared.networks import embed, head_logits
 

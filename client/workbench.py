@@ -8,7 +8,8 @@ import torch
 
 from client.device import Compute, compute_for, prepare_process
 from client.site import Cases, Site
-from shared.config import Network, Study, digest, networks
+from shared.branches import Network
+from shared.config import Study, digest, networks
 from shared.errors import CodecError
 from shared.networks import build_network
 

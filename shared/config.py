@@ -7,13 +7,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from shared.branches import Branch, Network
 from shared.phases import Phase
+from shared.quantities import Count, Fraction, Name, Positive
 from shared.strict_yaml import Settings, load_settings
-
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
 
 SPLITS = ("train", "tune", "internal_test", "external_test")
 Split = Literal["train", "tune", "internal_test", "external_test"]
@@ -141,52 +138,6 @@ class Clinical(Settings):
     tolerance: Positive = 1e-10
 
 
-class Training(Settings):
-    """How a branch is trained at the sites and for how many rounds."""
-
-    rounds: Count = 10
-    local_epochs: Count = 1
-    batch_size: Annotated[int, Field(ge=2)] = 16
-    optimiser: Literal["adamw", "sgd"] = "adamw"
-    learning_rate: Positive = 3e-4
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
-    momentum: Fraction = 0.9
-    schedule: Literal["constant", "cosine"] = "cosine"
-    clip_gradient_norm: Positive = 1.0
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    augment: bool = True
-
-
-class Branch25D(Settings):
-    """A 2D ResNet on the slice with the largest tumour area and its neighbours."""
-
-    name: Name
-    kind: Literal["2.5d"]
-    phases: Literal["channels", "separate"] = "channels"
-    network: Literal["resnet10", "resnet18", "resnet34", "resnet50"] = "resnet50"
-    size: tuple[Annotated[int, Field(ge=16)], Annotated[int, Field(ge=16)]] = (64, 64)
-    spacing_mm: tuple[Positive, Positive] = (1.0, 1.0)
-    slice_offsets_mm: tuple[float, ...] = Field(default=(-4.0, 0.0, 4.0), min_length=1)
-    training: Training = Training()
-
-
-class Branch3D(Settings):
-    """A 3D ResNet on a patch around the tumour."""
-
-    name: Name
-    kind: Literal["3d"]
-    phases: Literal["channels", "separate"] = "channels"
-    network: Literal["resnet10", "resnet18", "resnet34", "resnet50"] = "resnet50"
-    size: tuple[
-        Annotated[int, Field(ge=8)], Annotated[int, Field(ge=16)], Annotated[int, Field(ge=16)]
-    ] = (16, 32, 32)
-    spacing_mm: tuple[Positive, Positive, Positive] = (2.0, 2.0, 2.0)
-    training: Training = Training()
-
-
-Branch = Annotated[Branch25D | Branch3D, Field(discriminator="kind")]
-
-
 class Aggregation(Settings):
     """Flower's strategy and the guard before it."""
 
@@ -301,14 +252,6 @@ class Study(Settings):
     def model_names(self) -> tuple[str, ...]:
         """The models that are evaluated, in the order of the report."""
         return ("clinical", "radiomics", *(branch.name for branch in self.branches), "fusion")
-
-
-class Network(Settings):
-    """One network to train: a branch, or its part for one phase."""
-
-    name: Name
-    branch: Branch
-    phases: tuple[Phase, ...]
 
 
 def networks(study: Study) -> tuple[Network, ...]:

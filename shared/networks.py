@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shared.config import Branch25D, Network
+from shared.branches import Branch25D, Network
 from shared.errors import CodecError, TrainingError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from client.seeds import seed_for
 from client.site import TrainingCases, TuneCases
 from client.training import RoundPlan, outputs, train_round
 from client.workbench import Workbench
-from shared.config import Network
+from shared.branches import Network
 from shared.networks import get_weights, set_weights
 from shared.scores import ScoreSums, score_sums
 from shared.stages.train_branches import Reply, Request

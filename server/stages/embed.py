@@ -9,8 +9,9 @@ from scipy.linalg import eigh
 from server.coordinator import Coordinator, need
 from server.stages.train_branches import best_weights
 from server.study import EmbeddingRecord, Study
+from shared.branches import Network
 from shared.codec import content_hash
-from shared.config import Embedding, Network, networks
+from shared.config import Embedding, networks
 from shared.errors import CohortError, FederationError
 from shared.models import Projection
 from shared.networks import EMBEDDING_WIDTH, Weights

@@ -7,7 +7,8 @@ from server.aggregate import Aggregator, Update
 from server.coordinator import Coordinator, need
 from server.progress import RoundNews
 from server.study import BranchesRecord, NetworkRecord, RoundRecord, Study
-from shared.config import Network, networks
+from shared.branches import Network
+from shared.config import networks
 from shared.metrics import auc
 from shared.networks import Weights, build_network, get_weights, network_layout
 from shared.scores import pool_score_sums

@@ -7,7 +7,8 @@ import pytest
 
 from client.tensors import input_shape, largest_slice, network_input, patch_3d, stack_2_5d
 from client.volumes import Volume
-from shared.config import Branch3D, Branch25D, Study, networks
+from shared.branches import Branch3D, Branch25D
+from shared.config import Study, networks
 
 WINDOW = (-160.0, 240.0)
 FLAT = Branch25D(name="a", kind="2.5d", size=(16, 16), slice_offsets_mm=(-3.0, 0.0, 3.0))

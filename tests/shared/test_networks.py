@@ -3,7 +3,7 @@ import pytest
 import torch
 from monai.networks.nets import resnet
 
-from shared.config import Branch3D, Branch25D, Network
+from shared.branches import Branch3D, Branch25D, Network
 from shared.errors import CodecError, TrainingError
 from shared.networks import (
     EMBEDDING_WIDTH,
