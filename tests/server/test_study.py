@@ -1,0 +1,300 @@
+import json
+import os
+import typing
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+
+from server import study as study_module
+from server.study import (
+    BranchesRecord,
+    ClinicalRecord,
+    CohortRecord,
+    EmbeddingRecord,
+    EvaluationRecord,
+    ExternalRecord,
+    FusionRecord,
+    Greetings,
+    Identity,
+    NetworkRecord,
+    RoundRecord,
+    SelectionRecord,
+    Study,
+    StudyFolder,
+)
+from shared.codec import content_hash
+from shared.errors import StateError
+from shared.glm import LogisticFit
+from shared.lasso import LassoFit
+from shared.models import Bundle, ClinicalModel, FusionModel, Projection, RadiomicsModel, Scale
+from shared.moments import class_moments
+from shared.networks import Layout, Weights
+from shared.scores import score_sums
+from shared.stages.describe_cohort import Description, SplitCount
+from shared.stages.external_evaluate import ExternalReply
+from shared.stages.hello import Reply as Hello
+
+ONE, TWO = np.array([0.1]), np.array([0.1, -2.5])
+SCALE = Scale(("f",), ONE, np.array([2.0]))
+FIT = LogisticFit(("intercept", "x"), TWO, np.eye(2), -3.5, 9, 4, True)
+RADIOMICS = RadiomicsModel(SCALE, ONE, 0.2, TWO)
+CLINICAL = ClinicalModel(("age",), ONE, TWO)
+PROJECTION = Projection("flat", "flat", TWO, np.eye(2))
+FUSION = FusionModel(("x",), ONE, ONE, TWO)
+BUNDLE = Bundle("s", CLINICAL, RADIOMICS, {"flat": "h"}, (PROJECTION,), FUSION, {"fusion": 0.5})
+SUMS = score_sums(
+    np.array([0.2, 0.9, np.nan]), np.array([0, 1, 1]), bins=20, calibration_bins=2,
+    threshold=float("nan"),
+)  # fmt: skip
+COHORT = Description(
+    n_cases=3,
+    splits={"train": SplitCount(3, 1)},
+    missing_phases={"excretory": 0},
+    exclusions={"image": 1},
+    variables=class_moments(("age",), np.array([[60.0], [np.nan], [70]]), np.array([0, 1, 0])),
+)
+ROUNDS = (
+    RoundRecord(0, {}, 0.5, None, 0),
+    RoundRecord(1, {"site_a": (5, 0.7), "site_b": (4, 0.6)}, None, None, 99),
+)
+SLOTS = {
+    "hello": Greetings({"site_a": Hello("site_a", "training", True, "c", "s", {"numpy": "2"})}),
+    "describe_cohort": CohortRecord({"site_a": COHORT}),
+    "standardise": SCALE,
+    "select_features": SelectionRecord(
+        screened=("f", "g"),
+        p_values=np.array([0.01, 0.2]),
+        pruned=("f",),
+        lasso=LassoFit(("f",), ONE, 0.5, 0.1, ONE, ONE, ONE),
+        calibration=FIT,
+        model=RADIOMICS,
+    ),
+    "clinical_model": ClinicalRecord(CLINICAL, FIT),
+    "train_branches": BranchesRecord({"flat": NetworkRecord(ROUNDS, 1, False, 5)}),
+    "embed": EmbeddingRecord(
+        (PROJECTION,), {"flat": "h"}, ("x", "y"), np.array([[1, np.nan]]), np.array([1]), ("a",)
+    ),
+    "fuse": FusionRecord(FUSION, 3.0, ONE, ONE, float("nan"), 9),
+    "evaluate": EvaluationRecord(BUNDLE, {"fusion": {"tune": {"site_a": SUMS}}}),
+    "external_evaluate": ExternalRecord(
+        "h", {"site_d": ExternalReply(COHORT, {"fusion": SUMS})}, True
+    ),
+}
+FULL = Study(**SLOTS)
+LAYOUT = Layout(("conv.weight", "fc.bias"), ((2, 3), (1,)))
+
+
+def weights(value=0.0):
+    return Weights(LAYOUT, np.arange(7, dtype=np.float32) + np.float32(value))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return StudyFolder(tmp_path / "study")
+
+
+@pytest.fixture
+def full(folder):
+    folder.save(Study(), FULL)
+    return folder
+
+
+def files_of(folder):
+    return {p: p.read_bytes() for p in sorted(folder.path.rglob("*")) if p.is_file()}
+
+
+def test_the_examples_are_one_for_each_slot():
+    assert list(SLOTS) == [field.name for field in fields(Study)]
+    for name, hint in typing.get_type_hints(Study).items():
+        assert type(SLOTS[name]) is typing.get_args(hint)[0]
+
+
+@pytest.mark.parametrize("slot", SLOTS)
+def test_each_slot_is_loaded_as_it_was_saved(folder, slot):
+    folder.save(Study(), Study(**{slot: SLOTS[slot]}))
+    loaded = StudyFolder(folder.path).load()
+    assert content_hash(getattr(loaded, slot)) == content_hash(SLOTS[slot])
+    assert [f.name for f in fields(Study) if getattr(loaded, f.name) is not None] == [slot]
+
+
+def test_an_empty_folder_is_an_empty_study(folder):
+    assert folder.load() == Study()
+
+
+def test_a_whole_study_is_loaded_as_it_was_saved(full):
+    assert content_hash(full.load()) == content_hash(FULL)
+
+
+def test_arrays_of_any_form_in_memory_are_saved_as_what_they_hold(folder):
+    rows = np.asfortranarray(np.arange(6.0).reshape(2, 3))
+    record = replace(SLOTS["embed"], rows=rows, labels=np.arange(4)[::2])
+    folder.save(Study(), Study(embed=record))
+    np.testing.assert_array_equal(folder.load().embed.rows, rows)
+    np.testing.assert_array_equal(folder.load().embed.labels, [0, 2])
+
+
+def test_only_a_changed_slot_is_written_again(full):
+    before = files_of(full)
+    full.save(FULL, replace(FULL, fuse=replace(FULL.fuse, penalty=1.0)))
+    changed = [p.name for p, content in files_of(full).items() if before.get(p) != content]
+    assert [name.split("-")[0].removesuffix(".json") for name in changed] == ["fuse", "fuse"]
+
+
+def test_a_slot_keeps_only_its_newest_arrays(full):
+    full.save(FULL, replace(FULL, fuse=replace(FULL.fuse, penalty=1.0)))
+    assert len(list(full.path.glob("fuse-*.safetensors"))) == 1
+    assert full.load().fuse.penalty == 1.0
+
+
+@pytest.mark.parametrize("nth", [1, 2], ids=["of the arrays", "of the text"])
+def test_a_write_interrupted_before_the_rename_leaves_the_old_slot(full, monkeypatch, nth):
+    newer = replace(FULL, fuse=replace(FULL.fuse, model=replace(FUSION, mean=TWO)))
+    syncs, fsync = [], os.fsync
+
+    def power_cut(handle):
+        syncs.append(handle)
+        if len(syncs) == nth:
+            raise KeyboardInterrupt
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", power_cut)
+    with pytest.raises(KeyboardInterrupt):
+        full.save(FULL, newer)
+    assert content_hash(StudyFolder(full.path).load()) == content_hash(FULL)
+
+
+def test_an_interrupted_write_of_weights_leaves_the_round_before(folder, monkeypatch):
+    folder.put_weights("flat", 1, weights(), {})
+
+    def power_cut(content, path):
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(study_module, "save_file", power_cut)
+    with pytest.raises(KeyboardInterrupt):
+        folder.put_weights("flat", 1, weights(5), {})
+    found = folder.get_weights("flat", 1, LAYOUT)
+    np.testing.assert_array_equal(found.vector, weights().vector)
+
+
+def test_what_a_killed_process_left_behind_is_removed(full):
+    full.put_weights("flat", 1, weights(), {})
+    leftovers = [full.path / ".fuse.json.77.tmp", full.path / "weights" / ".flat.77.tmp"]
+    for leftover in leftovers:
+        leftover.write_bytes(b"half")
+    kept = set(files_of(full)) - set(leftovers)
+    assert set(files_of(StudyFolder(full.path))) == kept
+
+
+DAMAGES = {
+    "half a text": lambda text: text[: len(text) // 2],
+    "empty": lambda text: "",
+    "a list": lambda text: "[]",
+    "a number": lambda text: "5",
+    "no value": lambda text: '{"arrays": null}',
+    "a field missing": lambda text: text.replace('"penalty"', '"penalti"'),
+    "a field of another type": lambda text: text.replace('"n_cases":9', '"n_cases":"9"'),
+    "arrays not named": lambda text: json.dumps(json.loads(text) | {"arrays": None}),
+    "nested 10^5 deep": lambda text: "[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("what", DAMAGES)
+def test_a_damaged_slot_is_refused_by_name(full, what):
+    path = full.path / "fuse.json"
+    path.write_text(DAMAGES[what](path.read_text()))
+    with pytest.raises(StateError, match=r"fuse\.json is damaged"):
+        full.load()
+
+
+def test_a_slot_that_is_not_text_is_refused(full):
+    (full.path / "fuse.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(StateError, match="damaged"):
+        full.load()
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "empty"])
+def test_missing_or_damaged_arrays_are_refused_by_name(full, damage):
+    (path,) = full.path.glob("fuse-*.safetensors")
+    content = path.read_bytes()
+    path.unlink()
+    if damage != "missing":
+        path.write_bytes(content[:-1] if damage == "truncated" else b"")
+    with pytest.raises(StateError, match=path.name):
+        full.load()
+
+
+def test_arrays_of_another_slot_are_refused(full):
+    path = full.path / "fuse.json"
+    (other,) = full.path.glob("evaluate-*.safetensors")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"arrays": other.name}))
+    with pytest.raises(StateError, match="damaged"):
+        full.load()
+
+
+def test_a_folder_is_begun_once_and_taken_up_again(folder):
+    folder.begin(Identity("s", "c"))
+    StudyFolder(folder.path).begin(Identity("s", "c"))
+
+
+@pytest.mark.parametrize(
+    ("identity", "reason"),
+    [(Identity("other", "c"), "another study's run"), (Identity("s", "other"), "another release")],
+)
+def test_a_folder_of_another_study_or_code_is_refused_and_stays(folder, identity, reason):
+    folder.begin(Identity("s", "c"))
+    before = files_of(folder)
+    with pytest.raises(StateError, match=f"{reason}.*--out"):
+        folder.begin(identity)
+    assert files_of(folder) == before
+
+
+def test_a_damaged_identity_is_refused(folder):
+    (folder.path / "identity.json").write_text("{}")
+    with pytest.raises(StateError, match=r"identity\.json is damaged"):
+        folder.begin(Identity("s", "c"))
+
+
+def test_weights_and_the_strategys_memory_come_back_in_every_bit(folder):
+    memory = {"m_t/weights": np.array([np.pi, -0.0], np.float32), "momentum_vector/0": TWO}
+    folder.put_weights("flat", 3, weights(np.nan), memory)
+    assert (
+        folder.get_weights("flat", 3, LAYOUT).vector.tobytes() == weights(np.nan).vector.tobytes()
+    )
+    found = folder.get_strategy("flat", 3)
+    assert {name: array.tobytes() for name, array in found.items()} == {
+        name: array.tobytes() for name, array in memory.items()
+    }
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        Layout(("other.weight", "fc.bias"), LAYOUT.shapes),
+        Layout(LAYOUT.names, ((3, 2), (1,))),
+        Layout((*LAYOUT.names, "more"), (*LAYOUT.shapes, (1,))),
+    ],
+    ids=["name", "shape", "more"],
+)
+def test_weights_of_another_network_are_refused(folder, layout):
+    folder.put_weights("flat", 1, weights(), {})
+    with pytest.raises(StateError, match="flat-r0001"):
+        folder.get_weights("flat", 1, layout)
+
+
+def test_a_round_that_is_not_kept_is_refused(folder):
+    with pytest.raises(StateError, match="flat-r0007"):
+        folder.get_weights("flat", 7, LAYOUT)
+    with pytest.raises(StateError, match="flat-r0007"):
+        folder.get_strategy("flat", 7)
+
+
+def test_only_the_rounds_asked_for_are_kept_and_no_other_network_is_touched(folder):
+    for network in ("flat", "flat_excretory"):
+        for number in (0, 1, 2, 10):
+            folder.put_weights(network, number, weights(number), {})
+    folder.keep_only("flat", {1, 10, 99})
+    kept = sorted(path.name for path in (folder.path / "weights").glob("flat-*"))
+    assert kept == ["flat-r0001.safetensors", "flat-r0010.safetensors"]
+    assert len(list((folder.path / "weights").glob("flat_excretory-*"))) == 4
