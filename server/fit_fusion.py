@@ -62,10 +62,11 @@ def fit_ridge(
     columns: tuple[str, ...], rows: np.ndarray, labels: np.ndarray, penalty: float
 ) -> FusionModel:
     """Ridge logistic regression on standardised columns; the intercept is not penalised."""
-    with np.errstate(invalid="ignore"):
-        mean, sd = np.nanmean(rows, axis=0), np.nanstd(rows, axis=0)
-    mean = np.where(np.isfinite(mean), mean, 0.0)
-    sd = np.where(np.isfinite(sd) & (sd > 1e-12), sd, 1.0)
+    there = np.isfinite(rows)
+    n = np.maximum(there.sum(axis=0), 1)
+    mean = np.where(there, rows, 0.0).sum(axis=0) / n
+    sd = np.sqrt((np.where(there, rows - mean, 0.0) ** 2).sum(axis=0) / n)
+    sd = np.where(sd > 1e-12, sd, 1.0)
     design = fusion_design(mean, sd, rows)
 
     def ask(beta: np.ndarray) -> LogisticSums:

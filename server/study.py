@@ -167,7 +167,6 @@ class StudyFolder:
         self.path = path
         path.mkdir(parents=True, exist_ok=True)
         remove_leftovers(path)
-        remove_leftovers(path / "weights")
 
     def begin(self, identity: Identity) -> None:
         """Claim the folder for this study and code, or make sure that it is theirs already.

@@ -1,6 +1,6 @@
 import pytest
 
-from shared.files import remove_leftovers, replace_atomically, write_atomically
+from shared.files import BESIDE, remove_leftovers, replace_atomically, write_atomically
 
 
 def test_a_file_is_written_whole_and_nothing_stays_beside(tmp_path):
@@ -44,10 +44,12 @@ def test_until_the_rename_the_old_file_stands(tmp_path):
 
 
 def test_leftovers_of_a_killed_process_are_removed_and_nothing_else(tmp_path):
-    for name in (".a.json.77.tmp", "a.json", "b.tmp", ".hidden"):
+    (tmp_path / "deeper").mkdir()
+    for name in (f"{BESIDE}77-a.json", f"deeper/{BESIDE}77-b", "a.json", "b.tmp", ".hidden"):
         (tmp_path / name).write_text("")
     remove_leftovers(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".hidden", "a.json", "b.tmp"]
+    kept = sorted(path.name for path in tmp_path.rglob("*") if path.is_file())
+    assert kept == [".hidden", "a.json", "b.tmp"]
 
 
 def test_a_folder_that_is_not_there_has_no_leftovers(tmp_path):

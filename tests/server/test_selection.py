@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+
+from server.selection import fit_score, prune_by_correlation, rank_by_p, take
+from shared.config import Selection
+from shared.gram import gram, pool_grams
+
+NAMES = ("a", "b", "c", "d")
+P = np.array([0.2, 0.01, 0.04, 0.9])
+
+
+def keep(**changes):
+    return Selection(**{"alpha": 0.05, "keep_at_least": 1, "keep_at_most": 4} | changes)
+
+
+@pytest.fixture(scope="module")
+def rows():
+    rng = np.random.default_rng(4)
+    X = rng.normal(size=(60, 4))
+    X[:, 2] = X[:, 1] + 0.1 * rng.normal(size=60)
+    return X, (X[:, 1] + 0.3 * rng.normal(size=60) > 0).astype(np.int64)
+
+
+def test_significant_features_are_kept_the_best_first():
+    screened = rank_by_p(NAMES, P, keep())
+    assert screened.names == ("b", "c")
+    np.testing.assert_array_equal(screened.p_values, [0.01, 0.04])
+
+
+def test_a_least_number_is_kept_even_if_not_significant():
+    assert rank_by_p(NAMES, P, keep(keep_at_least=3)).names == ("b", "c", "a")
+
+
+def test_no_more_than_the_most_are_kept():
+    assert rank_by_p(NAMES, P, keep(keep_at_most=1)).names == ("b",)
+
+
+def test_no_more_are_kept_than_there_are():
+    assert rank_by_p(NAMES[:2], P[:2], keep(keep_at_least=5)).names == ("b", "a")
+
+
+def test_an_undefined_p_value_is_the_worst():
+    assert rank_by_p(NAMES, np.array([np.nan, 0.6, 0.5, 0.7]), keep(keep_at_least=3)).names == (
+        "c", "b", "d",
+    )  # fmt: skip
+
+
+def test_equal_p_values_keep_the_order_of_the_table():
+    assert rank_by_p(NAMES, np.full(4, 0.01), keep()).names == NAMES
+
+
+def test_of_two_features_that_say_the_same_the_better_one_stays(rows):
+    total = gram(("c", "b", "a"), rows[0][:, [2, 1, 0]], rows[1])
+    assert abs(np.corrcoef(rows[0][:, 1], rows[0][:, 2])[0, 1]) > 0.9
+    assert prune_by_correlation(total, 0.9) == ("c", "a")
+    assert prune_by_correlation(total, 0.9999) == ("c", "b", "a")
+
+
+def test_part_of_a_gram_is_the_gram_of_part_of_the_table(rows):
+    X, y = rows
+    found, expected = take(gram(NAMES, X, y), ("d", "b")), gram(("d", "b"), X[:, [3, 1]], y)
+    np.testing.assert_allclose(found.xx, expected.xx, rtol=1e-12)
+    np.testing.assert_allclose(found.xy, expected.xy, rtol=1e-12)
+    np.testing.assert_allclose(found.sum_x, expected.sum_x, rtol=1e-12)
+    assert (found.names, found.n, found.yy) == (("d", "b"), 60, expected.yy)
+
+
+def test_the_score_finds_the_feature_that_decides(rows):
+    X, y = rows
+    folds = [gram(NAMES, X[k::5], y[k::5]) for k in range(5)]
+    fit = fit_score(folds, ("a", "b", "d"), Selection(max_features=1))
+    assert fit.names == ("b",)
+    assert fit.coefficients[0] > 0
+
+
+def test_the_folds_pool_to_the_whole(rows):
+    X, y = rows
+    folds = [gram(NAMES, X[k::5], y[k::5]) for k in range(5)]
+    np.testing.assert_allclose(pool_grams(folds).xx, X.T @ X, rtol=1e-12)
