@@ -12,6 +12,7 @@ def add_commands(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         help="what one hospital does for itself",
         description="What one hospital does for itself, before and without any network.",
+        epilog="example:\n  trifed site check site.yaml --study configs/her2_blca.yaml",
     )
     actions = site.add_subparsers(title="commands", required=True, metavar="COMMAND")
     check = actions.add_parser(

@@ -11,7 +11,7 @@ from server.stages import RUNS
 from server.stages.train_branches import best_weights
 from server.study import Identity, Study
 from shared.config import digest, networks
-from shared.files import replace_atomically
+from shared.files import remove_leftovers, replace_atomically
 from shared.identity import code_hash
 
 
@@ -26,6 +26,7 @@ def run_study(coordinator: Coordinator) -> Study:
             goes on from there.
     """
     threadpool_limits(limits=1, user_api="blas")
+    remove_leftovers(coordinator.out)
     identity = Identity(digest(coordinator.settings), code_hash())
     coordinator.folder.begin(identity)
     study = coordinator.folder.load()

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -56,15 +56,16 @@ def prepare_run(
         )
     n = n_threads(threads)
     found = match_sites(study, site_files) if site_files else made_up(study, out, n, progress)
-    write_atomically(resolved, text.encode())
+    refuse_other_job(out, found, n)
     refuse_shared_patients(found, study)
+    write_atomically(resolved, text.encode())
     job = Job(resolved, found, out, n)
     job.write(out / "job.json")
     return job
 
 
 def claim(out: Path, *, resume: bool) -> None:
-    """Make the run's folder, or make sure that the user wants to go on in it."""
+    """Make sure that the run's folder is free, or that the user wants to go on in it."""
     if out.exists() and not out.is_dir():
         raise StateError(f"{out} is a file; choose a folder for --out.")
     begun = (out / "study.yaml").exists()
@@ -74,7 +75,25 @@ def claim(out: Path, *, resume: bool) -> None:
         )
     if not begun and out.exists() and any(out.iterdir()) and not (out / "cohort").exists():
         raise StateError(f"{out} is not empty and holds no run; choose another --out.")
-    out.mkdir(parents=True, exist_ok=True)
+
+
+def refuse_other_job(out: Path, site_files: Mapping[str, Path], threads: int) -> None:
+    """Make sure that a run goes on with the hospitals and threads that it was begun with.
+
+    Raises:
+        StateError: If it would not; the rounds of two cohorts must never meet in one model.
+    """
+    if not (out / "job.json").exists():
+        return
+    begun = read_job(out / "job.json")
+    if begun.site_files != dict(site_files):
+        listed = " ".join(str(begun.site_files[site]) for site in sorted(begun.site_files))
+        raise StateError(f"{out} was begun with other hospitals. Go on with: --sites {listed}")
+    if begun.threads != threads:
+        raise StateError(
+            f"{out} was begun with --threads {begun.threads}, which decides the last digits; go on "
+            f"with the same number, not {threads}."
+        )
 
 
 def made_up(study: Study, out: Path, threads: int, progress: Progress) -> dict[str, Path]:

@@ -2,7 +2,8 @@
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
 
-from shared.config import Study
-from shared.strict_yaml import parse_settings
+from shared.config import Study, load_study
+from shared.strict_yaml import dump_settings, parse_settings
 
 PHASES = ("corticomedullary", "nephrographic", "excretory")
+TINY = Path(__file__).with_name("tiny.yaml")
 REFERENCE_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 IHC = ("0", "2+", "1+", "3+")
 STUDY = """
@@ -152,3 +154,98 @@ def write_csv(path: Path, rows: list[dict[str, str]]) -> None:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A finished run of tests/tiny.yaml: to be read, never to be written to.
+
+    Attributes:
+        asked: Every question in the order asked, with the sites that it went to.
+    """
+
+    out: Path
+    results: dict[str, Any]
+    asked: tuple[tuple[str, tuple[str, ...]], ...]
+
+    @property
+    def hospitals(self) -> list[Path]:
+        """The made-up hospitals' site files; their caches hold what the run computed."""
+        return sorted((self.out / "cohort").glob("*/site.yaml"))
+
+
+@pytest.fixture(scope="package")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
+    """The tiny study, run once for all tests, with every question recorded."""
+    from simulation.local import LocalFederation
+
+    out, asked, ask = tmp_path_factory.mktemp("finished") / "run", [], LocalFederation.ask
+
+    def recorded(self: Any, question: Any, request: Any, sites: Any, **options: Any) -> Any:
+        asked.append((question.name, tuple(sites)))
+        return ask(self, question, request, asked[-1][1], **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LocalFederation, "ask", recorded)
+        results = simulate(TINY, out)
+    return FinishedRun(out, results, tuple(asked))
+
+
+@pytest.fixture
+def run_study_file() -> Callable[..., dict[str, Any]]:
+    """Run a study file in this process; see `simulate`."""
+    return simulate
+
+
+def simulate(study_file: Path, out: Path, sites: Sequence[Path] = ()) -> dict[str, Any]:
+    """`trifed simulate` in this process on one thread, without the command line's printing."""
+    from server.progress import LoggedProgress
+    from simulation.simulate import prepare_run, run_job
+
+    progress = LoggedProgress()
+    job = prepare_run(
+        study_file,
+        out,
+        site_files=sites,
+        seed=None,
+        threads=1,
+        resume=False,
+        progress=progress,
+    )
+    return run_job(job, engine="local", progress=progress)
+
+
+@pytest.fixture
+def run_changed(tmp_path: Path, finished_run: FinishedRun) -> Callable[..., Path]:
+    """Run the tiny study with some sections changed and no report, and return its folder.
+
+    The hospitals are those of the finished run unless `sites` says others (none: make them up),
+    and one round of the flat branch is trained unless `branches` says otherwise.
+    """
+
+    def run(sites: Sequence[Path] | None = None, name: str = "changed", **changes: Any) -> Path:
+        from server.progress import LoggedProgress
+        from simulation.simulate import prepare_run, run_in_process
+
+        changes = {"branches": flat_branch(), **changes}
+        study_file = tmp_path / f"{name}.yaml"
+        study_file.write_text(dump_settings(changed(load_study(TINY), **changes)))
+        job = prepare_run(
+            study_file,
+            tmp_path / name,
+            site_files=finished_run.hospitals if sites is None else sites,
+            seed=None,
+            threads=1,
+            resume=False,
+            progress=LoggedProgress(),
+        )
+        run_in_process(job, LoggedProgress())
+        return job.out
+
+    return run
+
+
+def flat_branch(**changes: Any) -> list[dict[str, Any]]:
+    """The tiny study's 2.5D branch for one round, with some keys changed."""
+    branch = load_study(TINY).branches[0].model_dump(mode="json")
+    return [branch | {"training": branch["training"] | {"rounds": 1}} | changes]

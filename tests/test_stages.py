@@ -71,3 +71,14 @@ def test_what_travels_is_frozen(name):
 def test_external_sites_are_asked_for_greeting_and_evaluation_alone():
     external = {name for name, (question, _) in ANSWERS.items() if question.of == "external"}
     assert external == {"external_hello", "external_outputs", "external_scores"}
+
+
+def test_the_results_say_of_every_stage_that_asks_what_it_discloses(finished_run):
+    told = [entry["stage"] for entry in finished_run.results["disclosed"]]
+    assert told == [stage for stage in STAGES if stage not in SERVER_ONLY]
+
+
+def test_every_question_is_asked_and_those_of_external_sites_last(finished_run):
+    asked = list(dict.fromkeys(name for name, _ in finished_run.asked))
+    roles = {name: question.of for name, (question, _) in ANSWERS.items()}
+    assert asked == sorted(roles, key=lambda name: roles[name] == "external")

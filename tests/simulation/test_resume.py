@@ -1,0 +1,146 @@
+"""A run that was killed at any instant goes on to the very numbers of one that was not."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from shared.config import load_study
+from shared.strict_yaml import dump_settings
+from tests.conftest import TINY, changed, flat_branch
+
+ROOT = Path(__file__).parents[2]
+Runner = Callable[..., Any]
+INSTANTS = [
+    ("question", 1),
+    ("question", 5),
+    ("question", 9),
+    ("arrays before their text", 1),
+    ("saved stage", 2),
+    ("text before its rename", 4),
+    ("saved stage", 5),
+    ("weights before their rename", 1),
+    ("training round", 2),
+    ("training round", 4),
+    ("aggregation", 2),
+    ("weights before their rename", 2),
+    ("weights before the round's record", 3),
+    ("text before its rename", 12),
+    ("training round", 14),
+    ("question", 60),
+    ("question", 80),
+    ("arrays before their text", 7),
+    ("question", 100),
+    ("results", 1),
+]
+QUICK = {("question", 9), ("training round", 4), ("weights before the round's record", 3)}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
+    """Run the tiny study in a child process, killed at a spot if one is named; the exit status."""
+    log = tmp_path_factory.mktemp("killed") / "log"
+    driver = subprocess.Popen(
+        [sys.executable, ROOT / "tests/killed_run.py"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log.open("w"),
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+
+    def ask(
+        out: Path, sites: Sequence[Path], spot: str = "", count: int = 0, study: Path = TINY
+    ) -> Any:
+        request = {"study": str(study), "out": str(out), "sites": [str(site) for site in sites]}
+        request |= {"threads": 1, "spot": spot, "count": count}
+        driver.stdin.write(json.dumps(request) + "\n")
+        driver.stdin.flush()
+        return json.loads(driver.stdout.readline())
+
+    ask.log = log
+    yield ask
+    driver.stdin.close()
+    driver.wait(timeout=30)
+
+
+def instant(spot: str, count: int) -> Any:
+    marks = [] if (spot, count) in QUICK else [pytest.mark.slow]
+    return pytest.param(spot, count, marks=marks, id=f"{spot} {count}")
+
+
+def assert_same_run(out: Path, expected: Path) -> None:
+    """Every number of the results and every tensor of weights, to the last bit."""
+    ours, theirs = (json.loads((f / "results.json").read_text()) for f in (out, expected))
+    theirs.pop("verify", None)
+    assert ours == theirs
+    for path in (expected / "weights").iterdir():
+        found = load_file(out / "weights" / path.name)
+        for name, tensor in load_file(path).items():
+            np.testing.assert_array_equal(found[name], tensor)
+
+
+@pytest.mark.parametrize(("spot", "count"), [instant(*each) for each in INSTANTS])
+def test_a_killed_run_goes_on_to_the_same_numbers(run, finished_run, tmp_path, spot, count):
+    out = tmp_path / "run"
+    assert run(out, finished_run.hospitals, spot, count) == -9
+    assert run(out, finished_run.hospitals) == 0
+    assert_same_run(out, finished_run.out)
+    assert [path.name for path in out.rglob(".tmp*")] == []
+
+
+@pytest.mark.slow
+def test_a_run_killed_over_and_over_goes_on_to_the_same_numbers(run, finished_run, tmp_path):
+    out, n_killed = tmp_path / "run", 0
+    while (status := run(out, finished_run.hospitals, "saved stage", 3)) == -9:
+        n_killed += 1
+    assert (status, n_killed > 4) == (0, True)
+    assert_same_run(out, finished_run.out)
+
+
+@pytest.mark.slow
+def test_a_cohort_and_its_features_are_completed_after_kills(run, finished_run, tmp_path):
+    out = tmp_path / "run"
+    for spot, count in (("made-up table", 5), ("made-up image", 40), ("made-up image", 80)):
+        assert run(out, [], spot, count) == -9
+    for count in (1, 7, 30):
+        assert run(out, [], "radiomics row", count) == -9
+    assert run(out, []) == 0
+    assert_same_run(out, finished_run.out)
+    for path in (finished_run.out / "cohort").rglob("*.nii.gz"):
+        again = out / "cohort" / path.relative_to(finished_run.out / "cohort")
+        assert again.read_bytes() == path.read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["FedAdam", "FedAvgM"])
+def test_a_strategy_remembers_its_moments_over_a_kill(run, finished_run, tmp_path, strategy):
+    arguments = {"FedAdam": {"eta": 0.001}, "FedAvgM": {"server_momentum": 0.9}}[strategy]
+    branches = flat_branch(training={"rounds": 3})
+    settings = changed(
+        load_study(TINY),
+        aggregation={"strategy": strategy, "arguments": arguments},
+        branches=branches,
+    )
+    study = tmp_path / "study.yaml"
+    study.write_text(dump_settings(settings))
+    assert run(tmp_path / "whole", finished_run.hospitals, study=study) == 0
+    assert run(tmp_path / "cut", finished_run.hospitals, "aggregation", 3, study=study) == -9
+    assert run(tmp_path / "cut", finished_run.hospitals, study=study) == 0
+    assert_same_run(tmp_path / "cut", tmp_path / "whole")
+
+
+def test_a_damaged_state_is_refused_with_words(run, finished_run, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(finished_run.out, out, ignore=shutil.ignore_patterns("cohort"))
+    (out / "study" / "standardise.json").write_text("{")
+    assert run(out, finished_run.hospitals) == 1
+    assert "standardise.json is damaged" in run.log.read_text()

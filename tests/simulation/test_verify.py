@@ -1,0 +1,169 @@
+"""Verification: it passes on an honest run, and names the stage of any number that is off."""
+
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import trifed
+from server.study import Study, StudyFolder
+from simulation.simulate import verify_folder
+
+OFF = 1e-6
+
+
+def bumped(values: np.ndarray) -> np.ndarray:
+    """The same numbers, the first one off by a millionth."""
+    found = np.array(values)
+    found[0] += OFF
+    return found
+
+
+def change_selection(**changes: Callable[[Any], Any]) -> Callable[[Study], Study]:
+    """Change slots of the selection's record."""
+
+    def apply(study: Study) -> Study:
+        record = study.select_features
+        changed = {name: change(getattr(record, name)) for name, change in changes.items()}
+        return replace(study, select_features=replace(record, **changed))
+
+    return apply
+
+
+def change_clinical(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Any:
+    """Change an array of the clinical fit."""
+
+    def apply(study: Study) -> Study:
+        record = study.clinical_model
+        fit = replace(record.fit, **{name: change(getattr(record.fit, name))})
+        return replace(study, clinical_model=replace(record, fit=fit))
+
+    return apply
+
+
+def change_clinical_means(study: Study) -> Study:
+    record = study.clinical_model
+    model = replace(record.model, means=bumped(record.model.means))
+    return replace(study, clinical_model=replace(record, model=model))
+
+
+def change_scale_mean(study: Study) -> Study:
+    """A mean off by a millionth of its standard deviation."""
+    scale = study.standardise
+    mean = np.array(scale.mean)
+    mean[0] += OFF * scale.sd[0]
+    return replace(study, standardise=replace(scale, mean=mean))
+
+
+def change_scale_sd(study: Study) -> Study:
+    scale = study.standardise
+    sd = np.array(scale.sd)
+    sd[0] *= 1 + OFF
+    return replace(study, standardise=replace(scale, sd=sd))
+
+
+BREAKS = {
+    "scale mean": (change_scale_mean, "standardise", "means (in standard deviations)"),
+    "scale sd": (change_scale_sd, "standardise", "standard deviations (relative)"),
+    "screening p-value": (
+        change_selection(p_values=bumped),
+        "select_features",
+        "van_elteren p-values",
+    ),
+    "order of the screen": (
+        change_selection(pruned=lambda names: names[::-1]),
+        "select_features",
+        "features left by pruning",
+    ),
+    "LASSO coefficient": (
+        change_selection(lasso=lambda fit: replace(fit, coefficients=bumped(fit.coefficients))),
+        "select_features",
+        "LASSO coefficients",
+    ),
+    "LASSO intercept": (
+        change_selection(lasso=lambda fit: replace(fit, intercept=fit.intercept + OFF)),
+        "select_features",
+        "LASSO intercept",
+    ),
+    "LASSO error": (
+        change_selection(lasso=lambda fit: replace(fit, cv_mse=fit.cv_mse + OFF)),
+        "select_features",
+        "LASSO cross-validation error",
+    ),
+    "calibration": (
+        change_selection(
+            calibration=lambda fit: replace(fit, coefficients=bumped(fit.coefficients))
+        ),
+        "select_features",
+        "calibration coefficients",
+    ),
+    "clinical mean": (change_clinical_means, "clinical_model", "means for blanks"),
+    "clinical coefficient": (
+        change_clinical("coefficients", bumped),
+        "clinical_model",
+        "coefficients",
+    ),
+    "clinical standard error": (
+        change_clinical("covariance", lambda covariance: covariance * (1 + OFF) ** 2),
+        "clinical_model",
+        "standard errors",
+    ),
+}
+
+
+@pytest.fixture
+def copy(finished_run: Any, tmp_path: Path) -> Path:
+    """A copy of the finished run that may be broken; its hospitals stay where they are."""
+    out = tmp_path / "run"
+    shutil.copytree(
+        finished_run.out, out, ignore=shutil.ignore_patterns("cohort", "weights", "report.html")
+    )
+    text = (out / "job.json").read_text().replace(f'"out": "{finished_run.out}"', f'"out": "{out}"')
+    (out / "job.json").write_text(text)
+    return out
+
+
+def test_every_exact_number_is_within_the_tolerance(finished_run):
+    verification = verify_folder(finished_run.out)
+    assert max(check.largest_difference for check in verification.checks) <= 1e-8
+    assert {check.stage for check in verification.checks} == {
+        "standardise",
+        "select_features",
+        "clinical_model",
+    }
+
+
+def test_the_command_prints_every_check_and_succeeds(finished_run, capsys):
+    assert trifed.main(["verify", str(finished_run.out)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "all within 1e-8"
+    assert len(lines) == 2 + len(finished_run.results["verify"]["checks"])
+
+
+def test_verification_leaves_the_run_as_it_was(copy):
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    verify_folder(copy)
+    assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("broken", BREAKS)
+def test_a_number_off_by_a_millionth_is_found_and_its_stage_named(copy, capsys, broken):
+    change, stage, quantity = BREAKS[broken]
+    folder = StudyFolder(copy / "study")
+    study = folder.load()
+    folder.save(study, change(study))
+    assert trifed.main(["verify", str(copy)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    (found,) = [line for line in lines if re.fullmatch(f"{stage} +{re.escape(quantity)} +.*", line)]
+    assert float(found.split()[-1]) > 1e-8
+    assert lines[-1] == "NOT all within 1e-8"
+
+
+def test_a_run_that_was_not_finished_cannot_be_verified(tmp_path, capsys):
+    assert trifed.main(["verify", str(tmp_path)]) == 1
+    assert "holds no finished simulation" in capsys.readouterr().err
