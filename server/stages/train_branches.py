@@ -1,6 +1,7 @@
 """The server's half of `train_branches`."""
 
 import hashlib
+import math
 from dataclasses import replace
 
 from server.aggregate import Aggregator, Update
@@ -101,8 +102,16 @@ def with_scores(record: NetworkRecord, replies: dict[str, Reply]) -> NetworkReco
     scored = replace(record.rounds[-1], tune_auc=auc(pooled), tune_loss=loss)
     rounds = (*record.rounds[:-1], scored)
     trained = rounds[1:] or rounds
-    best = max(trained, key=lambda r: (r.tune_auc or 0.0, -(r.tune_loss or 0.0)))
-    return replace(record, rounds=rounds, best_round=best.round)
+    return replace(record, rounds=rounds, best_round=max(trained, key=merit).round)
+
+
+def merit(entry: RoundRecord) -> tuple[float, float]:
+    """What makes a round the best: its tune AUC, or 0 where that is not defined; then its loss."""
+    area, loss = entry.tune_auc, entry.tune_loss
+    return (
+        area if area is not None and math.isfinite(area) else 0.0,
+        -loss if loss is not None and math.isfinite(loss) else -math.inf,
+    )
 
 
 def with_round(

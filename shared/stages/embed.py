@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from shared.checks import require, require_counts, require_numbers
 from shared.models import ClinicalModel, Projection, RadiomicsModel
 from shared.networks import Weights
 from shared.stages import Question
@@ -32,6 +33,12 @@ class EmbeddingSums:
     n: int
     sum_x: np.ndarray
     sum_xx: np.ndarray
+
+    def __post_init__(self) -> None:
+        width = len(self.sum_x)
+        require(self.n >= 0, "embeddings: n must not be negative")
+        require_numbers("embeddings.sum_x", self.sum_x, (width,))
+        require_numbers("embeddings.sum_xx", self.sum_xx, (width, width))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,6 +65,14 @@ class RowsReply:
     columns: tuple[str, ...]
     rows: np.ndarray
     labels: np.ndarray
+
+    def __post_init__(self) -> None:
+        n = len(self.labels)
+        require(self.rows.dtype == np.float64, "fusion rows must be float64")
+        require(self.rows.shape == (n, len(self.columns)), "fusion rows: one for each label")
+        require(not np.isinf(self.rows).any(), "fusion rows must not be infinite")
+        require_counts("fusion labels", self.labels, (n,))
+        require(bool((self.labels <= 1).all()), "fusion labels must be 0 or 1")
 
 
 EMBED_OUTPUTS = Question("embed_outputs", "query", OutputsRequest, OutputsReply)
