@@ -1,0 +1,156 @@
+"""Two engines, one answer: Flower's simulation gives the in-process numbers to the last bit."""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from server.study import StudyFolder
+from shared.codec import content_hash
+from tests.conftest import TINY, FinishedRun
+
+ROOT = Path(__file__).parents[2]
+needs_ray = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="Ray is not installed"
+)
+
+
+def command(study: Path, out: Path, sites: list[Path], *options: str) -> list[str]:
+    """`trifed simulate` as another process."""
+    named = [str(site) for site in sites]
+    begin = [sys.executable, str(ROOT / "trifed.py"), "simulate", str(study), "--out", str(out)]
+    return [*begin, "--threads", "1", *options, "--sites", *named]
+
+
+def fresh_hospitals(finished_run: FinishedRun, root: Path) -> list[Path]:
+    """The finished run's hospitals with nothing computed yet."""
+    without_cache = shutil.ignore_patterns("cache")
+    shutil.copytree(finished_run.out / "cohort", root, ignore=without_cache)
+    return sorted(root.glob("*/site.yaml"))
+
+
+@pytest.fixture(scope="module")
+def flower_run(finished_run: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The tiny study on Flower and Ray, begun in a folder with a `client` and a `shared` in it."""
+    folder = tmp_path_factory.mktemp("flower")
+    for package in ("client", "shared"):
+        write_decoy(folder / "decoy" / package)
+    done = subprocess.run(
+        command(
+            TINY,
+            folder / "run",
+            fresh_hospitals(finished_run, folder / "cohort"),
+            *("--engine", "flower"),
+        ),
+        cwd=folder / "decoy",
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return folder
+
+
+def write_decoy(package: Path) -> None:
+    """A package that leaves a trace where it is imported."""
+    package.mkdir(parents=True)
+    for module in ("__init__", "app", "identity", "job"):
+        trace = f"import pathlib\npathlib.Path({str(package.parent / 'imported')!r}).touch()\n"
+        (package / f"{module}.py").write_text(trace)
+
+
+@needs_ray
+@pytest.mark.slow
+def test_results_are_the_same_to_the_byte(flower_run, finished_run):
+    ours = (flower_run / "run" / "results.json").read_bytes()
+    assert ours == (finished_run.out / "results.json").read_bytes()
+
+
+@needs_ray
+@pytest.mark.slow
+@pytest.mark.parametrize("folder", ["weights", "study/weights"])
+def test_weights_are_the_same_tensor_by_tensor(flower_run, finished_run, folder):
+    expected = sorted((finished_run.out / folder).glob("*.safetensors"))
+    assert expected
+    for path in expected:
+        found = load_file(flower_run / "run" / folder / path.name)
+        for name, tensor in load_file(path).items():
+            np.testing.assert_array_equal(found[name], tensor)
+
+
+@needs_ray
+@pytest.mark.slow
+def test_everything_the_server_learnt_is_the_same(flower_run, finished_run):
+    ours = StudyFolder(flower_run / "run" / "study").load()
+    theirs = StudyFolder(finished_run.out / "study").load()
+    for stage in theirs.__dataclass_fields__:
+        assert content_hash(getattr(ours, stage)) == content_hash(getattr(theirs, stage)), stage
+
+
+@needs_ray
+@pytest.mark.slow
+def test_a_stranger_in_the_current_folder_is_never_run(flower_run):
+    assert not (flower_run / "decoy" / "imported").exists()
+
+
+@pytest.mark.parametrize("package", ["shared", "client", "server", "simulation"])
+def test_a_stranger_on_the_path_is_refused_by_its_folder(tmp_path, package):
+    write_decoy(tmp_path / package)
+    done = subprocess.run(
+        [sys.executable, "-c", RUN_VERIFY.format(root=str(ROOT), decoy=str(tmp_path))],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert f"another package named '{package}' is in the way: {tmp_path / package}" in done.stderr
+
+
+RUN_VERIFY = """
+import sys
+sys.path.insert(0, {root!r})
+import trifed
+sys.path.insert(0, {decoy!r})
+sys.exit(trifed.main(["verify", "nowhere"]))
+"""
+
+
+@pytest.mark.parametrize("package", ["client", "shared"])
+def test_the_code_hash_covers_what_a_process_really_imports(tmp_path, package):
+    copy = tmp_path / package
+    shutil.copytree(ROOT / package, copy, ignore=shutil.ignore_patterns("__pycache__"))
+
+    def hash_here() -> str:
+        ask = "from shared.identity import code_hash; print(code_hash())"
+        path = os.pathsep.join([str(tmp_path), str(ROOT)])
+        environment = os.environ | {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
+        done = subprocess.run(
+            [sys.executable, "-c", ask], env=environment, capture_output=True, text=True, check=True
+        )
+        return done.stdout
+
+    same = hash_here()
+    (copy / "app.py").write_text("# other code\n")
+    assert hash_here() != same
+
+
+def test_flower_is_asked_for_with_words_where_ray_is_absent(finished_run, tmp_path):
+    blocked = "import sys; sys.modules['ray'] = None; import trifed; sys.exit(trifed.main({}))"
+    arguments = command(TINY, tmp_path / "out", finished_run.hospitals, "--engine", "flower")[2:]
+    done = subprocess.run(
+        [sys.executable, "-c", blocked.format(arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "--engine flower needs Ray" in done.stderr
