@@ -1,0 +1,310 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import log_loss
+
+from client import device
+from client.device import Compute, compute_for
+from client.settings import Device
+from client.training import (
+    RoundPlan,
+    augment,
+    batches,
+    build_optimiser,
+    learning_rate,
+    outputs,
+    train_round,
+)
+from shared.branches import Branch3D, Branch25D, Network, Training
+from shared.errors import InstallError, TrainingError
+from shared.networks import build_network, get_weights
+
+FLAT = Branch25D(name="flat", kind="2.5d", network="resnet10", size=(16, 16))
+DEEP = Branch3D(name="deep", kind="3d", network="resnet10", size=(8, 16, 16))
+NETWORK = Network(name="flat", branch=FLAT, phases=("excretory",))
+CPU = Compute(torch.device("cpu"), None, torch.channels_last)
+PLAIN = {"batch_size": 4, "augment": False, "schedule": "constant"}
+
+
+class Small(torch.nn.Module):
+    """A network small enough to train in a blink, with a last layer named as a ResNet's."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 8, 3)
+        self.norm = torch.nn.GroupNorm(2, 8)
+        self.fc = torch.nn.Linear(8, 1)
+
+    def forward(self, x):
+        return self.fc(torch.relu(self.norm(self.conv(x))).mean(dim=(2, 3)))
+
+
+def small():
+    """Always the same small network."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        return Small()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def stripes():
+    """Twelve cases: the positive ones have upright stripes, the others lying ones."""
+    wave = torch.sin(torch.arange(16.0))
+    labels = torch.arange(12) % 2
+    noise = 0.1 * torch.randn(12, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    upright = labels.view(-1, 1, 1, 1).bool()
+    return torch.where(upright, wave.view(1, 1, 1, -1), wave.view(1, 1, -1, 1)) + noise, (
+        labels.float()
+    )
+
+
+def plan(*, round_number=1, mu=0.0, seed=7, **training):
+    return RoundPlan(Training(**(PLAIN | training)), round_number, mu, seed)
+
+
+def trained(stripes, the_plan, compute=CPU):
+    """The network after one round from the same weights, and the mean loss."""
+    module = small().to(memory_format=compute.memory_format)
+    loss = train_round(module, *stripes, the_plan, compute)
+    return module, loss
+
+
+def bits(module):
+    return get_weights(module).vector.tobytes()
+
+
+def drift(module):
+    return np.linalg.norm(get_weights(module).vector - initial())
+
+
+def initial():
+    return get_weights(small()).vector
+
+
+def test_the_same_seed_gives_the_same_weights_and_loss(stripes):
+    one, again = (trained(stripes, plan(augment=True)) for _ in range(2))
+    assert bits(one[0]) == bits(again[0])
+    assert one[1] == again[1]
+
+
+def test_another_seed_gives_other_weights(stripes):
+    assert bits(trained(stripes, plan())[0]) != bits(trained(stripes, plan(seed=8))[0])
+
+
+def test_training_draws_nothing_from_the_global_generators(stripes):
+    np.random.seed(0)
+    torch.manual_seed(0)
+    before = np.random.get_state()[1].copy(), torch.random.get_rng_state()
+    trained(stripes, plan(augment=True))
+    np.testing.assert_array_equal(np.random.get_state()[1], before[0])
+    torch.testing.assert_close(torch.random.get_rng_state(), before[1])
+
+
+@pytest.mark.parametrize(
+    ("build", "training"),
+    [
+        (small, {"learning_rate": 0.02, "local_epochs": 30}),
+        (small, {"optimiser": "sgd", "learning_rate": 0.1, "local_epochs": 60}),
+        (lambda: build_network(NETWORK, seed=1), {"learning_rate": 1e-3, "local_epochs": 6}),
+    ],
+    ids=["adamw", "sgd", "resnet"],
+)
+def test_a_task_that_can_be_learnt_is_learnt(stripes, build, training):
+    module = build()
+    train_round(module, *stripes, plan(**training), CPU)
+    _, logits = outputs(module, stripes[0], CPU)
+    assert log_loss(stripes[1], 1 / (1 + np.exp(-logits))) < 0.2
+    assert ((logits > 0) == stripes[1].numpy()).all()
+
+
+def test_the_loss_told_is_the_mean_over_cases_of_the_log_loss(stripes):
+    inputs, labels = stripes[0][:7], stripes[1][:7]
+    module, loss = trained((inputs, labels), plan(learning_rate=1e-12))
+    _, logits = outputs(module, inputs, CPU)
+    assert loss == pytest.approx(log_loss(labels, 1 / (1 + np.exp(-logits))), rel=1e-4)
+
+
+def test_the_proximal_term_holds_the_weights_near_the_global_ones(stripes):
+    far, near, nearest = (
+        drift(trained(stripes, plan(mu=mu, optimiser="sgd", local_epochs=9, learning_rate=0.03))[0])
+        for mu in (0.0, 1.0, 10.0)
+    )
+    assert nearest < 0.7 * near < 0.7 * far
+
+
+def test_the_first_step_is_the_same_with_and_without_the_proximal_term(stripes):
+    whole = plan(batch_size=12), plan(batch_size=12, mu=5.0)
+    assert bits(trained(stripes, whole[0])[0]) == bits(trained(stripes, whole[1])[0])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_gradient_that_is_not_finite_stops_the_round_before_it_spoils_a_weight(stripes, value):
+    inputs = stripes[0].clone()
+    inputs[:, 0, 0, 0] = value
+    module = small()
+    with pytest.raises(TrainingError, match="round 3: a gradient is not finite"):
+        train_round(module, inputs, stripes[1], plan(round_number=3), CPU)
+    assert bits(module) == initial().tobytes()
+
+
+def test_the_gradient_is_clipped(stripes):
+    loose, tight = (
+        trained(stripes, plan(batch_size=12, optimiser="sgd", momentum=0.0, weight_decay=0.0,
+                              learning_rate=1.0, clip_gradient_norm=norm))[0]
+        for norm in (1e6, 1e-3)
+    )  # fmt: skip
+    assert drift(tight) == pytest.approx(1e-3, rel=1e-2)
+    assert drift(loose) > 1e-2
+
+
+def test_a_single_case_can_be_trained_on(stripes):
+    _, loss = trained((stripes[0][:1], stripes[1][:1]), plan())
+    assert np.isfinite(loss)
+
+
+@settings(max_examples=200, deadline=None)
+@given(n=st.integers(1, 70), size=st.integers(2, 20), seed=st.integers(0, 99))
+def test_batches_hold_every_case_once_and_never_one_alone(n, size, seed):
+    parts = list(batches(n, size, np.random.default_rng(seed)))
+    assert sorted(np.concatenate(parts)) == list(range(n))
+    assert all(1 < len(part) <= size + 1 for part in parts) or n == 1
+
+
+def test_batches_are_shuffled_anew_in_each_epoch():
+    rng = np.random.default_rng(0)
+    first, second = (np.concatenate(list(batches(30, 8, rng))) for _ in range(2))
+    assert (first != second).any()
+
+
+def test_a_constant_rate_is_constant():
+    assert {learning_rate(Training(schedule="constant"), r) for r in (1, 5, 10)} == {3e-4}
+
+
+def test_a_cosine_rate_falls_from_the_whole_over_the_half_and_never_to_nothing():
+    training = Training(schedule="cosine", rounds=10, learning_rate=0.8)
+    rates = [learning_rate(training, number) for number in range(1, 11)]
+    assert rates[0] == 0.8
+    assert rates[5] == pytest.approx(0.4)
+    assert (np.diff(rates) < 0).all()
+    assert rates[-1] == pytest.approx(0.8 * (1 + np.cos(0.9 * np.pi)) / 2)
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_the_optimiser_is_the_one_asked_for_with_the_rounds_rate(name):
+    training = {"optimiser": name, "schedule": "cosine", "rounds": 2, "learning_rate": 0.2}
+    optimiser = build_optimiser(
+        [torch.nn.Parameter(torch.zeros(1))], plan(round_number=2, **training)
+    )
+    assert type(optimiser).__name__.lower() == name
+    assert optimiser.param_groups[0]["lr"] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("shape", [(5, 3, 16, 16), (5, 2, 4, 16, 16)], ids=["2D", "3D"])
+def test_augmentation_moves_values_and_changes_none(shape):
+    batch = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    moved = augment(batch, np.random.default_rng(1))
+    assert moved.shape == batch.shape
+    for before, after in zip(batch.flatten(2), moved.flatten(2), strict=True):
+        torch.testing.assert_close(after.sort().values, before.sort().values, rtol=0, atol=0)
+    assert (moved != batch).any()
+
+
+def test_augmentation_moves_all_channels_and_slices_of_a_case_alike():
+    plane = torch.randn(6, 1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    moved = augment(plane.expand(6, 2, 4, 16, 16), np.random.default_rng(1))
+    torch.testing.assert_close(moved, moved[:, :1, :1].expand_as(moved), rtol=0, atol=0)
+
+
+def test_augmentation_shifts_by_a_sixteenth_at_most():
+    batch = torch.zeros(64, 1, 32, 32)
+    batch[:, 0, 16, 16] = 1
+    y, x = np.nonzero(augment(batch, np.random.default_rng(0))[:, 0].numpy())[1:]
+    assert set(y) == {14, 15, 16, 17, 18}
+    assert set(x) == {13, 14, 15, 16, 17, 18}
+
+
+def test_outputs_do_not_depend_on_who_else_is_in_the_batch(stripes):
+    module = build_network(NETWORK, seed=1)
+    many = stripes[0].repeat(6, 1, 1, 1)
+    embeddings, logits = outputs(module, many, CPU)
+    one_embedding, one_logit = outputs(module, stripes[0][:1], CPU)
+    np.testing.assert_allclose(embeddings[0], one_embedding[0], atol=1e-5)
+    np.testing.assert_allclose(logits[::12], one_logit[0], atol=1e-5)
+
+
+def test_outputs_are_the_networks_own_in_the_order_of_the_cases(stripes):
+    module = build_network(NETWORK, seed=1).eval()
+    embeddings, logits = outputs(module, stripes[0], CPU)
+    with torch.inference_mode():
+        expected = module(stripes[0]).squeeze(1).double().numpy()
+    np.testing.assert_allclose(logits, expected, atol=1e-6)
+    assert (embeddings.shape, embeddings.dtype, logits.dtype) == (
+        (12, 512), np.float64, np.float64,
+    )  # fmt: skip
+
+
+def test_no_cases_give_no_outputs(stripes):
+    embeddings, logits = outputs(build_network(NETWORK, seed=1), stripes[0][:0], CPU)
+    assert (len(embeddings), len(logits)) == (0, 0)
+
+
+def test_scoring_changes_no_weight(stripes):
+    module = small()
+    outputs(module, stripes[0], CPU)
+    assert bits(module) == initial().tobytes()
+
+
+def network_with(branch, precision):
+    branch = branch.model_copy(update={"training": Training(precision=precision)})
+    return Network(name=branch.name, branch=branch, phases=("excretory",))
+
+
+@pytest.mark.parametrize("precision", ["auto", "fp32", "bf16"])
+def test_a_3d_network_on_a_cpu_is_never_computed_in_bfloat16(monkeypatch, precision):
+    monkeypatch.setattr(device, "cpu_has_bf16", lambda: True)
+    assert compute_for(network_with(DEEP, precision), Device(kind="cpu")).autocast is None
+
+
+@pytest.mark.parametrize(
+    ("precision", "has_bf16", "expected"),
+    [("auto", True, torch.bfloat16), ("auto", False, None), ("fp32", True, None),
+     ("bf16", False, torch.bfloat16)],
+)  # fmt: skip
+def test_a_2d_network_on_a_cpu_uses_bfloat16_where_asked_or_native(
+    monkeypatch, precision, has_bf16, expected
+):
+    monkeypatch.setattr(device, "cpu_has_bf16", lambda: has_bf16)
+    assert compute_for(network_with(FLAT, precision), Device(kind="cpu")).autocast is expected
+
+
+def test_asking_for_a_gpu_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr(torch, "cuda", SimpleNamespace(is_available=lambda: False))
+    with pytest.raises(InstallError, match="use auto or cpu"):
+        compute_for(NETWORK, Device(kind="cuda"))
+    assert compute_for(NETWORK, Device(kind="auto")).device.type == "cpu"
+
+
+def test_a_gpu_is_used_where_there_is_one_unless_the_site_says_cpu(monkeypatch):
+    monkeypatch.setattr(torch, "cuda", SimpleNamespace(is_available=lambda: True))
+    found = [compute_for(network_with(DEEP, "auto"), Device(kind=k)) for k in ("auto", "cpu")]
+    assert [(c.device.type, c.autocast) for c in found] == [
+        ("cuda", torch.bfloat16), ("cpu", None),
+    ]  # fmt: skip
+
+
+def test_bfloat16_training_of_a_2d_network_stays_near_float32(stripes):
+    half = Compute(torch.device("cpu"), torch.bfloat16, torch.channels_last)
+    losses = [trained(stripes, plan(batch_size=12), compute)[1] for compute in (CPU, half)]
+    assert losses[1] == pytest.approx(losses[0], abs=0.01)
