@@ -42,9 +42,12 @@ class SiteService:
         if not isinstance(request, question.request):
             raise CodecError(f"{name}: the request is not what the contract declares")
         try:
-            return answer(request, self.bench)
+            reply = answer(request, self.bench)
         except TrifedError:
             raise
         except Exception as error:
             self.log.exception("%s failed", name)
             raise TrifedError(f"{name} failed: {type(error).__name__}: {error}") from error
+        if not isinstance(reply, question.reply):
+            raise TrifedError(f"{name}: the answer is not what the contract lets leave")
+        return reply
