@@ -1,6 +1,7 @@
 """The branches' outputs for this site's cases, computed once for each set of weights and kept."""
 
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from client.training import outputs
 from client.workbench import Workbench
 from shared.branches import Network
 from shared.codec import content_hash
-from shared.errors import StateError
+from shared.errors import CodecError, StateError
 from shared.files import write_atomically
 from shared.networks import EMBEDDING_WIDTH, Weights, set_weights
 
@@ -55,4 +56,6 @@ def kept_outputs(
 
 def _path(bench: Workbench, weights_hash: str, cases: Cases) -> Path:
     """Where outputs are kept: a name that depends on the weights and on which cases these are."""
+    if not re.fullmatch(r"[0-9a-f]{64}", weights_hash):
+        raise CodecError("the hash of weights must be 64 hexadecimal digits")
     return bench.site.cache_folder / "outputs" / f"{weights_hash[:32]}-{cases.key()[:32]}.npz"

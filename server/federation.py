@@ -121,7 +121,9 @@ def exchange(
     deadline = time.monotonic() + timeout_s
     while waiting and time.monotonic() < deadline:
         for reply in grid.pull_messages(list(waiting)):
-            found[waiting.pop(reply.metadata.reply_to_message_id)] = reply
+            site = waiting.pop(reply.metadata.reply_to_message_id, None)
+            if site is not None:
+                found[site] = reply
         if waiting:
             time.sleep(POLL_S)
     return found
