@@ -46,7 +46,7 @@ class Aggregator:
 
     def configure(self, round_number: int, weights: Weights) -> float:
         """Begin a round from the global weights; returns FedProx's mu, 0 for other strategies."""
-        arrays = ArrayRecord({KEY: Array(weights.vector)})
+        arrays = _record_of(weights)
         config = ConfigRecord()
         messages = list(
             self._strategy.configure_train(
@@ -204,7 +204,7 @@ def _identify_process() -> None:
 def _as_message(node: int, update: Update) -> Message:
     content = RecordDict(
         {
-            "arrays": ArrayRecord({KEY: Array(update.weights.vector)}),
+            "arrays": _record_of(update.weights),
             "metrics": MetricRecord({"num-examples": update.n_cases}),
         }
     )
@@ -219,3 +219,26 @@ class _Roster:
 
     def get_node_ids(self) -> list[int]:
         return list(range(1, self._n_sites + 1))
+
+
+def _record_of(weights: Weights) -> ArrayRecord:
+    """Weights for a strategy; the constructor of Flower's record would pack them."""
+    record = ArrayRecord()
+    record[KEY] = _InMemory(weights.vector)
+    return record
+
+
+class _InMemory(Array):
+    """An array that a strategy reads where it lies; Flower's own is bytes, packed and unpacked.
+
+    It never travels, and whoever would write into it gets an error.
+    """
+
+    def __init__(self, values: np.ndarray) -> None:
+        super().__init__(str(values.dtype), tuple(values.shape), "numpy.ndarray", b"")
+        self._values = values.view()
+        self._values.flags.writeable = False
+
+    def numpy(self) -> np.ndarray:
+        """The values themselves."""
+        return self._values
