@@ -1,0 +1,360 @@
+"""What federation costs: a round of ResNet50 2.5D against the same steps in a bare PyTorch loop.
+
+Both train on the same cases of three made-up sites, in the same order, with the same optimiser,
+precision, augmentation, gradient check and scoring of tune cases. After every federated round the
+bare loop does one, so that both see the same machine: A B A B. The first round of each is dropped.
+Run it on an idle machine.
+
+The federated round is everything between two rounds' ends: messages, training, scoring,
+aggregation, saving. Bare is one network that goes on from site to site.
+"""
+
+import argparse
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import trifed
+from client.cases import Cases
+from client.device import Compute, compute_for, prepare_process
+from client.settings import Device
+from client.site import open_site
+from client.training import augment, batches
+from server import aggregate
+from server import study as study_folder
+from server.progress import LoggedProgress, RoundNews
+from server.stages import train_branches
+from shared.config import Network, Study, networks
+from shared.job import Job, read_job
+from shared.networks import build_network
+from shared.strict_yaml import parse_settings
+from simulation.flower import run_on_flower
+from simulation.simulate import prepare_run, run_in_process
+
+STUDY = """
+version: 1
+name: overhead
+title: How much a federated round costs
+seed: 1
+sites: {{training: [site_a, site_b, site_c]}}
+endpoint: {{name: HER2, column: her2_ihc, negative: ["0", "1+"], positive: ["2+", "3+"]}}
+phases: [corticomedullary, nephrographic, excretory]
+cohort: {{splits: {{train: 0.75, tune: 0.1875, internal_test: 0.0625}}, min_roi_voxels: 8}}
+radiomics: {{spacing_mm: [5.0, 4.0, 4.0], classes: [firstorder]}}
+clinical: {{predictors: [sessile]}}
+branches:
+  - name: branch_2_5d
+    kind: 2.5d
+    network: {network}
+    size: [96, 96]
+    spacing_mm: [0.75, 0.75]
+    training: {{rounds: {rounds}}}
+phantom:
+  preset: easy
+  size: tiny
+  sites:
+    site_a: {{n_cases: {cases}, scanner: a}}
+    site_b: {{n_cases: {cases}, scanner: b}}
+    site_c: {{n_cases: {cases}, scanner: c}}
+"""
+
+
+@dataclass
+class BareLoop:
+    """The same training without federation."""
+
+    network: Network
+    study: Study
+    inputs: list[tuple[torch.Tensor, torch.Tensor]]
+    tune: tuple[torch.Tensor, torch.Tensor]
+    compute: Compute
+    module: torch.nn.Module = field(init=False)
+    optimiser: torch.optim.Optimizer = field(init=False)
+
+    def __post_init__(self) -> None:
+        settings = self.network.branch.training
+        module = build_network(self.network, seed=1)
+        self.module = module.to(  # type: ignore[call-overload]
+            device=self.compute.device, memory_format=self.compute.memory_format
+        )
+        self.optimiser = torch.optim.AdamW(
+            self.module.parameters(),
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            fused=True,
+        )
+
+    def round(self, number: int) -> None:
+        """Score the tune cases, then train on every site's cases once."""
+        self.score()
+        for site, (inputs, labels) in enumerate(self.inputs):
+            self.train(inputs, labels, np.random.default_rng([number, site]))
+
+    def score(self) -> float:
+        """The loss of the tune cases."""
+        self.module.eval()
+        inputs, labels = self.tune
+        logits = []
+        with torch.inference_mode():
+            for start in range(0, len(inputs), 64):
+                batch = inputs[start : start + 64]
+                batch = batch.contiguous(memory_format=self.compute.memory_format)
+                with self.compute.precision():
+                    logits.append(self.module(batch).squeeze(1).float())
+            loss = torch.nn.functional.binary_cross_entropy_with_logits(torch.cat(logits), labels)
+        return float(loss)
+
+    def train(self, inputs: torch.Tensor, labels: torch.Tensor, rng: np.random.Generator) -> None:
+        """One pass over a site's cases."""
+        settings = self.network.branch.training
+        self.module.train()
+        for rows in batches(len(labels), settings.batch_size, rng):
+            index = torch.from_numpy(rows).to(inputs.device)
+            batch = augment(inputs.index_select(0, index), rng)
+            batch = batch.contiguous(memory_format=self.compute.memory_format)
+            self.optimiser.zero_grad(set_to_none=True)
+            with self.compute.precision():
+                logits = self.module(batch).squeeze(1)
+            loss = torch.nn.functional.binary_cross_entropy_with_logits(
+                logits.float(), labels[index]
+            )
+            loss.backward()
+            norm = torch.nn.utils.clip_grad_norm_(
+                self.module.parameters(), settings.clip_gradient_norm, foreach=True
+            )
+            if not math.isfinite(float(norm)):
+                raise RuntimeError("a gradient is not finite")
+            self.optimiser.step()
+            float(loss.detach())
+
+
+def bare_loop(job: Job) -> BareLoop:
+    """The bare loop on the job's cases."""
+    study = job.study()
+    (network,) = networks(study)
+    compute = compute_for(network, Device())
+    inputs, tune = [], []
+    for name in sorted(job.site_files):
+        site = open_site(job.site_files[name], study, threads=job.threads)
+
+        def tensors(cases: Cases, site: Any = site) -> tuple[torch.Tensor, torch.Tensor]:
+            values, _ = site.tensors(cases, network)
+            labels = torch.from_numpy(site.labels(cases).astype(np.float32))
+            return torch.from_numpy(values).to(compute.device), labels.to(compute.device)
+
+        inputs.append(tensors(site.training))
+        tune.append(tensors(site.tuning))
+    values, labels = (torch.cat(part) for part in zip(*tune, strict=True))
+    return BareLoop(network, study, inputs, (values, labels), compute)
+
+
+@dataclass
+class Alternating(LoggedProgress):
+    """Times the federated rounds, and does a bare one after each."""
+
+    bare: BareLoop | None = None
+    federated_s: list[float] = field(default_factory=list)
+    bare_s: list[float] = field(default_factory=list)
+    federated_cpu_s: list[float] = field(default_factory=list)
+    bare_cpu_s: list[float] = field(default_factory=list)
+    since: tuple[float, float] = (0.0, 0.0)
+
+    def stage_began(self, stage: str, number: int, n_stages: int) -> None:
+        """The first round begins with its stage."""
+        super().stage_began(stage, number, n_stages)
+        self.since = (time.perf_counter(), time.process_time())
+
+    def round_ended(self, news: RoundNews) -> None:
+        """A federated round is over; do a bare one."""
+        self.note(self.federated_s, self.federated_cpu_s)
+        super().round_ended(news)
+        self.since = (time.perf_counter(), time.process_time())
+        if self.bare is not None:
+            self.bare.round(news.round)
+            self.note(self.bare_s, self.bare_cpu_s)
+        self.since = (time.perf_counter(), time.process_time())
+
+    def note(self, wall_s: list[float], cpu_s: list[float]) -> None:
+        """Write down what has passed."""
+        wall, cpu = self.since
+        wall_s.append(time.perf_counter() - wall)
+        cpu_s.append(time.process_time() - cpu)
+
+
+PARTS: tuple[tuple[Any, str], ...] = (
+    (train_branches.Aggregator, "configure"),
+    (train_branches.Aggregator, "aggregate"),
+    (aggregate, "check_updates"),
+    (study_folder.StudyFolder, "put_weights"),
+    (study_folder.StudyFolder, "save"),
+    (study_folder.StudyFolder, "keep_only"),
+)
+
+
+def time_parts(spent: dict[str, list[float]]) -> None:
+    """Note how long each call of a part of the round takes; parts may lie within each other."""
+    from client.stages import train_branches as at_site
+
+    sited = ("set_weights", "get_weights", "score_tune", "train")
+    for owner, name in (*PARTS, *((at_site, name) for name in sited)):
+        setattr(owner, name, timed(getattr(owner, name), spent.setdefault(name, [])))
+
+
+def timed(function: Callable[..., Any], spent: list[float]) -> Callable[..., Any]:
+    """The function, noting its time."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        began = time.perf_counter()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            spent.append(time.perf_counter() - began)
+
+    return call
+
+
+def prepare_job(options: argparse.Namespace, out: Path) -> Job:
+    """The study and its hospitals, which later calls with the same settings find ready."""
+    folder: Path = options.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    text = STUDY.format(rounds=options.rounds, cases=options.cases, network=options.network)
+    parse_settings(text, Study, name="study.yaml")
+    cohort = folder / f"cohort-{options.cases}"
+    (cohort / "study.yaml").parent.mkdir(exist_ok=True)
+    study_file = out.with_suffix(".yaml")
+    study_file.write_text(text)
+    if not (cohort / "job.json").exists():
+        prepare_run(
+            study_file, cohort, site_files=[], seed=None, threads=options.threads,
+            resume=True, progress=LoggedProgress(),
+        )  # fmt: skip
+    sites = list(read_job(cohort / "job.json").site_files.values())
+    return prepare_run(
+        study_file, out, site_files=sites, seed=None, threads=options.threads,
+        resume=False, progress=LoggedProgress(),
+    )  # fmt: skip
+
+
+def measure(options: argparse.Namespace, engine: str, *, alone: bool) -> dict[str, Any]:
+    """Run one engine; with `alone` nothing else, so that memory is its own."""
+    job = prepare_job(options, options.folder / f"{engine}-{os.getpid()}")
+    prepare_process(job.threads)
+    spent: dict[str, list[float]] = {}
+    if engine == "bare":
+        bare, began = bare_loop(job), time.perf_counter()
+        for number in range(options.rounds):
+            bare.round(number)
+        return {"bare_s": [(time.perf_counter() - began) / options.rounds] * options.rounds}
+    listener = Alternating(bare=None if alone else bare_loop(job))
+    time_parts(spent)
+    (run_on_flower if engine == "flower" else run_in_process)(job, listener)
+    names = ("federated_s", "bare_s", "federated_cpu_s", "bare_cpu_s")
+    return {name: getattr(listener, name) for name in names} | {"parts": spent}
+
+
+def pss_of_tree(root: int) -> int:
+    """Proportional set size in bytes of a process and all that descend from it."""
+    parents: dict[int, int] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+        except (OSError, ValueError):
+            continue
+    tree, total = {root}, 0
+    while more := {child for child, parent in parents.items() if parent in tree} - tree:
+        tree |= more
+    for process in tree:
+        try:
+            lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+        except OSError:
+            continue
+        total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024
+    return total
+
+
+def measure_memory(options: argparse.Namespace, engine: str) -> int:
+    """Peak memory of one engine in a process of its own, by samples of its whole tree."""
+    arguments = ["--engine", engine, "--alone", "--rounds", str(options.rounds)]
+    arguments += ["--cases", str(options.cases), "--network", options.network]
+    arguments += ["--threads", str(options.threads), "--folder", str(options.folder)]
+    environment = os.environ | {"PYTHONPATH": str(Path(trifed.__file__).parent)}
+    child = subprocess.Popen(
+        [sys.executable, __file__, *arguments], stdout=subprocess.DEVNULL, env=environment
+    )
+    peak, done = 0, threading.Event()
+    while not done.is_set() and child.poll() is None:
+        peak = max(peak, pss_of_tree(child.pid))
+        done.wait(0.2)
+    if child.returncode:
+        raise SystemExit(f"{engine} failed")
+    return peak
+
+
+def print_rounds(found: dict[str, Any], engine: str) -> None:
+    """The median of each kind and their ratio; and where the federated round's time went."""
+    print(f"{engine}: {len(found['bare_s']) - 1} rounds, the first dropped")
+    kinds = {"wall": "_s"} | ({"processor": "_cpu_s"} if engine == "local" else {})
+    for what, ending in kinds.items():
+        federated, bare = found[f"federated{ending}"][1:], found[f"bare{ending}"][1:]
+        ratios = [a / b for a, b in zip(federated, bare, strict=True)]
+        print(
+            f"  {what} time, medians: federated {statistics.median(federated):.3f} s, "
+            f"bare {statistics.median(bare):.3f} s; "
+            f"ratio of medians {statistics.median(federated) / statistics.median(bare):.3f}, "
+            f"median of ratios {statistics.median(ratios):.3f}"
+        )
+        print("    each:", " ".join(f"{ratio:.3f}" for ratio in ratios))
+    for name, times in found["parts"].items():
+        if times:
+            print(
+                f"    {name:<14} {len(times):3d} calls, median {statistics.median(times):7.4f} s, "
+                f"sum for a round {sum(times) / len(found['federated_s']):7.4f} s"
+            )
+
+
+def main() -> None:
+    """Measure what the options say."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="""examples:
+  python tests/benchmarks/round_overhead.py                      in-process against bare
+  python tests/benchmarks/round_overhead.py --engine flower      Flower's simulation against bare
+  python tests/benchmarks/round_overhead.py --memory             peak memory of all three""",
+    )
+    parser.add_argument("--engine", choices=("local", "flower", "bare"), default="local")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--cases", type=int, default=107, help="patients of each of three sites")
+    parser.add_argument("--network", default="resnet50")
+    parser.add_argument("--threads", type=int, default=0, help="cores to use (default: all)")
+    parser.add_argument("--folder", type=Path, default=Path("runs/benchmarks"))
+    parser.add_argument("--memory", action="store_true", help="peak memory instead of time")
+    parser.add_argument("--alone", action="store_true", help="the engine without the bare loop")
+    options = parser.parse_args()
+    options.folder = options.folder.resolve()
+    trifed.set_up_logging(verbose=False)
+    if options.memory:
+        for engine in ("bare", "local", "flower"):
+            print(f"{engine:<7} peak {measure_memory(options, engine) / 1e9:.2f} GB", flush=True)
+        return
+    found = measure(options, options.engine, alone=options.alone)
+    if options.alone or options.engine == "bare":
+        print(json.dumps(found))
+    else:
+        print_rounds(found, options.engine)
+
+
+if __name__ == "__main__":
+    main()
