@@ -1,0 +1,172 @@
+"""How well each model does on a preset of made-up patients, over several seeds.
+
+On `null` nothing is to be learnt: every AUC on a test split must be about .5 (the mean over seeds
+within two standard errors), or labels reach where they must not. On `easy` all must be learnt.
+
+With `--branches none` the smallest network that a study can have is trained for one round.
+"""
+
+import argparse
+import csv
+import json
+import math
+import statistics
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import trifed
+from server.progress import LoggedProgress
+from shared.config import Study
+from shared.strict_yaml import parse_settings
+from simulation.simulate import prepare_run, run_in_process
+
+STUDY = """
+version: 1
+name: preset
+title: A preset over several seeds
+seed: 1
+sites: {{training: [site_a, site_b, site_c], external: [site_d]}}
+endpoint: {{name: HER2, column: her2_ihc, negative: ["0", "1+"], positive: ["2+", "3+"]}}
+phases: [corticomedullary, nephrographic, excretory]
+cohort: {{min_roi_voxels: 8}}
+radiomics: {{spacing_mm: [3.0, 2.0, 2.0]}}
+clinical: {{predictors: [sessile, hydronephrosis, pelvic_pain, node_positive]}}
+branches:
+{branches}
+phantom:
+  preset: "{preset}"
+  size: {size}
+  sites:
+    site_a: {{n_cases: {cases}, scanner: a}}
+    site_b: {{n_cases: {cases}, scanner: b}}
+    site_c: {{n_cases: {cases}, scanner: c}}
+    site_d: {{n_cases: {cases}, scanner: d}}
+"""
+NONE = """
+  - {name: branch_2_5d, kind: 2.5d, network: resnet10, size: [16, 16], spacing_mm: [4.0, 4.0],
+     training: {rounds: 1}}
+"""
+SMALL = """
+  - {name: branch_2_5d, kind: 2.5d, network: resnet10, size: [32, 32], spacing_mm: [2.0, 2.0],
+     training: {rounds: 4, local_epochs: 2}}
+  - {name: branch_3d, kind: 3d, network: resnet10, size: [8, 16, 16], spacing_mm: [4.0, 4.0, 4.0],
+     training: {rounds: 3}}
+"""
+REAL = """
+  - {name: branch_2_5d, kind: 2.5d, network: resnet50, size: [64, 64],
+     training: {rounds: 8, local_epochs: 2}}
+  - {name: branch_3d, kind: 3d, network: resnet50, size: [12, 32, 32], spacing_mm: [3.0, 2.0, 2.0],
+     training: {rounds: 5, local_epochs: 2}}
+"""
+BRANCHES = {"none": NONE, "small": SMALL, "real": REAL}
+SPLITS = ("internal_test", "external_test")
+COLUMNS = ("preset", "seed", "model", "split", "n", "auc", "low", "high", "seconds")
+
+
+def run_seed(options: argparse.Namespace, seed: int) -> Iterator[dict[str, Any]]:
+    """One seed's AUC of each model on each test split; a run that was cut off goes on."""
+    text = STUDY.format(
+        preset=options.preset,
+        size=options.size,
+        cases=options.cases,
+        branches=BRANCHES[options.branches],
+    )
+    parse_settings(text, Study, name="study.yaml")
+    name = f"{options.preset}-{options.size}-{options.cases}-{options.branches}-{seed}"
+    out = options.folder / name
+    out.parent.mkdir(parents=True, exist_ok=True)
+    study_file = out.with_suffix(".yaml")
+    study_file.write_text(text)
+    began = time.perf_counter()
+    job = prepare_run(
+        study_file,
+        out,
+        site_files=[],
+        seed=seed,
+        threads=options.threads,
+        resume=True,
+        progress=LoggedProgress(),
+    )
+    run_in_process(job, LoggedProgress())
+    seconds = round(time.perf_counter() - began, 1)
+    results = json.loads((out / "results.json").read_text())
+    for model, splits in results["models"].items():
+        for split in SPLITS:
+            measured = splits[split]
+            low, high = measured["auc_ci"] or (None, None)
+            values = (measured["n"], measured["auc"], low, high, seconds)
+            yield dict(zip(COLUMNS, (options.preset, seed, model, split, *values), strict=True))
+
+
+def print_seed(rows: list[dict[str, Any]]) -> None:
+    """One line for a seed: internal and external AUC of each model."""
+    models = dict.fromkeys(row["model"] for row in rows)
+    shown = []
+    for model in models:
+        values = [row["auc"] for row in rows if row["model"] == model]
+        shown.append(f"{model} " + "/".join("  –  " if v is None else f"{v:.3f}" for v in values))
+    print(
+        f"seed {rows[0]['seed']:>3} ({rows[0]['seconds']:.0f} s)  " + "  ".join(shown), flush=True
+    )
+
+
+def print_means(rows: list[dict[str, Any]]) -> None:
+    """Mean and standard error over the seeds, and how often the interval holds .5."""
+    print(f"\n{'model':<14} {'split':<14} seeds   mean    SE     low    high  intervals with .5")
+    keys = dict.fromkeys((row["model"], row["split"]) for row in rows)
+    for model, split in keys:
+        chosen = [r for r in rows if (r["model"], r["split"]) == (model, split)]
+        known = [r for r in chosen if r["auc"] is not None]
+        values = [row["auc"] for row in known]
+        if not values:
+            continue
+        se = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+        holds = sum(row["low"] <= 0.5 <= row["high"] for row in known)
+        print(
+            f"{model:<14} {split:<14} {len(values):>5}  {statistics.mean(values):.3f}  {se:.3f}  "
+            f"{min(values):.3f}  {max(values):.3f}  {holds} of {len(values)}"
+        )
+
+
+def main() -> None:
+    """Run the seeds that the options say."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="""examples:
+  python tests/benchmarks/presets.py --preset null --seeds 20
+  python tests/benchmarks/presets.py --preset easy --seeds 3 --size small --branches real""",
+    )
+    parser.add_argument("--preset", choices=("null", "hard", "paper", "easy"), default="null")
+    parser.add_argument(
+        "--seeds", type=int, default=20, help="how many seeds, counted from --first"
+    )
+    parser.add_argument("--first", type=int, default=1, help="the first seed")
+    parser.add_argument("--cases", type=int, default=60, help="patients of each of four sites")
+    parser.add_argument("--size", choices=("tiny", "small", "medium"), default="tiny")
+    parser.add_argument("--branches", choices=tuple(BRANCHES), default="small")
+    parser.add_argument("--threads", type=int, default=0, help="cores to use (default: all)")
+    parser.add_argument("--folder", type=Path, default=Path("runs/presets"))
+    parser.add_argument("--csv", type=Path, help="default: FOLDER/PRESET.csv")
+    options = parser.parse_args()
+    trifed.set_up_logging(verbose=False)
+    trifed.logging.getLogger("trifed").setLevel("WARNING")
+    rows: list[dict[str, Any]] = []
+    table: Path = options.csv or options.folder / f"{options.preset}.csv"
+    table.parent.mkdir(parents=True, exist_ok=True)
+    for seed in range(options.first, options.first + options.seeds):
+        found = list(run_seed(options, seed))
+        print_seed(found)
+        rows += found
+        with table.open("w", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(rows)
+    print_means(rows)
+    print(f"\n{table}")
+
+
+if __name__ == "__main__":
+    main()
