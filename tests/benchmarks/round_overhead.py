@@ -232,7 +232,6 @@ def prepare_job(options: argparse.Namespace, out: Path) -> Job:
     text = STUDY.format(rounds=options.rounds, cases=options.cases, network=options.network)
     parse_settings(text, Study, name="study.yaml")
     cohort = folder / f"cohort-{options.cases}"
-    (cohort / "study.yaml").parent.mkdir(exist_ok=True)
     study_file = out.with_suffix(".yaml")
     study_file.write_text(text)
     if not (cohort / "job.json").exists():
