@@ -62,7 +62,9 @@ def write_volume(
     image.SetOrigin([float(at - side) for at, side in zip(middle, half, strict=True)])
     image.SetMetaData("ITK_FileNotes", NOTE)
     replace_atomically(
-        path, lambda beside: SimpleITK.WriteImage(image, str(beside), useCompression=True)
+        path,
+        lambda beside: SimpleITK.WriteImage(image, str(beside), useCompression=True),
+        durable=False,
     )
 
 
