@@ -96,8 +96,8 @@ def test_the_saved_weights_give_the_recorded_tune_auc(finished_run, name):
 def test_the_best_round_is_the_best_on_tune_cases(finished_run):
     for record in finished_run.results["branches"].values():
         trained = record["rounds"][1:]
-        best = max(entry["tune_auc"] for entry in trained)
-        assert record["rounds"][record["best_round"]]["tune_auc"] == best
+        best = min(entry["tune_loss"] for entry in trained)
+        assert record["rounds"][record["best_round"]]["tune_loss"] == best
 
 
 def test_weights_say_which_network_they_are(finished_run):

@@ -135,9 +135,9 @@ def test_the_record_says_who_trained_and_how_the_aggregate_scored(settings, tmp_
 
 def test_the_best_round_is_kept_and_the_last(settings, tmp_path):
     def best_is_one(site, request):
-        scores = (0.4, 0.6) if request.round == 2 else (0.6, 0.4)
+        tune_loss_sum = 0.9 if request.round == 2 else 1.4
         reply = trained(site, request)
-        return Reply(reply.weights, reply.n_cases, 0.5, tune_scores(*scores), 1.4)
+        return Reply(reply.weights, reply.n_cases, 0.5, tune_scores(0.4, 0.6), tune_loss_sum)
 
     study, _, _ = train(settings, tmp_path, best_is_one)
     assert study.train_branches.networks["flat"].best_round == 1
@@ -234,16 +234,20 @@ def scored(auc_scores, *rounds):
     return with_scores(record, {"site_a": Reply(None, 0, 0.0, tune_scores(*auc_scores), 1.0)})
 
 
-def test_of_rounds_with_equal_auc_the_one_with_the_smaller_loss_is_best():
-    rounds = [RoundRecord(n, {}, 1.0, loss, 0) for n, loss in ((1, 0.8), (2, 0.6), (3, None))]
-    assert scored((0.4, 0.6, 0.3, 0.7), RoundRecord(0, {}, 1.0, 0.1, 0), *rounds).best_round == 3
-    assert scored((0.4, 0.6), RoundRecord(0, {}, 1.0, 0.1, 0), *rounds).best_round == 3
-    assert scored((0.6, 0.4), RoundRecord(0, {}, 1.0, 0.1, 0), *rounds).best_round == 2
+def test_the_round_with_the_smallest_tune_loss_is_best_even_if_another_has_a_larger_auc():
+    rounds = [RoundRecord(1, {}, 0.9, 0.8, 0), RoundRecord(2, {}, 0.6, 0.3, 0)]
+    last = RoundRecord(3, {}, None, None, 0)
+    assert scored((0.4, 0.6), RoundRecord(0, {}, 1.0, 0.1, 0), *rounds, last).best_round == 2
+
+
+def test_of_rounds_with_equal_loss_the_one_with_the_larger_auc_is_best():
+    rounds = [RoundRecord(n, {}, area, 0.2, 0) for n, area in ((0, 1.0), (1, 0.6), (2, 0.9))]
+    assert scored((0.4, 0.6), *rounds, RoundRecord(3, {}, None, None, 0)).best_round == 2
 
 
 def test_where_no_auc_is_defined_the_smallest_loss_is_best():
     rounds = [
-        RoundRecord(n, {}, float("nan"), loss, 0) for n, loss in ((0, 9.0), (1, 2.0), (2, 1.5))
+        RoundRecord(n, {}, float("nan"), loss, 0) for n, loss in ((0, 0.1), (1, 2.0), (2, 1.5))
     ]
     found = scored((0.4,), *rounds, RoundRecord(3, {}, None, None, 0))
     assert np.isnan(found.rounds[-1].tune_auc)
