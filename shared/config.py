@@ -195,6 +195,12 @@ class Phantom(Settings):
     sites: dict[Name, PhantomSite] = Field(min_length=1)
     missing_phase_rate: Annotated[float, Field(ge=0, le=0.5)] = 0.0
 
+    @field_validator("preset", mode="before")
+    @classmethod
+    def _null_is_a_name(cls, preset: object) -> object:
+        """YAML reads an unquoted null as nothing, but here it is the name of a preset."""
+        return "null" if preset is None else preset
+
 
 class Study(Settings):
     """One study: the settings every site must share, hashed and compared before anything runs."""

@@ -3,7 +3,7 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from shared.config import Study, digest, load_study, networks
+from shared.config import Phantom, Study, digest, load_study, networks
 from shared.errors import ConfigError
 from shared.strict_yaml import dump_settings, parse_settings
 
@@ -106,3 +106,8 @@ def test_the_digest_does_not_depend_on_the_look_of_the_file(study):
 )  # fmt: skip
 def test_any_other_setting_gives_another_digest(study, change, changes):
     assert digest(change(study, **changes)) != digest(study)
+
+
+def test_the_preset_null_may_stand_without_quotes():
+    phantom = {"preset": None, "sites": {"site_a": {"n_cases": 3, "scanner": "a"}}}
+    assert Phantom.model_validate_json(json.dumps(phantom)).preset == "null"
