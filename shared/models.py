@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from shared.codec import content_hash
-from shared.glm import predict_logistic
+from shared.glm import predict_logistic, with_intercept
 
 CLIP_SD = 5.0
 
@@ -105,13 +105,13 @@ def radiomics_score(model: RadiomicsModel, names: tuple[str, ...], table: np.nda
 
 def score_design(score: np.ndarray) -> np.ndarray:
     """Design matrix ``(n, 2)`` that calibrates a score: intercept and score."""
-    return np.column_stack([np.ones(len(score)), score])
+    return with_intercept(score)
 
 
 def clinical_design(means: np.ndarray, predictors: np.ndarray) -> np.ndarray:
     """Design matrix ``(n, 1 + k)``: intercept, then predictors with blanks at their mean."""
     filled = np.where(np.isfinite(predictors), predictors, means)
-    return np.column_stack([np.ones(len(filled)), filled])
+    return with_intercept(filled)
 
 
 def project(projection: Projection, embedding: np.ndarray) -> np.ndarray:
@@ -122,7 +122,7 @@ def project(projection: Projection, embedding: np.ndarray) -> np.ndarray:
 def fusion_design(model_mean: np.ndarray, sd: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """Intercept and standardised fusion columns; a missing one is at its mean, 0."""
     z = (columns - model_mean) / sd
-    return np.column_stack([np.ones(len(z)), np.where(np.isfinite(z), z, 0.0)])
+    return with_intercept(np.where(np.isfinite(z), z, 0.0))
 
 
 def fusion_probability(model: FusionModel, columns: np.ndarray) -> np.ndarray:
