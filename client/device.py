@@ -10,7 +10,7 @@ from shared.branches import Network
 from shared.errors import InstallError
 
 # Options of glibc's mallopt, from its malloc.h.
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX, M_ARENA_MAX = -1, -2, -4, -8
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def keep_freed_memory() -> None:
 
     A round takes and frees several vectors as large as the network. By default each is mapped
     anew from the system and touched page by page for the first time, which costs more than the
-    arithmetic on it.
+    arithmetic on it. One arena for all threads, because the others cannot hold such a vector.
     """
     import ctypes
 
@@ -91,5 +91,10 @@ def keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError, TypeError):
         return
-    for option, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1), (M_TOP_PAD, 2**28)):
+    for option, value in (
+        (M_ARENA_MAX, 1),
+        (M_MMAP_MAX, 0),
+        (M_TRIM_THRESHOLD, 2**31 - 1),
+        (M_TOP_PAD, 2**28),
+    ):
         mallopt(option, value)

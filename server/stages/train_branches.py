@@ -2,7 +2,10 @@
 
 import hashlib
 import math
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from server.aggregate import Aggregator, Update
 from server.coordinator import Coordinator, need
@@ -16,6 +19,14 @@ from shared.scores import pool_score_sums
 from shared.stages.train_branches import TRAIN_BRANCH, Reply, Request
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class KeptRound:
+    """What a round leaves besides its record: its aggregate and the strategy's memory."""
+
+    weights: Weights
+    strategy: dict[str, np.ndarray]
+
+
 def run(study: Study, coordinator: Coordinator) -> Study:
     """Train every network, one after the other; a saved round is never trained again."""
     if study.train_branches is None:
@@ -26,33 +37,38 @@ def run(study: Study, coordinator: Coordinator) -> Study:
 
 
 def train_network(study: Study, coordinator: Coordinator, network: Network) -> Study:
-    """The rounds of one network that are still to be done, and the scoring of the last."""
+    """The rounds of one network that are still to be done, and the scoring of the last.
+
+    A round is saved while the sites train the next one. What a crash may cost is thus one round
+    more, which resuming does again to the same bit.
+    """
     aggregator = Aggregator(coordinator.settings.aggregation, len(coordinator.training))
     record, weights = take_up(study, coordinator, network, aggregator)
-    study = put_record(study, coordinator, network, record)
     last = network.branch.training.rounds
-    while not record.finished:
-        number = record.rounds[-1].round + 1
-        training = number <= last
-        mu = aggregator.configure(number, weights) if training else 0.0
-        replies = coordinator.federation.ask(
-            TRAIN_BRANCH,
-            Request(network.name, number, weights, training, mu),
-            coordinator.training,
-            quorum=coordinator.settings.aggregation.quorum,
-        )
-        record = with_scores(record, replies)
-        if training:
+    with ThreadPoolExecutor(max_workers=1) as disk:
+        saving = disk.submit(put_record, study, coordinator, network, record)
+        while not record.finished:
+            number = record.rounds[-1].round + 1
+            training = number <= last
+            mu = aggregator.configure(number, weights) if training else 0.0
+            replies = coordinator.federation.ask(
+                TRAIN_BRANCH,
+                Request(network.name, number, weights, training, mu),
+                coordinator.training,
+                quorum=coordinator.settings.aggregation.quorum,
+            )
+            study = saving.result()
+            record = with_scores(record, replies)
+            if not training:
+                record = replace(record, finished=True)
+                saving = disk.submit(put_record, study, coordinator, network, record)
+                continue
             weights = aggregator.aggregate(number, weights, updates_of(replies))
-            coordinator.folder.put_weights(network.name, number, weights, aggregator.state)
             record = with_round(record, number, replies, weights)
-        else:
-            record = replace(record, finished=True)
-        study = put_record(study, coordinator, network, record)
-        coordinator.folder.keep_only(network.name, {record.best_round, record.rounds[-1].round})
-        if training:
+            kept = KeptRound(weights, aggregator.state)
+            saving = disk.submit(put_record, study, coordinator, network, record, kept)
             coordinator.progress.round_ended(news_of(network, record))
-    return study
+        return saving.result()
 
 
 def take_up(
@@ -78,11 +94,21 @@ def initial_seed(seed: int, network: str) -> int:
 
 
 def put_record(
-    study: Study, coordinator: Coordinator, network: Network, record: NetworkRecord
+    study: Study,
+    coordinator: Coordinator,
+    network: Network,
+    record: NetworkRecord,
+    kept: KeptRound | None = None,
 ) -> Study:
-    """Save a network's record."""
+    """Save a network's record; before it the weights that it counts on, if they are new."""
+    folder, last = coordinator.folder, record.rounds[-1].round
+    if kept is not None:
+        folder.put_weights(network.name, last, kept.weights, kept.strategy)
     known = study.train_branches.networks if study.train_branches else {}
-    return coordinator.save(study, train_branches=BranchesRecord({**known, network.name: record}))
+    records = BranchesRecord({**known, network.name: record})
+    study = coordinator.save(study, train_branches=records)
+    folder.keep_only(network.name, {record.best_round, last})
+    return study
 
 
 def updates_of(replies: dict[str, Reply]) -> dict[str, Update]:

@@ -5,8 +5,8 @@ precision, augmentation, gradient check and scoring of tune cases. After every f
 bare loop does one, so that both see the same machine: A B A B. The first round of each is dropped.
 Run it on an idle machine.
 
-The federated round is everything between two rounds' ends: messages, training, scoring,
-aggregation, saving. Bare is one network that goes on from site to site.
+The federated round is everything from one aggregation to the next: it, saving, messages, scoring,
+training. Bare is one network that goes on from site to site.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from client.site import open_site
 from client.training import augment, batches
 from server import aggregate
 from server import study as study_folder
-from server.progress import LoggedProgress, RoundNews
+from server.progress import LoggedProgress
 from server.stages import train_branches
 from shared.config import Network, Study, networks
 from shared.job import Job, read_job
@@ -161,36 +161,40 @@ def bare_loop(job: Job) -> BareLoop:
 
 
 @dataclass
-class Alternating(LoggedProgress):
-    """Times the federated rounds, and does a bare one after each."""
+class Alternation:
+    """Times the federated rounds from aggregation to aggregation, and does a bare one before each.
+
+    At that instant nothing of the federated round goes on: the one before is saved.
+    """
 
     bare: BareLoop | None = None
     federated_s: list[float] = field(default_factory=list)
     bare_s: list[float] = field(default_factory=list)
     federated_cpu_s: list[float] = field(default_factory=list)
     bare_cpu_s: list[float] = field(default_factory=list)
-    since: tuple[float, float] = (0.0, 0.0)
+    since: tuple[float, float] = field(
+        default_factory=lambda: (time.perf_counter(), time.process_time())
+    )
 
-    def stage_began(self, stage: str, number: int, n_stages: int) -> None:
-        """The first round begins with its stage."""
-        super().stage_began(stage, number, n_stages)
-        self.since = (time.perf_counter(), time.process_time())
+    def hook(self) -> None:
+        """Let every aggregation begin with a note and a bare round."""
+        aggregate_round = train_branches.Aggregator.aggregate
 
-    def round_ended(self, news: RoundNews) -> None:
-        """A federated round is over; do a bare one."""
-        self.note(self.federated_s, self.federated_cpu_s)
-        super().round_ended(news)
-        self.since = (time.perf_counter(), time.process_time())
-        if self.bare is not None:
-            self.bare.round(news.round)
-            self.note(self.bare_s, self.bare_cpu_s)
-        self.since = (time.perf_counter(), time.process_time())
+        def call(aggregator: Any, number: int, *args: Any) -> Any:
+            self.note(self.federated_s, self.federated_cpu_s)
+            if self.bare is not None:
+                self.bare.round(number)
+                self.note(self.bare_s, self.bare_cpu_s)
+            return aggregate_round(aggregator, number, *args)
+
+        train_branches.Aggregator.aggregate = call  # type: ignore[method-assign]
 
     def note(self, wall_s: list[float], cpu_s: list[float]) -> None:
-        """Write down what has passed."""
+        """Write down what has passed since the last note."""
         wall, cpu = self.since
-        wall_s.append(time.perf_counter() - wall)
-        cpu_s.append(time.process_time() - cpu)
+        self.since = (time.perf_counter(), time.process_time())
+        wall_s.append(self.since[0] - wall)
+        cpu_s.append(self.since[1] - cpu)
 
 
 PARTS: tuple[tuple[Any, str], ...] = (
@@ -256,11 +260,12 @@ def measure(options: argparse.Namespace, engine: str, *, alone: bool) -> dict[st
         for number in range(options.rounds):
             bare.round(number)
         return {"bare_s": [(time.perf_counter() - began) / options.rounds] * options.rounds}
-    listener = Alternating(bare=None if alone else bare_loop(job))
+    times = Alternation(bare=None if alone else bare_loop(job))
     time_parts(spent)
-    (run_on_flower if engine == "flower" else run_in_process)(job, listener)
+    times.hook()
+    (run_on_flower if engine == "flower" else run_in_process)(job, LoggedProgress())
     names = ("federated_s", "bare_s", "federated_cpu_s", "bare_cpu_s")
-    return {name: getattr(listener, name) for name in names} | {"parts": spent}
+    return {name: getattr(times, name) for name in names} | {"parts": spent}
 
 
 def pss_of_tree(root: int) -> int:
