@@ -158,9 +158,14 @@ def _run(jobs: Sequence[_Job], workers: int) -> Generator[None, None, None]:
             yield from map(_write_patient, jobs)
         return
     with ProcessPoolExecutor(
-        min(workers, len(jobs)), get_context("spawn"), initializer=threadpool_limits, initargs=(1,)
+        min(workers, len(jobs)), get_context("spawn"), initializer=_start_worker
     ) as pool:
         yield from pool.map(_write_patient, jobs, chunksize=4)
+
+
+def _start_worker() -> None:
+    """Limit the libraries' threads; a function of this module, so that they are loaded by now."""
+    threadpool_limits(1)
 
 
 def _write_patient(job: _Job) -> None:
