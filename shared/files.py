@@ -1,10 +1,13 @@
 """Whole files, written so that a crash at any instant leaves the old one or the new one."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 BESIDE = ".tmp-"
+LEFTOVER = re.compile(re.escape(BESIDE) + r".+|\.tmp[A-Za-z0-9]{6}")
+"""Names of files beside: ours, and those of safetensors, which writes beside as well."""
 
 
 def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:
@@ -41,5 +44,6 @@ def replace_atomically(
 
 def remove_leftovers(folder: Path) -> None:
     """Remove what interrupted writes left beside their targets, in this folder and below."""
-    for leftover in folder.rglob(f"{BESIDE}*"):
-        leftover.unlink(missing_ok=True)
+    for path in folder.rglob(".tmp*"):
+        if LEFTOVER.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)

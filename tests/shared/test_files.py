@@ -45,11 +45,12 @@ def test_until_the_rename_the_old_file_stands(tmp_path):
 
 def test_leftovers_of_a_killed_process_are_removed_and_nothing_else(tmp_path):
     (tmp_path / "deeper").mkdir()
-    for name in (f"{BESIDE}77-a.json", f"deeper/{BESIDE}77-b", "a.json", "b.tmp", ".hidden"):
+    beside = (f"{BESIDE}77-a.json", f"deeper/{BESIDE}77-b", ".tmpd7ep2J")
+    for name in (*beside, "a.json", "b.tmp", ".hidden", ".tmp_mine"):
         (tmp_path / name).write_text("")
     remove_leftovers(tmp_path)
     kept = sorted(path.name for path in tmp_path.rglob("*") if path.is_file())
-    assert kept == [".hidden", "a.json", "b.tmp"]
+    assert kept == [".hidden", ".tmp_mine", "a.json", "b.tmp"]
 
 
 def test_a_folder_that_is_not_there_has_no_leftovers(tmp_path):
