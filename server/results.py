@@ -25,6 +25,7 @@ from shared.errors import TrifedError
 from shared.files import write_atomically
 from shared.identity import code_hash, versions
 from shared.moments import Moments, pool_class_moments, pool_moments
+from shared.site_signal import SiteAnova, significant_share
 from shared.stages.describe_cohort import Description
 from shared.strict_yaml import dump_settings
 
@@ -140,9 +141,10 @@ def radiomics_results(study: Study) -> dict[str, Any]:
     record: SelectionRecord = need(study.select_features, "select_features")
     p_of = dict(zip(record.screened, record.p_values, strict=True))
     return {
-        "n_features": len(need(study.standardise, "standardise").names),
+        "n_features": len(need(study.standardise, "standardise").scale.names),
         "n_screened": len(record.screened),
         "n_after_pruning": len(record.pruned),
+        "site_differences": site_differences(need(study.standardise, "standardise").sites),
         "kept": [
             {"feature": name, "coefficient": c, "p": p_of[name]}
             for name, c in zip(record.lasso.names, record.lasso.coefficients, strict=True)
@@ -153,6 +155,19 @@ def radiomics_results(study: Study) -> dict[str, Any]:
             "cv_se": record.lasso.cv_se,
             "alpha": record.lasso.alpha,
         },
+    }
+
+
+def site_differences(anova: SiteAnova) -> dict[str, Any]:
+    """Can the features tell the hospital? The share that differs between the training sites."""
+    if not anova.tested.any():
+        return {"n_tested": 0, "share": None, "expected": None, "median_eta_squared": None}
+    found = significant_share(anova)
+    return {
+        "n_tested": found.n_tested,
+        "share": found.share,
+        "expected": found.expected,
+        "median_eta_squared": float(np.median(anova.eta_squared[anova.tested])),
     }
 
 

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import false_discovery_control
 
 from shared.config import Selection
 from shared.gram import Gram, prune
 from shared.lasso import LassoFit, lasso_cv
+from shared.mrmr import mrmr
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -19,19 +21,26 @@ class Screened:
 
 
 def rank_by_p(names: tuple[str, ...], p_values: np.ndarray, settings: Selection) -> Screened:
-    """The features below `alpha`, at least `keep_at_least` and at most `keep_at_most` of them."""
+    """The features up to `alpha`, at least `keep_at_least` and at most `keep_at_most` of them."""
     p = np.where(np.isfinite(p_values), p_values, 1.0)
     order = np.argsort(p, kind="stable")
-    n_significant = int((p <= settings.alpha).sum())
+    adjusted = false_discovery_control(p) if settings.adjust == "benjamini_hochberg" else p
+    n_significant = int((adjusted <= settings.alpha).sum())
     n = min(max(n_significant, settings.keep_at_least), settings.keep_at_most, len(names))
     chosen = order[:n]
     return Screened(tuple(names[i] for i in chosen), p[chosen])
 
 
-def prune_by_correlation(total: Gram, limit: float) -> tuple[str, ...]:
-    """The features that remain when each one too close to a better one is dropped."""
-    kept = prune(total, np.arange(len(total.names)), limit)
-    return tuple(total.names[i] for i in kept)
+def prune_features(total: Gram, settings: Selection) -> tuple[str, ...]:
+    """The features that remain when each one too close to a better one is dropped.
+
+    With `mrmr_features`, of these the ones that tell most and repeat least, the best first.
+    """
+    kept = prune(total, np.arange(len(total.names)), settings.max_correlation)
+    names = tuple(total.names[i] for i in kept)
+    if settings.mrmr_features is None:
+        return names
+    return tuple(names[i] for i in mrmr(take(total, names), settings.mrmr_features))
 
 
 def fit_score(folds: Sequence[Gram], names: tuple[str, ...], settings: Selection) -> LassoFit:

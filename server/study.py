@@ -24,6 +24,7 @@ from shared.lasso import LassoFit
 from shared.models import Bundle, ClinicalModel, FusionModel, Projection, RadiomicsModel, Scale
 from shared.networks import Layout, Weights
 from shared.scores import ScoreSums
+from shared.site_signal import SiteAnova
 from shared.stages.describe_cohort import Description
 from shared.stages.external_evaluate import ExternalReply
 from shared.stages.hello import Reply as Hello
@@ -49,6 +50,14 @@ class CohortRecord:
     """Each training site's cohort in numbers."""
 
     sites: dict[str, Description]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScaleRecord:
+    """The pooled scale, and how far the sites differ by the moments that it comes from."""
+
+    scale: Scale
+    sites: SiteAnova
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -150,7 +159,7 @@ class Study:
 
     hello: Greetings | None = None
     describe_cohort: CohortRecord | None = None
-    standardise: Scale | None = None
+    standardise: ScaleRecord | None = None
     select_features: SelectionRecord | None = None
     clinical_model: ClinicalRecord | None = None
     train_branches: BranchesRecord | None = None

@@ -96,9 +96,12 @@ class Radiomics(Settings):
 
     mode: Literal["ibsi", "pyradiomics"] = "ibsi"
     spacing_mm: tuple[Positive, Positive, Positive] = (1.0, 1.0, 1.0)
+    interpolation: Literal["linear", "bspline"] = "bspline"
     bin_width_hu: Positive = 25.0
     bin_width_filtered_hu: Positive = 10.0
+    bin_count: Annotated[int, Field(ge=2, le=1024)] | None = None
     resegment_hu: tuple[float, float] | None = None
+    resegment_sd: Positive | None = None
     original: bool = True
     log_sigma_mm: tuple[Positive, ...] = ()
     wavelet: Literal["coif1", "haar", "db2"] | None = None
@@ -114,6 +117,11 @@ class Radiomics(Settings):
             raise ValueError("classes must name at least one feature class")
         if self.resegment_hu is not None and self.resegment_hu[0] >= self.resegment_hu[1]:
             raise ValueError("resegment_hu must be [low, high] with low below high")
+        plain = (self.interpolation, self.bin_count, self.resegment_sd) == ("bspline", None, None)
+        if self.mode == "pyradiomics" and not plain:
+            raise ValueError(
+                "mode pyradiomics takes neither interpolation: linear, bin_count nor resegment_sd"
+            )
         return self
 
 
@@ -122,9 +130,11 @@ class Selection(Settings):
 
     screen: Literal["van_elteren", "welch"] = "van_elteren"
     alpha: Annotated[float, Field(gt=0, le=1)] = 0.05
+    adjust: Literal["none", "benjamini_hochberg"] = "none"
     keep_at_least: Count = 5
     keep_at_most: Annotated[int, Field(ge=1, le=300)] = 60
     max_correlation: Annotated[float, Field(gt=0, le=1)] = 0.9
+    mrmr_features: Count | None = None
     folds: Annotated[int, Field(ge=2, le=20)] = 5
     lasso_rule: Literal["min", "one_se"] = "min"
     max_features: Count = 10
@@ -194,6 +204,7 @@ class Phantom(Settings):
     size: Literal["tiny", "small", "medium"] = "small"
     sites: dict[Name, PhantomSite] = Field(min_length=1)
     missing_phase_rate: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    format: Literal["nifti", "dicom"] = "nifti"
 
     @field_validator("preset", mode="before")
     @classmethod

@@ -5,7 +5,6 @@ The pooled side uses the textbook formula or a library (scikit-learn, SciPy) on 
 shares no code with the federated side beyond the sites' reading of their own files.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +19,8 @@ from server.study import ClinicalRecord, SelectionRecord, Study, StudyFolder
 from shared.config import Study as Settings
 from shared.job import Job
 from shared.models import CLIP_SD, Scale
+from shared.site_signal import SiteAnova
+from simulation import pooled as pooled_math
 
 TOLERANCE = 1e-8
 
@@ -85,7 +86,14 @@ def verify_run(job: Job) -> Verification:
     study = StudyFolder(job.out / "study").load()
     pooled = pool_rows(job, settings)
     checks: list[Check] = []
-    for check in (check_scale, check_screen, check_gram, check_calibration, check_clinical):
+    for check in (
+        check_scale,
+        check_sites,
+        check_screen,
+        check_gram,
+        check_calibration,
+        check_clinical,
+    ):
         checks.extend(check(study, pooled, settings))
     return Verification(tuple(checks))
 
@@ -126,7 +134,7 @@ def difference(federated: Any, pooled: Any) -> float:
 
 def check_scale(study: Study, pooled: PooledRows, settings: Settings) -> list[Check]:  # noqa: ARG001
     """Mean and standard deviation of each feature."""
-    scale: Scale = need(study.standardise, "standardise")
+    scale: Scale = need(study.standardise, "standardise").scale
     table = pooled.columns(scale.names)
     mean, sd = np.nanmean(table, axis=0), np.nanstd(table, axis=0, ddof=1)
     return [
@@ -137,14 +145,28 @@ def check_scale(study: Study, pooled: PooledRows, settings: Settings) -> list[Ch
     ]
 
 
+def check_sites(study: Study, pooled: PooledRows, settings: Settings) -> list[Check]:  # noqa: ARG001
+    """One-way analysis of variance of each feature between the sites, by SciPy."""
+    found: SiteAnova = need(study.standardise, "standardise").sites
+    largest = 0.0
+    for j in np.flatnonzero(found.tested & np.isfinite(found.f)):
+        column = pooled.columns((found.names[j],))[:, 0]
+        groups = [column[(pooled.sites == s) & np.isfinite(column)] for s in set(pooled.sites)]
+        with np.errstate(all="ignore"):
+            f, p = stats.f_oneway(*[group for group in groups if len(group)])
+        if np.isfinite(f):
+            largest = max(largest, difference(found.p_value[j], p))
+    return [Check("standardise", "p-values between sites", largest)]
+
+
 def check_screen(study: Study, pooled: PooledRows, settings: Settings) -> list[Check]:
     """P-values of the screened features."""
     record: SelectionRecord = need(study.select_features, "select_features")
     table = pooled.columns(record.screened)
-    method: Callable[[np.ndarray, PooledRows], float] = (
-        van_elteren_p if settings.selection.screen == "van_elteren" else welch_p
-    )
-    p = np.array([method(table[:, j], pooled) for j in range(table.shape[1])])
+    if settings.selection.screen == "van_elteren":
+        p = [pooled_math.van_elteren_p(x, pooled.labels, pooled.sites) for x in table.T]
+    else:
+        p = [pooled_math.welch_p(x, pooled.labels) for x in table.T]
     return [
         Check(
             "select_features",
@@ -154,37 +176,13 @@ def check_screen(study: Study, pooled: PooledRows, settings: Settings) -> list[C
     ]
 
 
-def van_elteren_p(values: np.ndarray, pooled: PooledRows) -> float:
-    """Van Elteren's test of one feature, straight from its definition on ranks within sites."""
-    total, variance = 0.0, 0.0
-    for site in np.unique(pooled.sites):
-        rows = (pooled.sites == site) & np.isfinite(values)
-        ranks, y = stats.rankdata(values[rows]), pooled.labels[rows]
-        n, m = len(y), int(y.sum())
-        if not 0 < m < n:
-            continue
-        spread = float(np.sum((ranks - ranks.mean()) ** 2)) / (n - 1)
-        total += float(ranks[y == 1].sum() - m * ranks.mean()) / (n + 1)
-        variance += m * (n - m) / n * spread / (n + 1) ** 2
-    return float(2 * stats.norm.sf(abs(total) / np.sqrt(variance))) if variance > 0 else 1.0
-
-
-def welch_p(values: np.ndarray, pooled: PooledRows) -> float:
-    """Welch's t-test of one feature, by SciPy."""
-    known = np.isfinite(values)
-    positive = values[known & (pooled.labels == 1)]
-    negative = values[known & (pooled.labels == 0)]
-    return float(stats.ttest_ind(positive, negative, equal_var=False).pvalue)
-
-
 def check_gram(study: Study, pooled: PooledRows, settings: Settings) -> list[Check]:
     """The correlations behind pruning, and the LASSO with its cross-validation error."""
     from sklearn.linear_model import Lasso
 
     record: SelectionRecord = need(study.select_features, "select_features")
     X, y = scaled(study, pooled, record.pruned), pooled.labels.astype(float)
-    kept = prune_pooled(scaled(study, pooled, record.screened), settings.selection.max_correlation)
-    expected = tuple(record.screened[i] for i in kept)
+    expected = pruned_pooled(study, pooled, record, settings)
 
     def fit(rows: np.ndarray, alpha: float) -> Any:
         return Lasso(alpha=alpha, tol=1e-14, max_iter=1_000_000).fit(X[rows], y[rows])
@@ -216,19 +214,22 @@ def check_gram(study: Study, pooled: PooledRows, settings: Settings) -> list[Che
     ]
 
 
-def prune_pooled(X: np.ndarray, limit: float) -> list[int]:
-    """Greedy pruning in the order of the columns, from NumPy's correlation matrix."""
-    r = np.abs(np.corrcoef(X, rowvar=False)).reshape(X.shape[1], X.shape[1])
-    kept: list[int] = []
-    for j in range(X.shape[1]):
-        if all(r[j, i] <= limit for i in kept):
-            kept.append(j)
-    return kept
+def pruned_pooled(
+    study: Study, pooled: PooledRows, record: SelectionRecord, settings: Settings
+) -> tuple[str, ...]:
+    """What pruning, and mRMR where the study asks for it, leave of the screened features."""
+    everything = scaled(study, pooled, record.screened)
+    kept = pooled_math.prune(everything, settings.selection.max_correlation)
+    n_best = settings.selection.mrmr_features
+    if n_best is not None:
+        best = pooled_math.mrmr(everything[:, kept], pooled.labels, n_best)
+        kept = [kept[i] for i in best]
+    return tuple(record.screened[i] for i in kept)
 
 
 def scaled(study: Study, pooled: PooledRows, names: tuple[str, ...]) -> np.ndarray:
     """The pooled features on the run's scale, clipped, with a missing one at its mean."""
-    scale: Scale = need(study.standardise, "standardise")
+    scale: Scale = need(study.standardise, "standardise").scale
     index = [scale.names.index(name) for name in names]
     z = (pooled.columns(names) - scale.mean[index]) / scale.sd[index]
     return np.asarray(np.nan_to_num(np.clip(z, -CLIP_SD, CLIP_SD), nan=0.0))
@@ -239,7 +240,7 @@ def check_calibration(study: Study, pooled: PooledRows, settings: Settings) -> l
     record: SelectionRecord = need(study.select_features, "select_features")
     score = scaled(study, pooled, record.lasso.names) @ record.lasso.coefficients
     score = score + record.lasso.intercept
-    beta, _ = pooled_logistic(score[:, None], pooled.labels, ridge=1e-3)
+    beta, _ = pooled_math.logistic(score[:, None], pooled.labels, ridge=1e-3)
     return [
         Check(
             "select_features",
@@ -254,24 +255,9 @@ def check_clinical(study: Study, pooled: PooledRows, settings: Settings) -> list
     record: ClinicalRecord = need(study.clinical_model, "clinical_model")
     means = np.nanmean(pooled.clinical, axis=0)
     filled = np.where(np.isfinite(pooled.clinical), pooled.clinical, means)
-    beta, se = pooled_logistic(filled, pooled.labels, ridge=0.0)
+    beta, se = pooled_math.logistic(filled, pooled.labels, ridge=0.0)
     return [
         Check("clinical_model", "means for blanks", difference(record.model.means, means)),
         Check("clinical_model", "coefficients", difference(record.fit.coefficients, beta)),
         Check("clinical_model", "standard errors", difference(record.fit.se, se)),
     ]
-
-
-def pooled_logistic(X: np.ndarray, y: np.ndarray, *, ridge: float) -> tuple[np.ndarray, np.ndarray]:
-    """Coefficients by scikit-learn, and standard errors from the information matrix there."""
-    from sklearn.linear_model import LogisticRegression
-
-    strength = np.inf if ridge == 0 else 1 / ridge
-    model = LogisticRegression(C=strength, solver="newton-cholesky", tol=1e-12, max_iter=1000)
-    model.fit(X, y)
-    beta = np.concatenate([model.intercept_, model.coef_[0]])
-    design = np.column_stack([np.ones(len(X)), X])
-    p = 1 / (1 + np.exp(-design @ beta))
-    information = design.T @ (design * (p * (1 - p))[:, None])
-    information[1:, 1:] += ridge * np.eye(X.shape[1])
-    return beta, np.sqrt(np.diag(np.linalg.inv(information)))

@@ -1,6 +1,8 @@
 """The order of the report: which tables and pictures stand in which section."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from server.report.coefficient_figures import clinical_pictures, fusion_pictures
 from server.report.model_figures import auc_pictures, calibration_pictures, roc_pictures
@@ -68,6 +70,21 @@ def _radiomics_line(results: Results) -> str:
         f"Of {count(radiomics.get('n_features'))} features {count(radiomics.get('n_screened'))} "
         f"passed the screening, {count(radiomics.get('n_after_pruning'))} were left after one of "
         f"each correlated pair was dropped, and the LASSO kept {len(radiomics.get('kept') or [])}."
+        + _site_line(radiomics.get("site_differences") or {})
+    )
+
+
+def _site_line(found: Mapping[str, Any]) -> str:
+    """Can the features tell the hospital?"""
+    if found.get("share") is None:
+        return ""
+    return (
+        f" Between the training sites {found['share']:.0%} of the features differ (analysis of "
+        f"variance, p < 0.05; {found['expected']:.0%} would by chance): scanners, protocols or "
+        "patients are not alike there, and a feature can tell the hospital instead of the tumour."
+        if found["share"] > 2 * found["expected"]
+        else f" Between the training sites {found['share']:.0%} of the features differ (analysis "
+        f"of variance, p < 0.05; {found['expected']:.0%} would by chance)."
     )
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from server.coordinator import Coordinator, need
-from server.selection import Screened, fit_score, prune_by_correlation, rank_by_p
+from server.selection import Screened, fit_score, prune_features, rank_by_p
 from server.study import SelectionRecord, Study
 from shared.glm import LogisticFit, LogisticSums, fit_logistic, pool_logistic_sums
 from shared.gram import Gram, pool_grams
@@ -25,10 +25,10 @@ from shared.stages.select_features import (
 def run(study: Study, coordinator: Coordinator) -> Study:
     """Screen, prune, LASSO and calibrate: a radiomics score."""
     settings = coordinator.settings.selection
-    scale: Scale = need(study.standardise, "standardise")
+    scale: Scale = need(study.standardise, "standardise").scale
     screened = screen(coordinator, scale)
     folds = ask_grams(coordinator, scale.take(screened.names))
-    kept = prune_by_correlation(pool_grams(folds), settings.max_correlation)
+    kept = prune_features(pool_grams(folds), settings)
     lasso = fit_score(folds, kept, settings)
     model = RadiomicsModel(
         scale.take(lasso.names), lasso.coefficients, lasso.intercept, np.zeros(2)

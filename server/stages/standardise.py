@@ -3,18 +3,20 @@
 import numpy as np
 
 from server.coordinator import Coordinator
-from server.study import Study
+from server.study import ScaleRecord, Study
 from shared.errors import CohortError
 from shared.models import Scale
 from shared.moments import Moments, pool_moments
+from shared.site_signal import site_anova
 from shared.stages.standardise import STANDARDISE, Request
 
 
 def run(study: Study, coordinator: Coordinator) -> Study:
-    """Pool the sites' moments into one scale for all features that vary."""
+    """Pool the sites' moments into one scale, and compare the sites by them."""
     replies = coordinator.federation.ask(STANDARDISE, Request(), coordinator.training)
-    pooled = pool_moments([reply.moments for reply in replies.values()])
-    return coordinator.save(study, standardise=scale_of(pooled))
+    parts = [reply.moments for reply in replies.values()]
+    record = ScaleRecord(scale_of(pool_moments(parts)), site_anova(parts))
+    return coordinator.save(study, standardise=record)
 
 
 def scale_of(pooled: Moments) -> Scale:

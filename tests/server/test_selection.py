@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from server.selection import fit_score, prune_by_correlation, rank_by_p, take
+from server.selection import fit_score, prune_features, rank_by_p, take
 from shared.config import Selection
 from shared.gram import gram, pool_grams
+from simulation import pooled
 
 NAMES = ("a", "b", "c", "d")
 P = np.array([0.2, 0.01, 0.04, 0.9])
@@ -52,8 +53,26 @@ def test_equal_p_values_keep_the_order_of_the_table():
 def test_of_two_features_that_say_the_same_the_better_one_stays(rows):
     total = gram(("c", "b", "a"), rows[0][:, [2, 1, 0]], rows[1])
     assert abs(np.corrcoef(rows[0][:, 1], rows[0][:, 2])[0, 1]) > 0.9
-    assert prune_by_correlation(total, 0.9) == ("c", "a")
-    assert prune_by_correlation(total, 0.9999) == ("c", "b", "a")
+    assert prune_features(total, keep(max_correlation=0.9)) == ("c", "a")
+    assert prune_features(total, keep(max_correlation=0.9999)) == ("c", "b", "a")
+
+
+@pytest.mark.parametrize("n_features", [1, 3, 8])
+def test_mrmr_orders_what_pruning_left_as_the_pooled_rows_do(n_features):
+    rng = np.random.default_rng(8)
+    X, y = rng.normal(size=(90, 8)), rng.integers(0, 2, 90)
+    X += 0.5 * X[:, [0]] + 0.4 * y[:, None] * np.linspace(1, 0, 8)
+    names = tuple("abcdefgh")
+    sites = [gram(names, X[rows], y[rows]) for rows in np.array_split(rng.permutation(90), 4)]
+    settings = keep(max_correlation=1.0, mrmr_features=n_features)
+    expected = tuple(names[i] for i in pooled.mrmr(X, y, n_features))
+    assert prune_features(pool_grams(sites), settings) == expected
+
+
+def test_benjamini_hochberg_bounds_the_false_discovery_rate():
+    p = np.array([0.001, 0.02, 0.03, 0.9])
+    assert rank_by_p(NAMES, p, keep(adjust="benjamini_hochberg", alpha=0.03)).names == ("a",)
+    assert rank_by_p(NAMES, p, keep(alpha=0.03)).names == ("a", "b", "c")
 
 
 def test_part_of_a_gram_is_the_gram_of_part_of_the_table(rows):

@@ -19,6 +19,7 @@ from server.study import (
     Identity,
     NetworkRecord,
     RoundRecord,
+    ScaleRecord,
     SelectionRecord,
     Study,
     StudyFolder,
@@ -32,6 +33,7 @@ from shared.models import Bundle, ClinicalModel, FusionModel, Projection, Radiom
 from shared.moments import class_moments
 from shared.networks import Layout, Weights
 from shared.scores import score_sums
+from shared.site_signal import SiteAnova
 from shared.stages.describe_cohort import Description, SplitCount
 from shared.stages.external_evaluate import ExternalReply
 from shared.stages.hello import Reply as Hello
@@ -62,7 +64,7 @@ ROUNDS = (
 SLOTS = {
     "hello": Greetings({"site_a": Hello("site_a", "training", True, "c", "s", {"numpy": "2"})}),
     "describe_cohort": CohortRecord({"site_a": COHORT}),
-    "standardise": SCALE,
+    "standardise": ScaleRecord(SCALE, SiteAnova(("f",), ONE, ONE, ONE, np.array([True]))),
     "select_features": SelectionRecord(
         screened=("f", "g"),
         p_values=np.array([0.01, 0.2]),

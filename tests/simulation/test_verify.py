@@ -52,22 +52,38 @@ def change_clinical_means(study: Study) -> Study:
     return replace(study, clinical_model=replace(record, model=model))
 
 
+def change_scale(study: Study, **values: Any) -> Study:
+    record = study.standardise
+    return replace(study, standardise=replace(record, scale=replace(record.scale, **values)))
+
+
 def change_scale_mean(study: Study) -> Study:
     """A mean off by a millionth of its standard deviation."""
-    scale = study.standardise
+    scale = study.standardise.scale
     mean = np.array(scale.mean)
     mean[0] += OFF * scale.sd[0]
-    return replace(study, standardise=replace(scale, mean=mean))
+    return change_scale(study, mean=mean)
 
 
 def change_scale_sd(study: Study) -> Study:
-    scale = study.standardise
+    scale = study.standardise.scale
     sd = np.array(scale.sd)
     sd[0] *= 1 + OFF
-    return replace(study, standardise=replace(scale, sd=sd))
+    return change_scale(study, sd=sd)
+
+
+def change_differences(study: Study) -> Study:
+    record = study.standardise
+    sites = replace(record.sites, p_value=record.sites.p_value + OFF)
+    return replace(study, standardise=replace(record, sites=sites))
 
 
 BREAKS = {
+    "difference between sites": (
+        change_differences,
+        "standardise",
+        "p-values between sites",
+    ),
     "scale mean": (change_scale_mean, "standardise", "means (in standard deviations)"),
     "scale sd": (change_scale_sd, "standardise", "standard deviations (relative)"),
     "screening p-value": (
