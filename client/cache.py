@@ -63,19 +63,31 @@ def cache_key(
         settings: The digest of the settings that it was computed with.
         kind: What was computed.
         code: The version of the code that computes it.
-        files: The input files by role; path below the root, size and time of change count.
+        files: The input files or folders by role; path below the root and `stamp` count.
 
     Raises:
         OSError: If a file is gone.
     """
-    inputs = {role: [_stamp(root, path) for path in paths] for role, paths in files.items()}
+    inputs = {
+        role: [(path.relative_to(root).as_posix(), *stamp(path)) for path in paths]
+        for role, paths in files.items()
+    }
     content = json.dumps([settings, kind, code, inputs], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def _stamp(root: Path, path: Path) -> tuple[str, int, int]:
+def stamp(path: Path) -> tuple[int, int, int]:
+    """Files, bytes and the latest time of change of a file, or of the files in a folder.
+
+    Raises:
+        OSError: If it is gone.
+    """
+    if path.is_dir():
+        stats = [file.stat() for file in path.iterdir()]
+        changed = max((stat.st_mtime_ns for stat in stats), default=0)
+        return len(stats), sum(stat.st_size for stat in stats), changed
     stat = path.stat()
-    return path.relative_to(root).as_posix(), stat.st_size, stat.st_mtime_ns
+    return 1, stat.st_size, stat.st_mtime_ns
 
 
 def code_version(*modules: ModuleType) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from client.cache import stamp
 from client.manifest import Case
 from shared.errors import ImageError
 
@@ -32,7 +33,7 @@ class Cases:
         for case in self.cases:
             files = (*case.images.items(), *case.masks.items())
             stamps = [(phase, *_stamp(case, path)) for phase, path in files]
-            total.update(repr((case.patient_id, stamps)).encode())
+            total.update(repr((case.patient_id, case.roi, case.resample_mask, stamps)).encode())
         return total.hexdigest()
 
 
@@ -53,11 +54,10 @@ class TestCases(Cases):
     __test__ = False
 
 
-def _stamp(case: Case, path: Path) -> tuple[int, int]:
+def _stamp(case: Case, path: Path) -> tuple[int, int, int]:
     try:
-        stat = path.stat()
+        return stamp(path)
     except OSError as error:
         raise ImageError(
             f"{case.patient_id}: {path.name}: cannot be opened ({error.strerror}). Put it back."
         ) from None
-    return stat.st_size, stat.st_mtime_ns

@@ -1,4 +1,4 @@
-"""The command line of one hospital: `trifed site check` and `trifed site extract`."""
+"""The command line of one hospital: `trifed site init`, `check` and `extract`."""
 
 import argparse
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def add_commands(commands: Any) -> None:
-    """`trifed site check` and `trifed site extract`."""
+    """`trifed site init`, `trifed site check` and `trifed site extract`."""
     site = commands.add_parser(
         "site",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -15,6 +15,7 @@ def add_commands(commands: Any) -> None:
         epilog="example:\n  trifed site check site.yaml --study configs/her2_blca.yaml",
     )
     actions = site.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    add_init(actions)
     check = actions.add_parser(
         "check",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -22,9 +23,19 @@ def add_commands(commands: Any) -> None:
         description="""Open every file that training will open, the way training does, and say for
 each patient whether it can take part, why not, and what to do. Nothing is sent.
 Exit code 0 if the site is ready, else 1.""",
-        epilog="example:\n  trifed site check site.yaml --study configs/her2_blca.yaml",
+        epilog="""examples:
+  trifed site check site.yaml --study configs/her2_blca.yaml
+  trifed site check site.yaml --study my.yaml --html""",
     )
     add_site_arguments(check)
+    check.add_argument(
+        "--html",
+        type=Path,
+        nargs="?",
+        const=Path(),
+        metavar="FILE",
+        help="also write a page of all findings (default: check.html beside the site file)",
+    )
     check.set_defaults(run=run_site_check)
     extract = actions.add_parser(
         "extract",
@@ -41,7 +52,50 @@ file, one row for each patient. The table stays in the hospital.""",
     extract.add_argument(
         "--mode", choices=("ibsi", "pyradiomics"), help="instead of the study's radiomics.mode"
     )
+    extract.add_argument(
+        "--settings",
+        type=Path,
+        metavar="FILE",
+        help="a file of the keys of 'radiomics' instead of the study's",
+    )
     extract.set_defaults(run=run_site_extract)
+
+
+def add_init(actions: Any) -> None:
+    """`trifed site init`."""
+    init = actions.add_parser(
+        "init",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        help="draft manifest.csv and site.yaml from a folder of images",
+        description="""Look through a folder of DICOM series as a PACS exports them, with RTSTRUCT
+or SEG masks among them, or of NIfTI and NRRD files, and write a draft of manifest.csv and
+site.yaml. manifest.why.csv says for every patient and phase what was guessed, why and how sure:
+certain (words and times agree), likely (one of them alone) or unsure. What is unsure stays blank:
+a person must confirm every line. No file is moved, copied or overwritten. Nothing is sent.""",
+        epilog="""examples:
+  trifed site init /data/ct --study my.yaml --out site --name site_a
+  trifed site init /data/ct --study my.yaml --out site --name site_x --ids folders
+  trifed site init /data/ct --study my.yaml --out site --guess    fill in the unsure as well""",
+    )
+    init.add_argument("folder", type=Path, metavar="FOLDER", help="the folder of the images")
+    init.add_argument("--study", type=Path, required=True, help="the study file")
+    init.add_argument(
+        "--out", type=Path, default=Path(), help="folder for the files (default: this one)"
+    )
+    init.add_argument("--name", default="site_a", help="the site's name (default: site_a)")
+    init.add_argument(
+        "--role", choices=("training", "external"), help="the site's role (default: the study's)"
+    )
+    init.add_argument(
+        "--ids",
+        choices=("pseudonyms", "folders", "dicom"),
+        default="pseudonyms",
+        help="patient_id is P001, P002 ... (default); the name of each patient's own sub-folder; "
+        "or the PatientID of the DICOM headers, which is the hospital's decision: manifest.csv "
+        "then names patients, and stays in the hospital",
+    )
+    init.add_argument("--guess", action="store_true", help="fill in what is unsure as well")
+    init.set_defaults(run=run_site_init)
 
 
 def add_site_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,27 +105,64 @@ def add_site_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=0, help="cores to use (default: all)")
 
 
+def run_site_init(options: argparse.Namespace) -> int:
+    """Write the draft and say how sure it is."""
+    from rich.console import Console
+
+    from client.draft import make_draft
+    from client.draft_files import check_free, role_of, write_draft
+    from client.draft_report import FilesSeen, print_draft
+    from shared.config import load_study
+
+    study = load_study(options.study)
+    role = role_of(study, options.name, options.role)
+    check_free(options.out)
+    with FilesSeen(Console(stderr=True)) as seen:
+        draft = make_draft(
+            options.folder, study.phases, ids=options.ids, unsure_too=options.guess, seen=seen
+        )
+    write_draft(draft, options.folder, options.out, name=options.name, role=role)
+    print_draft(draft, options.out, options.study, Console())
+    return 0
+
+
 def run_site_check(options: argparse.Namespace) -> int:
     """Print the verdict on every patient."""
     from rich.console import Console
 
-    from client.doctor import check_site, print_report
+    from client.check_page import write_page
+    from client.check_report import print_report
+    from client.doctor import check_site
+    from client.progress import SpokenProgress
     from shared.config import load_study
 
-    report = check_site(options.site_file, load_study(options.study), threads=options.threads)
+    report = check_site(
+        options.site_file,
+        load_study(options.study),
+        threads=options.threads,
+        progress=SpokenProgress(),
+    )
     print_report(report, Console())
+    if options.html is not None:
+        page = options.html if options.html.name else options.site_file.parent / "check.html"
+        write_page(report, page)
+        print(f"{page}: written; it holds patients' ids and stays in the hospital")
     return 0 if report.ready else 1
 
 
 def run_site_extract(options: argparse.Namespace) -> int:
     """Write the radiomics table."""
-    from client.doctor import extract_table
-    from shared.config import load_study
+    from client.extract import extract_table
+    from shared.config import Radiomics, load_study
+    from shared.strict_yaml import load_settings
 
     study = load_study(options.study)
+    radiomics = study.radiomics
+    if options.settings:
+        radiomics = load_settings(options.settings, Radiomics)
     if options.mode:
-        radiomics = study.radiomics.model_copy(update={"mode": options.mode})
-        study = study.model_copy(update={"radiomics": radiomics})
+        radiomics = Radiomics.model_validate(radiomics.model_dump() | {"mode": options.mode})
+    study = study.model_copy(update={"radiomics": radiomics})
     n_cases = extract_table(options.site_file, study, options.out, threads=options.threads)
     print(f"{options.out}: {n_cases} patients")
     return 0

@@ -1,24 +1,41 @@
 """Is an image file whole, and its own? Checked here, since the libraries that read them do not.
 
-ITK's NIfTI reader fills a file that is cut off with zeros, reads the voxels of `x.nii` when
-asked for `x.nii.gz` beside it, and no reader compares a gzip stream with its checksum. An NRRD
-header may point to any other file of the machine.
+ITK's NIfTI reader fills a file that is cut off with zeros, reads NaN and infinity as 0 and the
+voxels of `x.nii` when asked for `x.nii.gz` beside it, and no reader compares a gzip stream with its
+checksum. An NRRD header may point to any other file of the machine.
 """
 
 import gzip
+import itertools
 import math
 import struct
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+
+import numpy as np
 
 CHUNK = 1 << 20
 HEADER_BYTES = 65_536
 NIFTI_1_HEADER, NIFTI_2_HEADER = 348, 540
 SLACK = 1 << 24
 MOST = 1 << 32
+WIDEST = 8
 GAPS = (b"\n\n", b"\r\n\r\n")
 AGAIN = "Copy or export it again."
+FLOATS = {16: 4, 64: 8}
+"""The codes of NIfTI's floating-point types, and their bytes."""
+Stream = gzip.GzipFile | IO[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Where values begin, the bytes of the whole file, and the number type where it has NaN."""
+
+    offset: int
+    n_bytes: int
+    number: np.dtype[Any] | None
 
 
 def damage(path: Path) -> str | None:
@@ -39,24 +56,46 @@ def _nifti_damage(path: Path) -> str | None:
         return f"lies beside {path.with_suffix('').name}, which readers mix up. Remove one."
     with _opened(path, packed=packed) as file:
         header = file.read(NIFTI_2_HEADER)
-        expected = _nifti_bytes(header)
-        if expected is None:
+        layout = _nifti_layout(header)
+        if layout is None:
             return f"has no NIfTI header. {AGAIN}"
-        found = len(header) + _count_bytes(file, most=expected + SLACK)
+        expected = layout.n_bytes
+        if expected > MOST:
+            return f"is no CT: its header asks for {expected:,} bytes, at most {MOST:,}. {AGAIN}"
+        found, finite = _read_through(file, header, layout)
+    if packed and found > expected + SLACK:
+        return f"unpacks to far more than the {expected:,} bytes that its header says. {AGAIN}"
     if found < expected:
         return f"is cut off: it holds {found:,} bytes, its header says {expected:,}. {AGAIN}"
-    return None
+    return None if finite else f"holds values that are not finite (NaN or infinity). {AGAIN}"
 
 
-def _opened(path: Path, *, packed: bool) -> gzip.GzipFile | IO[bytes]:
+def _read_through(file: Stream, start: bytes, layout: _Layout) -> tuple[int, bool]:
+    """Read to the end, or far beyond it: the bytes in all, and whether every value is finite."""
+    total, finite, values, skipped = 0, True, b"", layout.offset
+    for chunk in itertools.chain([start], iter(lambda: file.read(CHUNK), b"")):
+        total += len(chunk)
+        if layout.number is not None:
+            values += chunk[skipped:]
+            skipped = max(0, skipped - len(chunk))
+            beyond = max(0, min(total - layout.n_bytes, len(values)))
+            n_numbers = (len(values) - beyond) // layout.number.itemsize
+            finite &= bool(np.isfinite(np.frombuffer(values, layout.number, n_numbers)).all())
+            values = values[n_numbers * layout.number.itemsize :]
+        if total > layout.n_bytes + SLACK:
+            break
+    return total, finite
+
+
+def _opened(path: Path, *, packed: bool) -> Stream:
     return gzip.GzipFile(path) if packed else path.open("rb")
 
 
-def _nifti_bytes(header: bytes) -> int | None:
-    """The bytes that a NIfTI-1 or NIfTI-2 file must have, by its header.
+def _nifti_layout(header: bytes) -> _Layout | None:
+    """Where the values of a NIfTI-1 or NIfTI-2 file stand, by its header.
 
     References:
-        NIfTI-1 and NIfTI-2 headers: sizeof_hdr, dim, bitpix, vox_offset
+        NIfTI-1 and NIfTI-2 headers: sizeof_hdr, dim, datatype, bitpix, vox_offset
         (nifti.nimh.nih.gov/nifti-1, nifti-2).
     """
     if len(header) < NIFTI_1_HEADER:
@@ -65,17 +104,21 @@ def _nifti_bytes(header: bytes) -> int | None:
         (size,) = struct.unpack_from(f"{order}i", header, 0)
         if size == NIFTI_1_HEADER:
             shape = struct.unpack_from(f"{order}8h", header, 40)
-            (bits,) = struct.unpack_from(f"{order}h", header, 72)
+            kind, bits = struct.unpack_from(f"{order}2h", header, 70)
             (offset,) = struct.unpack_from(f"{order}f", header, 108)
         elif size == NIFTI_2_HEADER and len(header) == NIFTI_2_HEADER:
-            (bits,) = struct.unpack_from(f"{order}h", header, 14)
+            kind, bits = struct.unpack_from(f"{order}2h", header, 12)
             shape = struct.unpack_from(f"{order}8q", header, 16)
             (offset,) = struct.unpack_from(f"{order}q", header, 168)
         else:
             continue
+        if not math.isfinite(offset):
+            return None
+        start = int(max(offset, 0))
         n_axes = min(max(int(shape[0]), 0), 7)
         n_voxels = math.prod(max(int(length), 1) for length in shape[1 : 1 + n_axes])
-        return int(max(offset, 0)) + n_voxels * max(int(bits), 0) // 8
+        number = np.dtype(f"{order}f{FLOATS[kind]}") if kind in FLOATS else None
+        return _Layout(start, start + n_voxels * max(int(bits), 0) // 8, number)
     return None
 
 
@@ -89,10 +132,21 @@ def _nrrd_damage(path: Path) -> str | None:
         if end is None or not start.startswith(b"NRRD"):
             return f"has no NRRD header. {AGAIN}"
         if fields.get(b"encoding", b"").lower() in (b"gzip", b"gz"):
+            expected = _nrrd_bytes(fields)
             file.seek(end)
             with gzip.GzipFile(fileobj=file) as unpacked:
-                _count_bytes(unpacked, most=MOST)
+                found = _count_bytes(unpacked, most=expected + SLACK)
+            if found > expected + SLACK:
+                return f"unpacks to far more than its header says. {AGAIN}"
     return None
+
+
+def _nrrd_bytes(fields: dict[bytes, bytes]) -> int:
+    """The most bytes that the values of an NRRD can take, by its header; 0 where it says none."""
+    sizes = fields.get(b"sizes", b"").split()
+    if not sizes or not all(size.isdigit() and len(size) < 10 for size in sizes[:16]):
+        return 0
+    return min(MOST, math.prod(int(size) for size in sizes[:16]) * WIDEST)
 
 
 def _nrrd_fields(header: bytes) -> dict[bytes, bytes]:
@@ -100,7 +154,7 @@ def _nrrd_fields(header: bytes) -> dict[bytes, bytes]:
     return {key.strip().lower().replace(b" ", b""): value.strip() for key, value in pairs}
 
 
-def _count_bytes(file: gzip.GzipFile | IO[bytes], *, most: int) -> int:
+def _count_bytes(file: Stream, *, most: int) -> int:
     """Read to the end, or until `most`, so that a checksum at the end is compared."""
     total = 0
     while total <= most and (chunk := file.read(CHUNK)):

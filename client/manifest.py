@@ -27,6 +27,7 @@ from shared.errors import CohortError, ManifestError
 from shared.phases import PHASES, Phase, phase_named
 
 SPLITS: dict[str, Split] = {name: name for name in get_args(Split)}
+OWN_COLUMNS = ("patient_id", "mask", "roi", "split")
 SHARES: tuple[Split, ...] = ("train", "tune", "internal_test")
 
 
@@ -35,7 +36,9 @@ class Case:
     """One patient: where the files are, the label and the clinical data.
 
     `split` is None until it is drawn; `label` is None where labels were not asked for;
-    `clinical` holds NaN where the table is blank. `line` is the line of the manifest.
+    `clinical` holds NaN where the table is blank. `line` is the line of the manifest. `roi` is
+    the tumour's name in a DICOM mask, empty where it has only one; `resample_mask` allows a mask
+    that was drawn on another grid.
     """
 
     patient_id: str
@@ -45,6 +48,8 @@ class Case:
     images: dict[Phase, Path]
     masks: dict[Phase, Path]
     clinical: dict[str, float]
+    roi: str = ""
+    resample_mask: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +177,8 @@ def _read_case(reader: _Reader, row: Row, patient_id: str) -> Case:
         images=images,
         masks=_mask_paths(reader, row, images),
         clinical={} if clinical is None else clinical.numbers_of(patient_id),
+        roi=row.cells.get("roi", ""),
+        resample_mask=reader.settings.data.resample_masks,
     )
 
 
@@ -235,7 +242,7 @@ def _manifest_columns(table: Table, study: Study) -> _Columns:
     images: dict[Phase, str] = {}
     masks: dict[Phase, str] = {}
     for column in table.columns:
-        if column in ("patient_id", "mask", "split"):
+        if column in OWN_COLUMNS:
             continue
         kind, _, word = column.partition("_")
         phase = phase_named(word) if kind in ("image", "mask") else None
@@ -258,7 +265,7 @@ def _manifest_columns(table: Table, study: Study) -> _Columns:
 
 def _unknown_column(column: str, study: Study) -> str:
     phases = dict.fromkeys((*study.phases, *PHASES))
-    known = ["patient_id", "mask", "split"]
+    known = [*OWN_COLUMNS]
     known += [f"{kind}_{phase}" for kind in ("image", "mask") for phase in phases]
     near = difflib.get_close_matches(column, known, n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}."

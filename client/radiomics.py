@@ -2,29 +2,30 @@
 
 PyRadiomics' feature classes agree with IBSI; its resampling and binning do not, and cut
 fractions of HU off when a file stores whole numbers. `mode: ibsi` therefore resamples and
-discretises here and lets PyRadiomics compute the features alone; `mode: pyradiomics` hands it
-the files as they are.
+discretises here and lets PyRadiomics compute the features alone; `mode: pyradiomics` gives
+PyRadiomics' own numbers on the files as they are.
 """
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from client.engine import feature_classes, plain_extractor, plain_number, with_levels
+from client.engine import PYRADIOMICS, FeatureEngine, feature_names_of
+from client.filters import filter_names, log_images, wavelet_images
 from client.manifest import Case
+from client.plain import plain_features
 from client.preprocess import Roi, Shape, box_of, resample
-from client.volumes import Volume, from_itk, to_itk
+from client.volumes import Volume, read_pair, to_itk
 from shared.config import Radiomics
 from shared.errors import ImageError
 from shared.phases import Phase
 
 LOG_REACH = 5.0
 WAVELET_REACH = 8
-WAVELETS = ("LLH", "LHL", "LHH", "HLL", "HLH", "HHL", "HHH", "LLL")
 MIN_VOXELS = 8
 SLOW_AND_NOT_IBSI = ("glcm", "MCC")
 AXIS_LENGTHS = ("MajorAxisLength", "MinorAxisLength", "LeastAxisLength")
@@ -48,27 +49,17 @@ def feature_names(phases: Sequence[Phase], settings: Radiomics) -> tuple[str, ..
     return tuple(names)
 
 
-def _features_in(family: str, settings: Radiomics) -> list[str]:
-    """A class's features, less its deprecated ones.
+def _features_in(family: str, settings: Radiomics) -> tuple[str, ...]:
+    """A class's features.
 
     `mode: ibsi` leaves out the maximal correlation coefficient: IBSI does not define it, and
     its eigenvalues cost minutes where a filtered image has many hundred grey levels.
     """
-    names = feature_classes()[family].getFeatureNames()
-    return [
+    return tuple(
         name
-        for name, deprecated in names.items()
-        if not deprecated
-        and (settings.mode == "pyradiomics" or (family, name) != SLOW_AND_NOT_IBSI)
-    ]
-
-
-def filter_names(settings: Radiomics) -> tuple[str, ...]:
-    """The images that features are computed on: `original`, `log_2mm`, `wavelet_LLH` ..."""
-    names = ["original"] if settings.original else []
-    names += [f"log_{sigma:g}mm" for sigma in settings.log_sigma_mm]
-    names += [f"wavelet_{band}" for band in WAVELETS] if settings.wavelet else []
-    return tuple(names)
+        for name in feature_names_of(family)
+        if settings.mode == "pyradiomics" or (family, name) != SLOW_AND_NOT_IBSI
+    )
 
 
 def extract(
@@ -95,7 +86,7 @@ def extract(
             if settings.mode == "ibsi":
                 found = ibsi_features(volumes[phase], settings, with_shape=with_shape)
             else:
-                found = _plain_features(case, phase, volumes[phase], settings)
+                found = _plain_features(case, phase, settings)
         except (ValueError, RuntimeError) as error:
             raise ImageError(
                 f"{case.patient_id}, {phase}: no radiomics features ({error}). "
@@ -109,14 +100,19 @@ def extract(
 
 
 def ibsi_features(
-    volume: Volume, settings: Radiomics, *, with_shape: bool = True, order: Literal[1, 3] = 3
+    volume: Volume,
+    settings: Radiomics,
+    *,
+    with_shape: bool = True,
+    engine: FeatureEngine = PYRADIOMICS,
 ) -> dict[str, float]:
     """The features `filter__family__feature` of one volume, by IBSI's processing steps.
 
     Resample in double precision on IBSI's grid, round to whole HU, restrict the intensity mask
-    to `resegment_hu`, discretise with a fixed bin width, and compute PyRadiomics' features on
-    the result; shape on the mask as drawn. Bins start at the range's lower bound, or, without
-    one and for filtered images, at multiples of the width.
+    to `resegment_hu` and then `resegment_sd`, discretise with a fixed width or number of bins,
+    and compute the engine's features on the result; shape on the mask as drawn. Bins of fixed
+    width start at the range's lower bound, or, without one and for filtered images, at multiples
+    of the width.
 
     Raises:
         ValueError: If fewer than eight voxels remain.
@@ -125,11 +121,9 @@ def ibsi_features(
         Zwanenburg et al. (2020). The Image Biomarker Standardization Initiative.
         Radiology 295(2), 328-338.
     """
+    order: Literal[1, 3] = 1 if settings.interpolation == "linear" else 3
     roi = resample(volume, settings.spacing_mm, pad=_padding(settings), order=order)
-    intensity = roi.mask
-    if settings.resegment_hu is not None:
-        low, high = settings.resegment_hu
-        intensity = roi.mask & (roi.image >= low) & (roi.image <= high)
+    intensity = _resegment(roi, settings)
     n_voxels = int(np.count_nonzero(intensity))
     if n_voxels < MIN_VOXELS:
         raise ValueError(
@@ -139,10 +133,31 @@ def ibsi_features(
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         if with_shape and "shape" in settings.classes:
-            found |= _shape_features(roi)
-        for name, image in _filtered(roi, settings):
-            found |= _intensity_features(name, image, intensity, settings, roi)
+            found |= _shape_features(roi, engine)
+        image = to_itk(roi.image, roi.spacing_mm)
+        if settings.original:
+            found |= _intensity_features("original", roi.image, intensity, settings, engine)
+        for filtered in (log_images, wavelet_images):
+            for name, values in filtered(image, settings):
+                found |= _intensity_features(name, values, intensity, settings, engine)
     return found
+
+
+def _resegment(roi: Roi, settings: Radiomics) -> NDArray[np.bool_]:
+    """The voxels of the mask whose intensities count.
+
+    References:
+        Zwanenburg et al. (2020), IBSI reference manual, section 2.6 (re-segmentation).
+    """
+    kept = roi.mask
+    if settings.resegment_hu is not None:
+        low, high = settings.resegment_hu
+        kept = kept & (roi.image >= low) & (roi.image <= high)
+    if settings.resegment_sd is not None and kept.any():
+        values = roi.image[kept]
+        mean, reach = values.mean(), settings.resegment_sd * values.std()
+        kept = kept & (roi.image >= mean - reach) & (roi.image <= mean + reach)
+    return kept
 
 
 def _padding(settings: Radiomics) -> Shape:
@@ -157,61 +172,37 @@ def _padding(settings: Radiomics) -> Shape:
     return pads[0], pads[1], pads[2]
 
 
-def _filtered(roi: Roi, settings: Radiomics) -> Iterator[tuple[str, NDArray[np.float64]]]:
-    """Each image that features are computed on, filtered over the padded neighbourhood."""
-    from radiomics import imageoperations
-
-    if settings.original:
-        yield "original", roi.image
-    image = to_itk(roi.image, roi.spacing_mm)
-    for sigma in settings.log_sigma_mm:
-        for filtered, _, _ in imageoperations.getLoGImage(image, None, sigma=[sigma]):
-            yield f"log_{sigma:g}mm", from_itk(filtered).astype(np.float64)
-    if settings.wavelet:
-        bands = imageoperations.getWaveletImage(image, None, wavelet=settings.wavelet)
-        for filtered, name, _ in bands:
-            yield name.replace("-", "_"), from_itk(filtered).astype(np.float64)
-
-
-def _shape_features(roi: Roi) -> dict[str, float]:
+def _shape_features(roi: Roi, engine: FeatureEngine) -> dict[str, float]:
     """Shape on the mask as drawn; axis lengths by the sample covariance, as IBSI has them."""
-    box = box_of(roi.mask)
-    mask = to_itk(roi.mask[box].astype(np.uint8), roi.spacing_mm)
-    values = feature_classes()["shape"](mask, mask, label=1).execute()
-    found = {f"original__shape__{name}": plain_number(value) for name, value in values.items()}
+    values = engine.shape(roi.mask[box_of(roi.mask)], roi.spacing_mm)
     n_voxels = int(np.count_nonzero(roi.mask))
     for name in AXIS_LENGTHS:
-        found[f"original__shape__{name}"] *= math.sqrt(n_voxels / (n_voxels - 1))
-    return found
+        values[name] *= math.sqrt(n_voxels / (n_voxels - 1))
+    return {f"original__shape__{name}": value for name, value in values.items()}
 
 
 def _intensity_features(
     name: str,
-    image: NDArray[np.float64],
+    image: NDArray[Any],
     mask: NDArray[np.bool_],
     settings: Radiomics,
-    roi: Roi,
+    engine: FeatureEngine,
 ) -> dict[str, float]:
     original = name == "original"
     width = settings.bin_width_hu if original else settings.bin_width_filtered_hu
     low = settings.resegment_hu[0] if original and settings.resegment_hu else None
     box = box_of(mask)
-    levels = discretise(image[box], mask[box], width=width, low=low)
-    cut_image = to_itk(image[box], roi.spacing_mm)
-    cut_mask = to_itk(mask[box].astype(np.uint8), roi.spacing_mm)
-    found = {}
-    for family in settings.classes:
-        if family == "shape":
-            continue
-        features = with_levels(feature_classes()[family], levels)(cut_image, cut_mask, label=1)
-        for feature in _features_in(family, settings):
-            features.enableFeatureByName(feature)
-        for feature, value in features.execute().items():
-            found[f"{name}__{family}__{feature}"] = plain_number(value)
-    kurtosis = f"{name}__firstorder__Kurtosis"
-    if kurtosis in found:
-        found[kurtosis] -= 3
-    return found
+    inside, cut = mask[box], image[box].astype(np.float64, copy=False)
+    if settings.bin_count is not None:
+        levels = discretise_by_count(cut, inside, count=settings.bin_count)
+    else:
+        levels = discretise(cut, inside, width=width, low=low)
+    families: list[str] = [family for family in settings.classes if family != "shape"]
+    wanted = {family: _features_in(family, settings) for family in families}
+    values = engine.features(cut, levels, inside, settings.spacing_mm, wanted)
+    if "firstorder__Kurtosis" in values:
+        values["firstorder__Kurtosis"] -= 3
+    return {f"{name}__{feature}": value for feature, value in values.items()}
 
 
 def discretise(
@@ -233,24 +224,23 @@ def discretise(
     return levels
 
 
-def _plain_features(
-    case: Case, phase: Phase, volume: Volume, settings: Radiomics
-) -> dict[str, float]:
-    """What a direct call of PyRadiomics on the stored files gives, under our names."""
-    extractor = plain_extractor(settings)
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        values = extractor.execute(
-            str(case.images[phase]), str(case.masks[phase]), label=volume.mask_label
-        )
-    return {_our_name(name, settings): plain_number(value) for name, value in values.items()}
+def discretise_by_count(
+    image: NDArray[np.float64], mask: NDArray[np.bool_], *, count: int
+) -> NDArray[np.int64]:
+    """Grey levels 1 to `count` between the smallest and largest value inside the mask, 0 outside.
+
+    References:
+        Zwanenburg et al. (2020), IBSI reference manual, section 2.7 (fixed bin number).
+    """
+    inside = image[mask]
+    low, high = float(inside.min()), float(inside.max())
+    levels = np.zeros(image.shape, dtype=np.int64)
+    share = (inside - low) / (high - low) if high > low else np.zeros(inside.shape)
+    levels[mask] = np.minimum(np.floor(count * share).astype(np.int64) + 1, count)
+    return levels
 
 
-def _our_name(name: str, settings: Radiomics) -> str:
-    """`log-sigma-2-0-mm-3D_glcm_Contrast` as `log_2mm__glcm__Contrast`."""
-    image, family, feature = name.split("_", 2)
-    sigmas = {
-        f"log-sigma-{str(sigma).replace('.', '-')}-mm-3D": f"log_{sigma:g}mm"
-        for sigma in settings.log_sigma_mm
-    }
-    return f"{sigmas.get(image, image.replace('-', '_'))}__{family}__{feature}"
+def _plain_features(case: Case, phase: Phase, settings: Radiomics) -> dict[str, float]:
+    """The stored volume as it is, neither turned nor cast."""
+    pair = read_pair(case, phase)
+    return plain_features(pair.image, pair.mask, settings)

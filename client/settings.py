@@ -17,6 +17,7 @@ class Data(Settings):
     root: str = "."
     manifest: str = "manifest.csv"
     clinical: str | None = "clinical.csv"
+    resample_masks: bool = False
 
 
 class Device(Settings):

@@ -32,7 +32,7 @@ def refuse_shared_patients(site_files: Mapping[str, Path], study: Study) -> None
                 )
             by_id[key] = here
             for phase, path in case.images.items():
-                content = file_hash(path)
+                content = content_hash(path)
                 if by_image.get(content, here) != here:
                     raise ManifestError(
                         f"the same {phase} image is at two sites: {by_image[content]} and {here}. "
@@ -41,7 +41,10 @@ def refuse_shared_patients(site_files: Mapping[str, Path], study: Study) -> None
                 by_image[content] = here
 
 
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file."""
+def content_hash(path: Path) -> str:
+    """SHA-256 of a file, or of the files in a folder, whatever their names."""
+    if path.is_dir():
+        parts = sorted(content_hash(file) for file in path.iterdir() if file.is_file())
+        return hashlib.sha256("".join(parts).encode()).hexdigest()
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -17,7 +17,14 @@ from shared.errors import StateError
 from shared.files import remove_leftovers
 from shared.phases import Phase
 from simulation.phantom_anatomy import build_anatomy
+from simulation.phantom_dicom import (
+    CONSOLES,
+    Examination,
+    remove_leftover_folders,
+    write_series,
+)
 from simulation.phantom_files import (
+    FileFormat,
     clinical_table,
     existing_phases,
     image_path,
@@ -30,7 +37,8 @@ from simulation.phantom_files import (
 from simulation.phantom_geometry import FIELDS, Field
 from simulation.phantom_image import acquire, outline, output_spacing
 from simulation.phantom_patients import Patient, draw_patients, phantom_of
-from simulation.phantom_scanner import SCANNERS, Scanner
+from simulation.phantom_rtstruct import write_structure_set
+from simulation.phantom_scanner import SCANNERS
 
 # Raise it with every change after which the same settings give other files.
 RECIPE: Final = 1
@@ -40,14 +48,15 @@ BEGUN: Final = "cohort.begun.json"
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """What is still to be written for one patient."""
+    """What is still to be written for one patient; `drawn_on` is the phase that was outlined."""
 
-    patient: Patient
-    scanner: Scanner
+    examination: Examination
     field: Field
+    file_format: FileFormat
     folder: Path
     phases: tuple[Phase, ...]
     mask: bool
+    drawn_on: Phase
 
 
 def write_cohort(
@@ -93,13 +102,17 @@ def flush_disks() -> None:
 
 
 def _cohort_digest(study: Study) -> str:
+    """What decides the files. NIfTI was once the only format, and goes without saying."""
     kept = study.model_dump(mode="json", include={"seed", "sites", "phases", "phantom"})
+    if kept["phantom"]["format"] == "nifti":
+        del kept["phantom"]["format"]
     return digest({"recipe": RECIPE, **kept})
 
 
 def _claim(root: Path, cohort: str) -> None:
     """Mark a folder as this cohort's before anything is written, and refuse another's."""
     root.mkdir(parents=True, exist_ok=True)
+    remove_leftover_folders(root)
     remove_leftovers(root)
     for marker in (root / MARKER, root / BEGUN):
         if marker.exists():
@@ -136,18 +149,20 @@ def _write_tables(study: Study, patients: Sequence[Patient], *, folder: Path) ->
 
 def _job(study: Study, patient: Patient, *, folder: Path) -> _Job:
     phantom = phantom_of(study)
+    there, scanner = existing_phases(patient, study), phantom.sites[patient.site].scanner
     missing = [
         phase
-        for phase in existing_phases(patient, study)
-        if not (folder / image_path(patient, phase)).exists()
+        for phase in there
+        if not (folder / image_path(patient, phase, file_format=phantom.format)).exists()
     ]
     return _Job(
-        patient=patient,
-        scanner=SCANNERS[phantom.sites[patient.site].scanner],
+        examination=Examination(patient, SCANNERS[scanner], CONSOLES[scanner]),
         field=FIELDS[phantom.size],
+        file_format=phantom.format,
         folder=folder,
         phases=tuple(missing),
-        mask=not (folder / mask_path(patient)).exists(),
+        mask=not (folder / mask_path(patient, file_format=phantom.format)).exists(),
+        drawn_on=there[0],
     )
 
 
@@ -169,14 +184,24 @@ def _start_worker() -> None:
 
 
 def _write_patient(job: _Job) -> None:
-    patient, scanner, field = job.patient, job.scanner, job.field
+    patient, scanner, field = job.examination.patient, job.examination.scanner, job.field
     anatomy = build_anatomy(patient, field)
     spacing_mm = output_spacing(scanner, field)
     for phase in job.phases:
         image = acquire(anatomy, patient, phase=phase, scanner=scanner, field=field)
-        path = job.folder / image_path(patient, phase)
-        write_volume(path, image, spacing_mm=spacing_mm, patient=patient)
+        path = job.folder / image_path(patient, phase, file_format=job.file_format)
+        if job.file_format == "dicom":
+            write_series(
+                path, image, phase=phase, spacing_mm=spacing_mm, examination=job.examination
+            )
+        else:
+            write_volume(path, image, spacing_mm=spacing_mm, patient=patient)
     if job.mask:
         mask = outline(anatomy, patient, scanner=scanner, field=field)
-        path = job.folder / mask_path(patient)
-        write_volume(path, mask, spacing_mm=spacing_mm, patient=patient)
+        path = job.folder / mask_path(patient, file_format=job.file_format)
+        if job.file_format == "dicom":
+            write_structure_set(
+                path, mask, phase=job.drawn_on, spacing_mm=spacing_mm, examination=job.examination
+            )
+        else:
+            write_volume(path, mask, spacing_mm=spacing_mm, patient=patient)

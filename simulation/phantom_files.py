@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import SimpleITK
@@ -11,7 +12,7 @@ import SimpleITK
 from client.settings import SiteSettings
 from shared.config import Study
 from shared.files import replace_atomically, write_atomically
-from shared.phases import Phase
+from shared.phases import PHASES, Phase
 from shared.strict_yaml import dump_settings
 from simulation.phantom_image import Image, Mask, Spacing
 from simulation.phantom_patients import (
@@ -19,19 +20,31 @@ from simulation.phantom_patients import (
     PREDICTORS,
     Patient,
     generator,
+    phantom_of,
 )
 
 NOTE = "synthetic: a made-up patient, nobody's scan"
+ROI = "tumour"
+FileFormat = Literal["nifti", "dicom"]
+Origin = tuple[float, float, float]
 
 
-def image_path(patient: Patient, phase: Phase) -> str:
-    """Where a phase lies in the site's folder."""
-    return f"images/{patient.patient_id}_{phase}.nii.gz"
+def image_path(patient: Patient, phase: Phase, *, file_format: FileFormat) -> str:
+    """Where a phase lies in the site's folder: a file, or a folder whose name says nothing."""
+    if file_format == "nifti":
+        return f"images/{patient.patient_id}_{phase}.nii.gz"
+    names = generator(patient.seed, patient.site, patient.index, "series").choice(
+        16**8, len(PHASES), replace=False
+    )
+    return f"images/{patient.patient_id}/{names[PHASES.index(phase)]:08x}"
 
 
-def mask_path(patient: Patient) -> str:
+def mask_path(patient: Patient, *, file_format: FileFormat) -> str:
     """Where the mask lies in the site's folder."""
-    return f"masks/{patient.patient_id}.nii.gz"
+    if file_format == "nifti":
+        return f"masks/{patient.patient_id}.nii.gz"
+    name = generator(patient.seed, patient.site, patient.index, "structure set").bytes(8)
+    return f"masks/{name.hex()}.dcm"
 
 
 def existing_phases(patient: Patient, study: Study) -> tuple[Phase, ...]:
@@ -50,16 +63,11 @@ def write_volume(
 ) -> None:
     """Write a volume (z, y, x) as compressed NIfTI that says it is synthetic.
 
-    The affine is a supine patient's: x to the left, y to the back, z to the head. The crop's
-    centre lies where the patient lay on the table, the same for all of the patient's files.
+    The affine is a supine patient's: x to the left, y to the back, z to the head.
     """
-    rng = generator(patient.seed, patient.site, patient.index, "table")
-    middle = np.round(rng.uniform((-30, -20, -900), (30, 20, -600)), 1)
-    spacing = spacing_mm[::-1]
-    half = [(n - 1) / 2 * step for n, step in zip(volume.shape[::-1], spacing, strict=True)]
     image = SimpleITK.GetImageFromArray(volume)
-    image.SetSpacing(spacing)
-    image.SetOrigin([float(at - side) for at, side in zip(middle, half, strict=True)])
+    image.SetSpacing(spacing_mm[::-1])
+    image.SetOrigin(origin_mm(volume.shape, spacing_mm, patient=patient))
     image.SetMetaData("ITK_FileNotes", NOTE)
     replace_atomically(
         path,
@@ -68,18 +76,40 @@ def write_volume(
     )
 
 
+def origin_mm(shape: tuple[int, ...], spacing_mm: Spacing, *, patient: Patient) -> Origin:
+    """Where a volume's (z, y, x) first voxel lies, as (x, y, z) in the patient's coordinates.
+
+    The crop's centre lies where the patient lay on the table, the same for all of the patient's
+    files.
+    """
+    rng = generator(patient.seed, patient.site, patient.index, "table")
+    middle = np.round(rng.uniform((-30, -20, -900), (30, 20, -600)), 1)
+    half = [(n - 1) / 2 * step for n, step in zip(shape, spacing_mm, strict=True)]
+    x, y, z = (float(at - side) for at, side in zip(middle, reversed(half), strict=True))
+    return x, y, z
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole."""
     write_atomically(path, text.encode())
 
 
 def manifest(patients: Sequence[Patient], study: Study) -> str:
-    """manifest.csv: one row for each patient; an image that does not exist has an empty cell."""
-    rows: list[list[str]] = [["patient_id", *(f"image_{phase}" for phase in study.phases), "mask"]]
+    """manifest.csv: one row for each patient; an image that does not exist has an empty cell.
+
+    For DICOM it names the series' folders, the structure set, and in it the tumour's ROI.
+    """
+    file_format = phantom_of(study).format
+    roi = {"roi": ROI} if file_format == "dicom" else {}
+    rows = [["patient_id", *(f"image_{phase}" for phase in study.phases), "mask", *roi]]
     for patient in patients:
         there = existing_phases(patient, study)
-        images = [image_path(patient, phase) if phase in there else "" for phase in study.phases]
-        rows.append([patient.patient_id, *images, mask_path(patient)])
+        images = [
+            image_path(patient, phase, file_format=file_format) if phase in there else ""
+            for phase in study.phases
+        ]
+        mask = mask_path(patient, file_format=file_format)
+        rows.append([patient.patient_id, *images, mask, *roi.values()])
     return _csv(rows)
 
 

@@ -19,6 +19,7 @@ COMMANDS = [
     ["verify"],
     ["report"],
     ["site"],
+    ["site", "init"],
     ["site", "check"],
     ["site", "extract"],
 ]
@@ -374,6 +375,20 @@ def test_a_site_that_is_not_ready_says_which_patient_and_why(hospitals, capsys):
     shown = capsys.readouterr().out
     assert "P101" in shown
     assert "NOT ready" in shown
+
+
+def test_extract_takes_settings_of_its_own(hospitals, capsys):
+    table, settings = hospitals.folder / "f.csv", hospitals.folder / "radiomics.yaml"
+    settings.write_text("classes: [firstorder]\nbin_count: 16\nresegment_sd: 3.0\n")
+    arguments = ["site", "extract", str(hospitals.sites[0]), "--study", str(hospitals.study)]
+    arguments += ["--threads", "1", "--out", str(table), "--settings", str(settings)]
+    assert trifed.main(arguments) == 0
+    names = list(csv.DictReader(table.open()).fieldnames or ())
+    assert names[0] == "patient_id"
+    assert {name.split("__")[2] for name in names[1:]} == {"firstorder"}
+    settings.write_text("bin_counts: 16\n")
+    assert trifed.main(arguments) != 0
+    assert "bin_count" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("mode", ["ibsi", "pyradiomics"])

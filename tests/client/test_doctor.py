@@ -8,9 +8,15 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from client.doctor import CheckReport, check_site, extract_table, print_report
-from shared.config import Study
+import trifed
+from client.check_page import write_page
+from client.check_report import CheckReport, print_report
+from client.doctor import check_site
+from client.extract import extract_table
+from client.workers import Limits
+from shared.config import Study, digest
 from shared.errors import ConfigError
+from tests.conftest import STUDY
 
 MakeSite = Callable[..., Path]
 Change = Callable[..., Study]
@@ -81,3 +87,63 @@ def test_the_extracted_table_has_a_row_for_each_patient_in_the_manifests_order(
         rows = list(csv.DictReader(file))
     assert [row["patient_id"] for row in rows] == ["P000", "P001", "P002", "P003"]
     assert float(rows[1]["excretory__original__firstorder__Mean"]) == pytest.approx(90, abs=15)
+
+
+def test_the_page_tells_all_and_can_be_read_by_its_owner_alone(
+    tmp_path: Path, make_site: MakeSite, study: Study
+) -> None:
+    site_file = make_site(tmp_path, n=6)
+    edit = tmp_path / "manifest.csv"
+    edit.write_text(edit.read_text().replace("P002,", "<b>P2</b>\x1b[31m,"))
+    (tmp_path / "images/P003_excretory.nii.gz").write_bytes(b"no image")
+    report = check_site(site_file, study, isolated=False)
+    write_page(report, tmp_path / "check.html")
+    page = (tmp_path / "check.html").read_text(encoding="utf-8")
+    assert "This page holds patients' ids; it stays in the hospital." in page
+    assert "&lt;b&gt;P2&lt;/b&gt;" in page
+    assert "\x1b" not in page + shown(report)
+    assert page.count('<span class="grade problem">') == 2
+    assert "10 × 24 × 24" in page
+    assert digest(study) in page
+    assert "http" not in page.replace("http-equiv", "")
+    assert (tmp_path / "check.html").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("where", [[], ["here.html"]])
+def test_the_page_is_written_where_it_is_asked_for(
+    tmp_path: Path, make_site: MakeSite, monkeypatch: pytest.MonkeyPatch, where: list[str]
+) -> None:
+    site_file = make_site(tmp_path / "hospital", n=4)
+    (tmp_path / "study.yaml").write_text(STUDY)
+    monkeypatch.chdir(tmp_path)
+    command = ["site", "check", str(site_file), "--study", "study.yaml", "--threads", "1"]
+    assert trifed.main([*command, "--html", *where]) == 0
+    (page,) = tmp_path.rglob("*.html")
+    assert page.relative_to(tmp_path) == Path(where[0] if where else "hospital/check.html")
+
+
+def test_the_machine_is_held_against_what_the_study_needs(
+    tmp_path: Path, make_site: MakeSite, study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = type("Usage", (), {"total": 10**9, "free": 10**3})
+    monkeypatch.setattr("client.machine.disk_usage", lambda _: usage)
+    monkeypatch.setattr("client.machine.available_memory", lambda: 10)
+    monkeypatch.setattr("client.machine._is_writable", lambda _: False)
+    monkeypatch.setattr("client.machine.YEARS", (1990, 1991))
+    monkeypatch.setattr("client.machine._version", lambda _: "0.0.1")
+    report = check_site(make_site(tmp_path, n=4), study, isolated=False)
+    problems, notes = "\n".join(report.problems), "\n".join(report.notes)
+    for words in ("the cache will need", "nothing can be written to", "the clock says"):
+        assert words in problems
+    for words in ("of memory for the largest patients", "torch 0.0.1", "can read site.yaml"):
+        assert words in notes
+
+
+def test_a_patient_who_kills_or_outlasts_his_reader_is_named(
+    tmp_path: Path, make_site: MakeSite, study: Study
+) -> None:
+    site_file = make_site(tmp_path, n=4)
+    report = check_site(site_file, study, limits=Limits(seconds=0.0))
+    assert {v.problem.split(":")[0] for v in report.verdicts} == {f"P{i:03d}" for i in range(4)}
+    assert "took longer than 0 s" in report.verdicts[0].problem
+    assert "P000_excretory.nii.gz" in report.verdicts[0].problem

@@ -68,3 +68,19 @@ def test_big_endian_headers_are_understood(tmp_path: Path) -> None:
 
 def test_nothing_follows_a_missing_file(tmp_path: Path) -> None:
     assert "cannot be read" in str(damage(tmp_path / "gone.nii"))
+
+
+@pytest.mark.parametrize("suffix", ["nii", "nii.gz"])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [2, 40])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_value_that_is_not_finite_is_found_out(
+    tmp_path: Path, suffix: str, kind: type, size: int, value: float
+) -> None:
+    """ITK's NIfTI reader takes it for 0."""
+    path, values = tmp_path / f"ct.{suffix}", np.zeros((size,) * 3, dtype=kind)
+    sitk.WriteImage(sitk.GetImageFromArray(values), str(path))
+    assert damage(path) is None
+    values[-1, -1, -1] = value
+    sitk.WriteImage(sitk.GetImageFromArray(values), str(path))
+    assert "not finite" in str(damage(path))

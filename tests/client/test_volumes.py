@@ -167,7 +167,7 @@ def test_a_detached_nrrd_header_is_refused(tmp_path: Path, key: str) -> None:
 
 def test_a_folder_and_an_unknown_kind_are_refused(tmp_path: Path) -> None:
     mask = store(tmp_path / "roi.nrrd", roi())
-    with pytest.raises(ImageError, match="is a folder; DICOM"):
+    with pytest.raises(ImageError, match="is not a DICOM file"):
         read(tmp_path, mask)
     with pytest.raises(ImageError, match=r"must be one of \.nii"):
         read(tmp_path / "ct.png", mask)
