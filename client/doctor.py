@@ -179,7 +179,8 @@ def _cohort_problems(found: _Found, study: Study, site_name: str) -> list[str]:
 
 
 def _notes(verdicts: Sequence[Verdict], settings: SiteSettings) -> list[str]:
+    notes = ["synthetic data: these patients are made up"] if settings.synthetic else []
     labels = {v.label for v in verdicts if v.ready and v.split == "train"}
     if settings.role == "training" and verdicts and labels != {0, 1}:
-        return ["the training split holds one label only; see the table of splits"]
-    return []
+        notes.append("the training split holds one label only; see the table of splits")
+    return notes
