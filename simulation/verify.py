@@ -151,7 +151,7 @@ def check_sites(study: Study, pooled: PooledRows, settings: Settings) -> list[Ch
     largest = 0.0
     for j in np.flatnonzero(found.tested & np.isfinite(found.f)):
         column = pooled.columns((found.names[j],))[:, 0]
-        groups = [column[(pooled.sites == s) & np.isfinite(column)] for s in set(pooled.sites)]
+        groups = [column[(pooled.sites == s) & np.isfinite(column)] for s in np.unique(pooled.sites)]
         with np.errstate(all="ignore"):
             f, p = stats.f_oneway(*[group for group in groups if len(group)])
         if np.isfinite(f):
