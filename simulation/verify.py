@@ -148,10 +148,10 @@ def check_scale(study: Study, pooled: PooledRows, settings: Settings) -> list[Ch
 def check_sites(study: Study, pooled: PooledRows, settings: Settings) -> list[Check]:  # noqa: ARG001
     """One-way analysis of variance of each feature between the sites, by SciPy."""
     found: SiteAnova = need(study.standardise, "standardise").sites
-    largest = 0.0
+    largest, sites = 0.0, np.unique(pooled.sites)
     for j in np.flatnonzero(found.tested & np.isfinite(found.f)):
         column = pooled.columns((found.names[j],))[:, 0]
-        groups = [column[(pooled.sites == s) & np.isfinite(column)] for s in np.unique(pooled.sites)]
+        groups = [column[(pooled.sites == site) & np.isfinite(column)] for site in sites]
         with np.errstate(all="ignore"):
             f, p = stats.f_oneway(*[group for group in groups if len(group)])
         if np.isfinite(f):
