@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from client.check_report import CheckReport, Verdict, shown
 from client.findings import same_grid
 from client.measures import PhaseMeasures
 from shared.files import write_atomically
+from shared.pages import page_environment
 
 Row = tuple[str, ...]
 COLUMNS = (
@@ -18,14 +17,7 @@ COLUMNS = (
 
 def write_page(report: CheckReport, path: Path) -> None:
     """Write a report as a page that only its owner can read, where the system knows owners."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = page_environment(Path(__file__).parent)
     environment.filters["shown"] = shown
     text = environment.get_template("check_page.html.j2").render(
         report=report,

@@ -16,6 +16,8 @@ from client.formats import FileError
 MAGIC_AT, MAGIC = 128, b"DICM"
 MAX_HEADER_FILE_BYTES = 1 << 30
 AGAIN = "Export it again."
+IGNORED = ("DICOMDIR", "Thumbs.db")
+"""What lies beside slices on a disc or a desktop, and is none."""
 
 logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
 logging.getLogger("highdicom").setLevel(logging.CRITICAL + 1)
@@ -70,6 +72,16 @@ def read_header(path: Path, tags: Sequence[str]) -> tuple[Any, int]:
         return header, file.tell()
 
 
+def check_bytes(path: Path) -> None:
+    """Refuse a file larger than any structure set or segmentation.
+
+    Raises:
+        FileError: If it is.
+    """
+    if path.stat().st_size > MAX_HEADER_FILE_BYTES:
+        raise FileError(path, "is larger than 1 GB. Export it again.")
+
+
 def read_whole(path: Path) -> Any:
     """A DICOM file that is not an image: a structure set, or a segmentation.
 
@@ -77,7 +89,6 @@ def read_whole(path: Path) -> Any:
         FileError: If it is not valid DICOM, or too large.
     """
     with quiet(path):
-        if path.stat().st_size > MAX_HEADER_FILE_BYTES:
-            raise FileError(path, "is larger than 1 GB. Export it again.")
+        check_bytes(path)
         read_header(path, ["SOPClassUID"])
         return pydicom.dcmread(path)

@@ -11,7 +11,7 @@ import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
 from pydicom.uid import CTImageStorage, EnhancedCTImageStorage
 
-from client.dicom_files import AGAIN, is_dicom, quiet, read_header
+from client.dicom_files import AGAIN, IGNORED, is_dicom, quiet, read_header
 from client.formats import FileError, Stored, check_size
 
 MAX_SLICES = 5000
@@ -84,7 +84,7 @@ def list_files(folder: Path) -> list[Path]:
         paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
         raise FileError(folder, f"cannot be opened ({error.strerror}).") from None
-    paths = [path for path in paths if path.name not in ("DICOMDIR", "Thumbs.db")]
+    paths = [path for path in paths if path.name not in IGNORED]
     if len(paths) > MAX_SLICES:
         raise FileError(
             folder, f"holds {len(paths)} files, more than {MAX_SLICES}. Give one series' folder."

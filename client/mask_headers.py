@@ -6,7 +6,7 @@ from typing import Any
 
 from pydicom.uid import RTStructureSetStorage
 
-from client.dicom_files import MAX_HEADER_FILE_BYTES, quiet, read_header
+from client.dicom_files import check_bytes, quiet, read_header
 from client.formats import FileError
 from client.header_values import text_of
 from client.phase_words import looks_like_tumour
@@ -71,8 +71,7 @@ def read_mask_header(path: Path, here: Path, kind: str) -> MaskHeader:
         FileError: If it is damaged, too large, or holds no ROI.
     """
     with quiet(path):
-        if path.stat().st_size > MAX_HEADER_FILE_BYTES:
-            raise FileError(path, "is larger than 1 GB. Export it again.")
+        check_bytes(path)
         contours = kind == RTStructureSetStorage
         header, _ = read_header(path, CONTOURS if contours else SEGMENTS)
         rois = _outlined(header) if contours else _segments(header)

@@ -19,7 +19,7 @@ from pydicom.uid import (
     SegmentationStorage,
 )
 
-from client.dicom_files import AGAIN, is_dicom, quiet, read_header
+from client.dicom_files import AGAIN, IGNORED, is_dicom, quiet, read_header
 from client.dicom_series import MAX_SLICES
 from client.formats import READERS, FileError, suffix_of
 from client.guesses import LeftOut
@@ -35,7 +35,6 @@ TAGS: Final = (
     "ContrastBolusStartTime", "SliceThickness", "ConvolutionKernel", "ImagePositionPatient",
     "ImageOrientationPatient", "BurnedInAnnotation", "NumberOfFrames", "Rows",
 )  # fmt: skip
-IGNORED: Final = ("DICOMDIR", "Thumbs.db")
 MODALITIES: Final = ("MR", "PT", "NM", "US", "CR", "DX", "SR", "PR", "KO", "REG", "OT", "DOC")
 NO_AGENT: Final = ("", "NO", "NONE", "无", "N")
 AXIAL_COSINE: Final = 0.9

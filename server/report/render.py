@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup, escape
 
 from server.report.picture import MARK, Picture, to_png, to_svg
@@ -11,6 +11,7 @@ from server.report.sections import pictures, sections
 from server.report.summary import summary, tiles
 from server.report.words import Results, number
 from shared.files import write_atomically
+from shared.pages import page_environment
 
 
 def write_report(results: Results, path: Path) -> None:
@@ -60,14 +61,7 @@ def draw_figures(results: Results, folder: Path, *, dpi: int = 150) -> list[Path
 
 
 def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = page_environment(Path(__file__).parent)
     environment.filters["unbroken"] = _unbroken
     return environment
 

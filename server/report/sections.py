@@ -78,13 +78,14 @@ def _site_line(found: Mapping[str, Any]) -> str:
     """Can the features tell the hospital?"""
     if found.get("share") is None:
         return ""
+    alike = found["share"] <= 2 * found["expected"]
+    meaning = (
+        ": scanners, protocols or patients are not alike there, and a feature can tell the "
+        "hospital instead of the tumour"
+    )
     return (
         f" Between the training sites {found['share']:.0%} of the features differ (analysis of "
-        f"variance, p < 0.05; {found['expected']:.0%} would by chance): scanners, protocols or "
-        "patients are not alike there, and a feature can tell the hospital instead of the tumour."
-        if found["share"] > 2 * found["expected"]
-        else f" Between the training sites {found['share']:.0%} of the features differ (analysis "
-        f"of variance, p < 0.05; {found['expected']:.0%} would by chance)."
+        f"variance, p < 0.05; {found['expected']:.0%} would by chance){'' if alike else meaning}."
     )
 
 
