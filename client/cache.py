@@ -91,9 +91,14 @@ def stamp(path: Path) -> tuple[int, int, int]:
 
 
 def code_version(*modules: ModuleType) -> str:
-    """SHA-256 of modules' sources: after any change of them, everything is computed again."""
+    """SHA-256 of the sources of modules, and of all modules of a package.
+
+    After any change of them, everything is computed again.
+    """
     total = hashlib.sha256()
     for module in modules:
-        if module.__file__ is not None:
-            total.update(Path(module.__file__).read_bytes())
+        source = Path(module.__file__ or "")
+        files = source.parent.glob("*.py") if source.name == "__init__.py" else [source]
+        for file in sorted(files):
+            total.update(file.read_bytes())
     return total.hexdigest()

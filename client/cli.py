@@ -109,9 +109,9 @@ def run_site_init(options: argparse.Namespace) -> int:
     """Write the draft and say how sure it is."""
     from rich.console import Console
 
-    from client.draft import make_draft
-    from client.draft_files import check_free, role_of, write_draft
-    from client.draft_report import FilesSeen, print_draft
+    from client.draft.draft import make_draft
+    from client.draft.files import check_free, role_of, write_draft
+    from client.draft.report import FilesSeen, print_draft
     from shared.config import load_study
 
     study = load_study(options.study)
@@ -130,9 +130,9 @@ def run_site_check(options: argparse.Namespace) -> int:
     """Print the verdict on every patient."""
     from rich.console import Console
 
-    from client.check_page import write_page
-    from client.check_report import print_report
-    from client.doctor import check_site
+    from client.check.doctor import check_site
+    from client.check.page import write_page
+    from client.check.report import print_report
     from client.progress import SpokenProgress
     from shared.config import load_study
 

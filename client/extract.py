@@ -10,6 +10,7 @@ from client.prepare import Progress
 from client.site import open_site
 from shared.config import Study
 from shared.files import write_atomically
+from shared.models import Extraction
 
 
 def extract_table(
@@ -31,7 +32,8 @@ def extract_table(
     """
     site = open_site(site_file, study, threads=threads, progress=progress, labels_required=False)
     cases = site.everyone
-    names, values = site.features(cases)
+    widths = {name: study.radiomics.bin_width(name) for name in study.radiomics.filtered_names}
+    names, values = site.features(cases, Extraction(widths))
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["patient_id", *names])

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from client.volumes import Triple, Volume
+from client.images.volumes import Triple, Volume
 
 SPLINE_MARGIN = 20
 HALF = 0.5 - 1e-6

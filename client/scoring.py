@@ -41,9 +41,8 @@ def fusion_columns(
             names += [f"{projection.network}_{i + 1}" for i in range(block.shape[1])]
             blocks.append(block)
     if "radiomics_score" in wanted:
-        feature_names, table = bench.site.features(cases)
         names.append("radiomics_score")
-        blocks.append(radiomics_score(radiomics, feature_names, table)[:, None])
+        blocks.append(radiomics_scores(bench, cases, radiomics)[:, None])
     if "clinical" in wanted:
         names += clinical.predictors
         rows = bench.site.clinical(cases, clinical.predictors)
@@ -59,8 +58,7 @@ def probabilities(bench: Workbench, cases: Cases, bundle: Bundle) -> dict[str, n
             clinical_design(bundle.clinical.means, rows), bundle.clinical.coefficients
         )
     }
-    names, table = bench.site.features(cases)
-    score = radiomics_score(bundle.radiomics, names, table)
+    score = radiomics_scores(bench, cases, bundle.radiomics)
     found["radiomics"] = predict_logistic(score_design(score), bundle.radiomics.calibration)
     for branch in bench.study.branches:
         found[branch.name] = branch_probability(bench, cases, branch.name, bundle.network_hashes)
@@ -74,6 +72,12 @@ def probabilities(bench: Workbench, cases: Cases, bundle: Bundle) -> dict[str, n
     )
     found["fusion"] = fusion_probability(bundle.fusion, columns)
     return found
+
+
+def radiomics_scores(bench: Workbench, cases: Cases, model: RadiomicsModel) -> np.ndarray:
+    """The linear radiomics score ``(n,)`` of a handle's cases."""
+    names, table = bench.site.features(cases, model.scale.extraction)
+    return radiomics_score(model, names, table, bench.site.name)
 
 
 def branch_probability(

@@ -10,22 +10,25 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from client.cache import Cache
-from client.cases import Cases, TestCases, TrainingCases, TuneCases
-from client.manifest import Case, Exclusion, check_cohort_size, read_manifest
-from client.prepare import Progress, Task, has_phases, prepare, task_for
-from client.radiomics import feature_names
+from client.cohort.cases import Cases, TestCases, TrainingCases, TuneCases
+from client.cohort.manifest import Case, Exclusion, check_cohort_size, read_manifest
+from client.cohort.splits import assign_splits
+from client.cohort.tables import listed
+from client.prepare import Progress, prepare, task_for
+from client.products import Product, Ranges, Row, Tensor, has_phases
+from client.radiomics.features import extracted_names, feature_names, with_deltas
 from client.settings import Device, SiteSettings, load_site_settings
-from client.splits import assign_splits
-from client.tables import listed
 from client.tensors import input_shape
 from shared.branches import Network
 from shared.config import Split, Study, networks
 from shared.errors import CohortError, ConfigError, ImageError
+from shared.models import Extraction
 
 __all__ = ["Cases", "Site", "TestCases", "TrainingCases", "TuneCases", "open_site"]
 
@@ -51,8 +54,7 @@ class Site:
         self._cache = Cache(site_file.parent / settings.cache)
         self._progress = progress
         self._cases: tuple[Case, ...] = ()
-        self._tasks: dict[str, Task] = {}
-        self._prepared = False
+        self._keys: dict[tuple[str, str, str], dict[str, str]] = {}
 
     @property
     def name(self) -> str:
@@ -136,7 +138,9 @@ class Site:
         values = [[case.clinical[column] for column in columns] for case in cases]
         return np.array(values, dtype=np.float64).reshape(len(values), len(columns))
 
-    def features(self, cases: Cases) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+    def features(
+        self, cases: Cases, extraction: Extraction
+    ) -> tuple[tuple[str, ...], NDArray[np.float64]]:
         """The radiomics table: names, the same at every site, and values (n, p).
 
         NaN stands where a patient lacks the phase. All cases are extracted on first need.
@@ -145,10 +149,31 @@ class Site:
             ImageError: If a case cannot be used and the study says to stop.
             InstallError: If PyRadiomics is not installed.
         """
-        self.prepare()
-        names = feature_names(self.study.phases, self.study.radiomics)
-        rows = [self._cached(self._tasks[case.patient_id].row_key or "") for case in cases]
-        return names, np.array(rows, dtype=np.float64).reshape(len(rows), len(names))
+        phases, settings = self.study.phases, self.study.radiomics
+        rows = self._rows(
+            cases, Row(self.study, extraction), len(extracted_names(phases, settings))
+        )
+        return feature_names(phases, settings), with_deltas(rows, phases, settings)
+
+    def ranges(self, cases: Cases) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+        """The range of each filtered image inside the ROI, HU: names and values (n, filters).
+
+        Raises:
+            ImageError: If a case cannot be used and the study says to stop.
+            InstallError: If PyRadiomics is not installed.
+        """
+        names = self.study.radiomics.filtered_names
+        return names, self._rows(cases, Ranges(self.study), len(names))
+
+    def _rows(self, cases: Cases, product: Product, width: int) -> NDArray[np.float64]:
+        """A product that is one row for each case, (n, width)."""
+        self.prepare(product)
+        rows = np.full((len(cases), width), np.nan)
+        keys = self._keys[product.depends_on]
+        for row, case in enumerate(cases):
+            if product.is_for(case):
+                rows[row] = self._cached(keys[case.patient_id])
+        return rows
 
     def tensors(
         self, cases: Cases, network: Network
@@ -160,42 +185,58 @@ class Site:
         Raises:
             ImageError: If a case cannot be used and the study says to stop.
         """
-        self.prepare()
-        index = networks(self.study).index(network)
+        product = Tensor(self.study, network)
+        self.prepare(product)
         present = np.array([has_phases(case, network) for case in cases], dtype=bool)
         stacked = np.zeros((len(cases), *input_shape(network)), dtype=np.float32)
+        keys = self._keys[product.depends_on]
         for row, case in enumerate(cases):
             if present[row]:
-                stacked[row] = self._cached(self._tasks[case.patient_id].tensor_keys[index])
+                stacked[row] = self._cached(keys[case.patient_id])
         return stacked, present
 
-    def prepare(self) -> None:
-        """Compute every case's radiomics and tensors, unless the cache has them.
+    def prepare(self, *wanted: Product) -> None:
+        """Compute these products of every case, unless the cache has them.
+
+        What needs the same images is computed with them, so that each is opened once: the
+        networks' inputs, and the radiomics rows unless they wait for widths to be learnt.
 
         Raises:
-            ImageError: If a case cannot be used and the study says to stop; up to ten are listed.
-            CohortError: If too few patients remain after exclusion.
+            ImageError: If a case cannot be used and the study says to stop, or the splits are
+                drawn already; up to ten are listed.
         """
-        if self._prepared:
+        widths = self.study.radiomics.given_widths
+        radiomics = Ranges(self.study) if widths is None else Row(self.study, Extraction(widths))
+        tensors = [Tensor(self.study, network) for network in networks(self.study)]
+        products = {product.depends_on: product for product in (*wanted, radiomics, *tensors)}
+        missing = [product for key, product in products.items() if key not in self._keys]
+        if not missing:
             return
-        bad = self._prepare(self._cases)
-        if bad and self.study.cohort.on_bad_case == "stop":
+        bad, keys = self._prepare(self._cases, missing)
+        drawn = any(case.split is not None for case in self._cases)
+        if bad and (drawn or self.study.cohort.on_bad_case == "stop"):
             raise ImageError(listed(list(bad.values())))
         self._exclude(bad)
-        self._prepared = True
+        self._keys |= keys
 
-    def _prepare(self, cases: Sequence[Case]) -> dict[str, str]:
+    def _prepare(
+        self, cases: Sequence[Case], products: Sequence[Product]
+    ) -> tuple[dict[str, str], dict[tuple[str, str, str], dict[str, str]]]:
+        """Why patients cannot be used, and under which names the cache keeps what of whom."""
         bad: dict[str, str] = {}
+        tasks = []
         for case in cases:
             try:
-                task = task_for(case, self.study, self._root, self._cache)
+                tasks.append(task_for(case, self.study, self._root, self._cache, products))
             except ImageError as error:
                 bad[case.patient_id] = str(error)
-            else:
-                self._tasks[case.patient_id] = task
-        tasks = list(self._tasks.values())
         bad |= prepare(tasks, threads=self.threads, progress=self._progress)
-        return {case.patient_id: bad[case.patient_id] for case in cases if case.patient_id in bad}
+        keys: dict[tuple[str, str, str], dict[str, str]] = {p.depends_on: {} for p in products}
+        for task in tasks:
+            for product, key in task.products:
+                keys[product.depends_on][task.case.patient_id] = key
+        in_order = [case.patient_id for case in cases if case.patient_id in bad]
+        return {patient: bad[patient] for patient in in_order}, keys
 
     def _exclude(self, bad: dict[str, str]) -> None:
         gone = [case for case in self._cases if case.patient_id in bad]
@@ -206,7 +247,7 @@ class Site:
             self.log.warning("excluded: %s", bad[case.patient_id])
         self._cases = tuple(case for case in self._cases if case.patient_id not in bad)
 
-    def _cached(self, key: str) -> NDArray[np.float64] | NDArray[np.float32]:
+    def _cached(self, key: str) -> NDArray[Any]:
         array = self._cache.get(key)
         if array is None:
             raise ImageError(

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from client.images.volumes import Volume
 from client.preprocess import Grid, sample, window
-from client.volumes import Volume
 from shared.branches import Branch3D, Branch25D, Network
 from shared.phases import Phase
 
@@ -17,12 +17,8 @@ Tensor = NDArray[np.float32]
 Window = tuple[float, float]
 
 
-def network_input(
-    volumes: Mapping[Phase, Volume], network: Network, window_hu: Window
-) -> Tensor | None:
-    """What a network sees of a case, or None where the case lacks one of its phases."""
-    if any(phase not in volumes for phase in network.phases):
-        return None
+def network_input(volumes: Mapping[Phase, Volume], network: Network, window_hu: Window) -> Tensor:
+    """What a network sees of a case that has all its phases."""
     chosen = {phase: volumes[phase] for phase in network.phases}
     if isinstance(network.branch, Branch25D):
         return stack_2_5d(chosen, network.branch, window_hu)

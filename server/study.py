@@ -17,11 +17,21 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from shared.codec import Packed, pack, unpack
+from shared.combat import Combat
 from shared.errors import CodecError, StateError
 from shared.files import remove_leftovers, replace_atomically, write_atomically
 from shared.glm import LogisticFit
+from shared.icc import Icc, IccSums
 from shared.lasso import LassoFit
-from shared.models import Bundle, ClinicalModel, FusionModel, Projection, RadiomicsModel, Scale
+from shared.models import (
+    Bundle,
+    ClinicalModel,
+    Extraction,
+    FusionModel,
+    Projection,
+    RadiomicsModel,
+    Scale,
+)
 from shared.networks import Layout, Weights
 from shared.scores import ScoreSums
 from shared.site_signal import SiteAnova
@@ -53,11 +63,37 @@ class CohortRecord:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class DiscretiseRecord:
+    """What is shared of extraction, and the pooled median ranges if the widths were learnt."""
+
+    extraction: Extraction
+    median_ranges_hu: np.ndarray | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StabilityRecord:
+    """The features that another mask leaves alike; None where the study does not ask.
+
+    `kept` names the features that go on, None for all.
+    """
+
+    pooled: IccSums | None
+    icc: Icc | None
+    kept: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class ScaleRecord:
-    """The pooled scale, and how far the sites differ by the moments that it comes from."""
+    """The pooled scale, and how far the sites differ by the moments that it comes from.
+
+    `combat` and `harmonised`, how far they differ after it, are None where the study does not
+    harmonise.
+    """
 
     scale: Scale
     sites: SiteAnova
+    combat: Combat | None
+    harmonised: SiteAnova | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -159,6 +195,8 @@ class Study:
 
     hello: Greetings | None = None
     describe_cohort: CohortRecord | None = None
+    discretise: DiscretiseRecord | None = None
+    stability: StabilityRecord | None = None
     standardise: ScaleRecord | None = None
     select_features: SelectionRecord | None = None
     clinical_model: ClinicalRecord | None = None

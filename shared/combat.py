@@ -38,6 +38,22 @@ class Combat:
             require_numbers("combat.delta_star", delta, shape, minimum=0.0)
             require(bool((delta > 0).all()), "combat.delta_star must be above zero")
 
+    def affine(self, site: str) -> tuple[Floats, Floats]:
+        """A site's shift and root (p,): x goes to (x - shift) / root + grand_mean.
+
+        Raises:
+            CohortError: If ComBat was not fitted with this site.
+        """
+        if site not in self.gamma_star:
+            raise CohortError(
+                f"ComBat was fitted at {', '.join(self.gamma_star)}, not at '{site}'; a new site "
+                "needs a fit that its own cases take part in"
+            )
+        sd = np.sqrt(self.pooled_var)
+        shift = self.grand_mean + sd * self.gamma_star[site]
+        root = np.where(sd > 0, np.sqrt(self.delta_star[site]), 1.0)
+        return np.where(sd > 0, shift, self.grand_mean), root
+
 
 def fit_combat(parts: Mapping[str, Moments], *, eb: bool = True, min_cases: int = 15) -> Combat:
     """Estimate how much each site's features are shifted and spread, from the sites' moments.
@@ -102,16 +118,24 @@ def apply_combat(combat: Combat, site: str, table: Floats) -> Floats:
         CohortError: If ComBat was not fitted with this site, or the table has not one column for
             each feature, or holds an infinite value.
     """
-    if site not in combat.gamma_star:
-        raise CohortError(
-            f"ComBat was fitted at {', '.join(combat.gamma_star)}, not at '{site}'; a new site "
-            "needs a fit that its own cases take part in"
-        )
+    shift, root = combat.affine(site)
     table = check_table(combat.names, table)
-    sd = np.sqrt(combat.pooled_var)
-    shift = combat.grand_mean + sd * combat.gamma_star[site]
-    moved = (table - shift) / np.sqrt(combat.delta_star[site]) + combat.grand_mean
-    return np.where(sd > 0, moved, table)
+    return np.where(combat.pooled_var > 0, (table - shift) / root + combat.grand_mean, table)
+
+
+def combat_moments(combat: Combat, site: str, part: Moments) -> Moments:
+    """The moments that a site's rows have after `apply_combat`, from those before.
+
+    Raises:
+        CohortError: If ComBat was not fitted with this site.
+        FederationError: If the moments are of other features.
+    """
+    agreed_names([combat, part])
+    shift, root = combat.affine(site)
+    moved = (part.mean - shift) / root + combat.grand_mean
+    there = (combat.pooled_var > 0) & (part.n > 0)
+    mean = np.where(there, moved, part.mean)
+    return Moments(part.names, part.n, mean, np.where(there, part.m2 / root**2, part.m2))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

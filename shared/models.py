@@ -13,18 +13,49 @@ from shared.glm import predict_logistic, with_intercept
 CLIP_SD = 5.0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Scale:
-    """Mean and standard deviation of features over the pooled training cases, both ``(p,)``."""
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """What the sites must share of extraction beyond the study file: widths of grey levels in HU.
 
-    names: tuple[str, ...]
+    One for each filtered image, given by the study or learnt over the sites.
+    """
+
+    bin_widths_hu: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SiteScale:
+    """A harmonised site's own mean and standard deviation, both ``(p,)``."""
+
     mean: np.ndarray
     sd: np.ndarray
 
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scale:
+    """How features of one extraction are put on the pooled training cases' scale; all ``(p,)``.
+
+    Values are clipped to `low` and `high` (infinite where nothing is clipped), then standardised
+    by `mean` and `sd`; at a site in `sites`, by its own instead.
+    """
+
+    extraction: Extraction
+    names: tuple[str, ...]
+    low: np.ndarray
+    high: np.ndarray
+    mean: np.ndarray
+    sd: np.ndarray
+    sites: dict[str, SiteScale]
+
     def take(self, names: tuple[str, ...]) -> "Scale":
         """The scale of some of the features, in the order asked."""
-        index = [self.names.index(name) for name in names]
-        return Scale(names, self.mean[index], self.sd[index])
+        place = {name: i for i, name in enumerate(self.names)}
+        index = [place[name] for name in names]
+        sites = {
+            site: SiteScale(own.mean[index], own.sd[index]) for site, own in self.sites.items()
+        }
+        bounds = self.low[index], self.high[index]
+        return Scale(self.extraction, names, *bounds, self.mean[index], self.sd[index], sites)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,23 +114,33 @@ class Bundle:
         return content_hash(self)
 
 
-def standardise(scale: Scale, names: tuple[str, ...], table: np.ndarray) -> np.ndarray:
-    """Features on the pooled scale, clipped at `CLIP_SD`; a missing one is at its mean, 0.
+def to_scale(scale: Scale, names: tuple[str, ...], table: np.ndarray, site: str) -> np.ndarray:
+    """Features of a site's table on the pooled scale ``(n, p)``; NaN where a phase is missing.
 
     Args:
         scale: The features wanted, in the order wanted.
         names: Column names of the table.
-        table: ``(n, len(names))``, NaN where a phase is missing.
+        table: ``(n, len(names))``.
+        site: Whose table it is.
     """
     column = {name: i for i, name in enumerate(names)}
     rows = table[:, [column[name] for name in scale.names]]
-    z = np.clip((rows - scale.mean) / scale.sd, -CLIP_SD, CLIP_SD)
+    own = scale.sites.get(site)
+    mean, sd = (scale.mean, scale.sd) if own is None else (own.mean, own.sd)
+    return np.asarray((np.clip(rows, scale.low, scale.high) - mean) / sd)
+
+
+def standardise(scale: Scale, names: tuple[str, ...], table: np.ndarray, site: str) -> np.ndarray:
+    """The same clipped at `CLIP_SD`; a missing feature is at its mean, 0."""
+    z = np.clip(to_scale(scale, names, table, site), -CLIP_SD, CLIP_SD)
     return np.where(np.isfinite(z), z, 0.0)
 
 
-def radiomics_score(model: RadiomicsModel, names: tuple[str, ...], table: np.ndarray) -> np.ndarray:
-    """The linear radiomics score of each case ``(n,)``."""
-    z = standardise(model.scale, names, table)
+def radiomics_score(
+    model: RadiomicsModel, names: tuple[str, ...], table: np.ndarray, site: str
+) -> np.ndarray:
+    """The linear radiomics score of each case ``(n,)`` of a site's table."""
+    z = standardise(model.scale, names, table, site)
     return np.asarray(z @ model.coefficients + model.intercept)
 
 

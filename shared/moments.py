@@ -41,6 +41,12 @@ class Moments:
         """Standard deviation with divisor n - 1, shape (p,); NaN with fewer than two cases."""
         return np.sqrt(_variance(self))
 
+    def take(self, names: tuple[str, ...]) -> "Moments":
+        """The moments of some of the features, in the order asked."""
+        place = {name: i for i, name in enumerate(self.names)}
+        index = [place[name] for name in names]
+        return Moments(names, self.n[index], self.mean[index], self.m2[index])
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClassMoments:

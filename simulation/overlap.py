@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 
-from client.manifest import read_manifest
+from client.cohort.manifest import read_manifest
 from client.settings import load_site_settings
 from shared.config import Study
 from shared.errors import ManifestError

@@ -20,7 +20,8 @@ from shared.strict_yaml import dump_settings
 from simulation.local import LocalFederation
 from simulation.overlap import refuse_shared_patients
 from simulation.phantom import write_cohort
-from simulation.verify import Verification, verify_run
+from simulation.verification.checks import Verification
+from simulation.verify import verify_run
 
 log = logging.getLogger("trifed.simulate")
 Engine = Literal["local", "flower"]

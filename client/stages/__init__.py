@@ -6,6 +6,7 @@ from typing import Any
 from client.stages import (
     clinical_model,
     describe_cohort,
+    discretise,
     embed,
     evaluate,
     external_evaluate,
@@ -18,12 +19,13 @@ from client.workbench import Workbench
 from shared.stages import Question
 from shared.stages.clinical_model import CLINICAL_STEP, PREDICTOR_MEANS
 from shared.stages.describe_cohort import DESCRIBE_COHORT
+from shared.stages.discretise import COUNT_RANGES
 from shared.stages.embed import EMBED_OUTPUTS, EMBED_ROWS
 from shared.stages.evaluate import EVALUATE_OUTPUTS, EVALUATE_SCORES
 from shared.stages.external_evaluate import EXTERNAL_OUTPUTS, EXTERNAL_SCORES
 from shared.stages.hello import EXTERNAL_HELLO, HELLO
 from shared.stages.select_features import CALIBRATE, GRAM, SCREEN
-from shared.stages.standardise import STANDARDISE
+from shared.stages.standardise import COUNT_FEATURES, STANDARDISE
 from shared.stages.train_branches import TRAIN_BRANCH
 
 Answer = Callable[[Any, Workbench], Any]
@@ -34,7 +36,9 @@ ANSWERS: dict[str, tuple[Question[Any, Any], Answer]] = {
         (HELLO, hello.answer),
         (EXTERNAL_HELLO, hello.answer),
         (DESCRIBE_COHORT, describe_cohort.answer),
+        (COUNT_RANGES, discretise.answer),
         (STANDARDISE, standardise.answer),
+        (COUNT_FEATURES, standardise.answer_count),
         (SCREEN, select_features.answer_screen),
         (GRAM, select_features.answer_gram),
         (CALIBRATE, select_features.answer_calibrate),

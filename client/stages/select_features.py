@@ -2,11 +2,13 @@
 
 import numpy as np
 
+from client.scoring import radiomics_scores
 from client.seeds import generator_for
+from client.stages.standardise import training_features
 from client.workbench import Workbench
 from shared.glm import LogisticSums, logistic_sums
 from shared.gram import gram
-from shared.models import Scale, radiomics_score, score_design, standardise
+from shared.models import Scale, score_design, standardise, to_scale
 from shared.moments import class_moments
 from shared.ranks import rank_sums
 from shared.stages.select_features import (
@@ -20,12 +22,12 @@ from shared.stages.select_features import (
 
 def answer_screen(request: ScreenRequest, bench: Workbench) -> ScreenReply:
     """The statistic of the study's screen for each feature."""
-    names, table = bench.site.features(bench.site.training)
-    index = [names.index(name) for name in request.scale.names]
+    names, table = training_features(bench, request.scale.extraction, request.scale.names)
+    table = to_scale(request.scale, names, table, bench.site.name)
     labels = bench.site.labels(bench.site.training)
     if bench.study.selection.screen == "van_elteren":
-        return ScreenReply(rank_sums(request.scale.names, table[:, index], labels), None)
-    return ScreenReply(None, class_moments(request.scale.names, table[:, index], labels))
+        return ScreenReply(rank_sums(names, table, labels), None)
+    return ScreenReply(None, class_moments(names, table, labels))
 
 
 def answer_gram(request: GramRequest, bench: Workbench) -> GramReply:
@@ -43,14 +45,14 @@ def answer_gram(request: GramRequest, bench: Workbench) -> GramReply:
 
 def answer_calibrate(request: CalibrateRequest, bench: Workbench) -> LogisticSums:
     """Gradient and information of the score's calibration."""
-    names, table = bench.site.features(bench.site.training)
-    score = radiomics_score(request.model, names, table)
+    score = radiomics_scores(bench, bench.site.training, request.model)
     return logistic_sums(score_design(score), bench.site.labels(bench.site.training), request.beta)
 
 
 def scaled_features(bench: Workbench, scale: Scale) -> np.ndarray:
     """The training cases' features on the pooled scale ``(n, p)``."""
-    return standardise(scale, *bench.site.features(bench.site.training))
+    names, table = training_features(bench, scale.extraction, scale.names)
+    return standardise(scale, names, table, bench.site.name)
 
 
 def folds(labels: np.ndarray, n_folds: int, bench: Workbench) -> np.ndarray:

@@ -1,10 +1,34 @@
 """The site's half of `standardise`."""
 
+import numpy as np
+
 from client.workbench import Workbench
+from shared.models import Extraction
 from shared.moments import moments
-from shared.stages.standardise import Reply, Request
+from shared.quantiles import CountsBelow, counts_below
+from shared.stages.standardise import CountRequest, Reply, Request
 
 
-def answer(request: Request, bench: Workbench) -> Reply:  # noqa: ARG001
+def answer(request: Request, bench: Workbench) -> Reply:
     """Moments of the radiomics features of the training cases."""
-    return Reply(moments(*bench.site.features(bench.site.training)))
+    names, table = training_features(bench, request.extraction, request.names)
+    if request.low is not None and request.high is not None:
+        table = np.clip(table, request.low, request.high)
+    return Reply(moments(names, table))
+
+
+def answer_count(request: CountRequest, bench: Workbench) -> CountsBelow:
+    """How many training cases have a feature at or below each threshold."""
+    names, table = training_features(bench, request.extraction, request.names)
+    return counts_below(names, table, request.thresholds)
+
+
+def training_features(
+    bench: Workbench, extraction: Extraction, wanted: tuple[str, ...] | None
+) -> tuple[tuple[str, ...], np.ndarray]:
+    """Some features of the training cases, or all, as they were extracted: names and rows."""
+    names, table = bench.site.features(bench.site.training, extraction)
+    if wanted is None:
+        return names, table
+    place = {name: i for i, name in enumerate(names)}
+    return wanted, table[:, [place[name] for name in wanted]]

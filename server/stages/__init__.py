@@ -6,12 +6,14 @@ from server.coordinator import Coordinator
 from server.stages import (
     clinical_model,
     describe_cohort,
+    discretise,
     embed,
     evaluate,
     external_evaluate,
     fuse,
     hello,
     select_features,
+    stability,
     standardise,
     train_branches,
 )
@@ -22,6 +24,8 @@ Run = Callable[[Study, Coordinator], Study]
 RUNS: dict[str, Run] = {
     "hello": hello.run,
     "describe_cohort": describe_cohort.run,
+    "discretise": discretise.run,
+    "stability": stability.run,
     "standardise": standardise.run,
     "select_features": select_features.run,
     "clinical_model": clinical_model.run,

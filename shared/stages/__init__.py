@@ -25,6 +25,8 @@ class Question(Generic[RequestT, ReplyT]):
 STAGES = (
     "hello",
     "describe_cohort",
+    "discretise",
+    "stability",
     "standardise",
     "select_features",
     "clinical_model",

@@ -29,12 +29,12 @@ from threadpoolctl import threadpool_limits
 
 import trifed
 from client.cache import Cache
-from client.engine import plain_extractor, plain_number
-from client.manifest import Case
-from client.plain import plain_features
+from client.cohort.manifest import Case
+from client.images.volumes import Volume, from_itk, read_case, use_one_thread
 from client.prepare import prepare, task_for
-from client.radiomics import ibsi_features
-from client.volumes import Volume, from_itk, read_case, use_one_thread
+from client.radiomics.engine import plain_extractor, plain_number
+from client.radiomics.features import ibsi_features
+from client.radiomics.plain import plain_features
 from shared.config import Radiomics, Study
 from shared.strict_yaml import parse_settings
 

@@ -27,7 +27,7 @@ import numpy as np
 import torch
 
 import trifed
-from client.cases import Cases
+from client.cohort.cases import Cases
 from client.device import Compute, compute_for, prepare_process
 from client.settings import Device
 from client.site import open_site

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from client.images.volumes import Volume
 from client.preprocess import Grid, around, box_of, ibsi_grid, resample, sample, window
-from client.volumes import Volume
 
 
 def volume(image: Any, mask: Any, spacing_mm: tuple[float, float, float]) -> Volume:

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from client.images.volumes import Volume
 from client.tensors import input_shape, largest_slice, network_input, patch_3d, stack_2_5d
-from client.volumes import Volume
 from shared.branches import Branch3D, Branch25D
 from shared.config import Study, networks
 

@@ -1,0 +1,1 @@
+"""`trifed site check`: is this hospital ready to take part?"""

@@ -1,0 +1,186 @@
+"""Is this hospital ready to join? Which patient, which file, what to do.
+
+Everything that training opens is opened, and nothing leaves the hospital.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from client.check.clinical_findings import impossible_values, table_findings
+from client.check.comparison import same_images, unlike_the_others
+from client.check.findings import findings_of
+from client.check.machine import (
+    available_memory,
+    describe_machine,
+    machine_problems,
+    memory_note,
+    permission_note,
+)
+from client.check.measures import Measures
+from client.check.report import CheckReport, Verdict, clipped
+from client.cohort.manifest import Case, Manifest, check_cohort_size, read_manifest
+from client.cohort.splits import assign_splits
+from client.prepare import PATIENT_LIMIT_S, Outcome, Progress, check_images
+from client.settings import SiteSettings, load_site_settings
+from client.site import check_role, n_threads
+from client.workers import Limits
+from shared.config import Study
+from shared.errors import TrifedError
+
+LEAST_MEMORY_BYTES = 2 << 30
+
+
+@dataclass(slots=True)
+class _Found:
+    """What is known of the patients, by id, as the check goes on."""
+
+    manifest: Manifest | None = None
+    bad: dict[str, str] = field(default_factory=dict)
+    measures: dict[str, Measures] = field(default_factory=dict)
+    warnings: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def cases(self) -> tuple[Case, ...]:
+        return () if self.manifest is None else self.manifest.cases
+
+    def warn(self, texts: Mapping[str, Sequence[str]]) -> None:
+        for patient, found in texts.items():
+            self.warnings.setdefault(patient, []).extend(found)
+
+
+def check_site(
+    site_file: Path,
+    study: Study,
+    *,
+    threads: int | None = None,
+    progress: Progress | None = None,
+    isolated: bool = True,
+    limits: Limits | None = None,
+) -> CheckReport:
+    """Open every table, image and mask of a site and say what is ready and what is not.
+
+    A patient who cannot be used is a verdict, tables that cannot be used are a problem; the
+    check itself fails on neither.
+
+    Args:
+        threads: Worker processes; None takes `device.threads`, and 0 all cores.
+        progress: Called as (what, done, total).
+        isolated: Read images in processes of their own, so that none can stop the check.
+        limits: Of the time and memory for one patient; by default 300 s and this machine's share.
+
+    Raises:
+        ConfigError: If the site file cannot be read.
+    """
+    settings = load_site_settings(site_file)
+    problems = _wrong_role(settings, study)
+    workers = n_threads(settings.device.threads if threads is None else threads)
+    found = _Found()
+    verdicts: tuple[Verdict, ...] = ()
+    try:
+        found.manifest = read_manifest(settings, site_file, _set_aside(study))
+        outcomes = check_images(
+            found.cases,
+            study,
+            threads=workers,
+            progress=progress or (lambda *_: None),
+            isolated=isolated,
+            limits=limits or _limits(workers),
+        )
+        _compare(found, outcomes)
+        verdicts = _verdicts(found, study, settings.name)
+        problems += _cohort_problems(found, study, settings.name)
+    except TrifedError as error:
+        problems.append(str(error))
+    cache_folder = site_file.parent / settings.cache
+    faults, notes = machine_problems(cache_folder, settings.device, study, len(found.cases))
+    notes = memory_note(found.measures, workers) + permission_note(site_file) + notes
+    return CheckReport(
+        site=settings.name,
+        role=settings.role,
+        verdicts=verdicts,
+        problems=(*problems, *faults),
+        notes=(*_notes(verdicts, settings), *table_findings(_usable(found), study), *notes),
+        machine=describe_machine(cache_folder, study),
+    )
+
+
+def _limits(workers: int) -> Limits:
+    memory = available_memory()
+    share = None if memory is None else max(LEAST_MEMORY_BYTES, memory // workers)
+    return Limits(PATIENT_LIMIT_S, share)
+
+
+def _set_aside(study: Study) -> Study:
+    """The study, with bad cases set aside, so that all of them are found."""
+    cohort = study.cohort.model_copy(update={"on_bad_case": "exclude"})
+    return study.model_copy(update={"cohort": cohort})
+
+
+def _wrong_role(settings: SiteSettings, study: Study) -> list[str]:
+    try:
+        check_role(settings, study)
+    except TrifedError as error:
+        return [str(error)]
+    return []
+
+
+def _usable(found: _Found) -> list[Case]:
+    return [case for case in found.cases if case.patient_id not in found.bad]
+
+
+def _compare(found: _Found, outcomes: Mapping[str, Outcome]) -> None:
+    """Judge what was measured: each patient, and all against each other."""
+    found.bad = {p: o.problem for p, o in outcomes.items() if o.problem is not None}
+    found.measures = {p: o.measures for p, o in outcomes.items() if o.problem is None}
+    found.bad |= same_images(found.cases, found.measures)
+    usable = {case.patient_id: found.measures[case.patient_id] for case in _usable(found)}
+    found.warn({patient: findings_of(measures) for patient, measures in usable.items()})
+    found.warn(unlike_the_others(usable))
+    found.warn(impossible_values(_usable(found)))
+
+
+def _verdicts(found: _Found, study: Study, site_name: str) -> tuple[Verdict, ...]:
+    verdicts = [
+        Verdict(
+            case.patient_id,
+            case.line,
+            str(case.split),
+            case.label,
+            "",
+            tuple(clipped(text) for text in found.warnings.get(case.patient_id, ())),
+            found.measures[case.patient_id],
+        )
+        for case in assign_splits(_usable(found), study, site_name)
+    ]
+    verdicts += [
+        Verdict(case.patient_id, case.line, "", case.label, clipped(found.bad[case.patient_id]))
+        for case in found.cases
+        if case.patient_id in found.bad
+    ]
+    set_aside = () if found.manifest is None else found.manifest.exclusions
+    verdicts += [Verdict(e.patient_id, e.line, "", None, clipped(e.reason)) for e in set_aside]
+    return tuple(sorted(verdicts, key=lambda verdict: verdict.line))
+
+
+def _cohort_problems(found: _Found, study: Study, site_name: str) -> list[str]:
+    n_unusable = len(found.bad) + (0 if found.manifest is None else len(found.manifest.exclusions))
+    problems = []
+    if n_unusable and study.cohort.on_bad_case == "stop":
+        problems.append(
+            f"{n_unusable} patients cannot be used, and the study stops at such patients. "
+            "Repair them, take them out of the manifest, or set cohort.on_bad_case: exclude."
+        )
+    try:
+        check_cohort_size(_usable(found), study, site_name, n_excluded=n_unusable)
+    except TrifedError as error:
+        problems.append(str(error))
+    return problems
+
+
+def _notes(verdicts: Sequence[Verdict], settings: SiteSettings) -> list[str]:
+    notes = ["synthetic data: these patients are made up"] if settings.synthetic else []
+    labels = {v.label for v in verdicts if v.ready and v.split == "train"}
+    if settings.role == "training" and verdicts and labels != {0, 1}:
+        notes.append("the training split holds one label only; see the table of splits")
+    return notes

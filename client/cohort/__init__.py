@@ -1,0 +1,1 @@
+"""The hospital's tables: who takes part, with which files, label and split."""

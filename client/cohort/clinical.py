@@ -1,0 +1,96 @@
+"""clinical.csv: the label and the numbers of every patient."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from client.cohort.tables import (
+    CaseError,
+    Row,
+    Table,
+    need_column,
+    number_in,
+    patient_key,
+    read_table,
+    refuse_duplicates,
+)
+from shared.config import Endpoint, Study
+
+
+@dataclass(frozen=True, slots=True)
+class ClinicalTable:
+    """The clinical table: its rows by patient, and the columns that hold numbers."""
+
+    table: Table
+    rows: dict[str, Row]
+    columns: tuple[str, ...]
+    endpoint: Endpoint
+
+    def label_of(self, patient_id: str) -> int:
+        """A patient's label 0 or 1.
+
+        Raises:
+            CaseError: If there is no row, or its value is not one of the endpoint's.
+        """
+        row = self._row(patient_id)
+        value = row.cells[self.endpoint.column]
+        if value in self.endpoint.positive or value in self.endpoint.negative:
+            return int(value in self.endpoint.positive)
+        known = ", ".join((*self.endpoint.negative, *self.endpoint.positive))
+        raise CaseError(
+            "label",
+            f"has '{value}' as {self.endpoint.column} ({self._place(row)}); the study knows "
+            f"{known}. Correct the value.",
+        )
+
+    def numbers_of(self, patient_id: str) -> dict[str, float]:
+        """A patient's numbers by column; NaN where a cell is blank.
+
+        Raises:
+            CaseError: If there is no row, or a cell is neither a number nor yes, no or blank.
+        """
+        row = self._row(patient_id)
+        values: dict[str, float] = {}
+        for column in self.columns:
+            number = number_in(row.cells[column])
+            if number is None:
+                raise CaseError(
+                    "clinical",
+                    f"has '{row.cells[column]}' as {column} ({self._place(row)}); it must be a "
+                    "number with a decimal point, yes or no, or blank. Correct the value.",
+                )
+            values[column] = number
+        return values
+
+    def _row(self, patient_id: str) -> Row:
+        row = self.rows.get(patient_key(patient_id))
+        if row is None:
+            raise CaseError(
+                "clinical",
+                f"has no row in {self.table.path.name}. Add the patient there, or remove the line.",
+            )
+        return row
+
+    def _place(self, row: Row) -> str:
+        return f"{self.table.path.name} line {row.line}"
+
+
+def read_clinical(path: Path, study: Study) -> ClinicalTable:
+    """Read the clinical table: the endpoint, the study's variables, and other columns of numbers.
+
+    Raises:
+        ManifestError: If the table cannot be read, a column is missing, or a patient stands twice.
+    """
+    table = read_table(path, lower=False)
+    need_column(table, study.endpoint.column)
+    asked = tuple(dict.fromkeys((*study.clinical.predictors, *study.cohort.describe)))
+    for column in asked:
+        need_column(table, column)
+    refuse_duplicates(table)
+    rows = {patient_key(row.cells["patient_id"]): row for row in table.rows}
+    extra = [
+        column
+        for column in table.columns
+        if column not in ("patient_id", study.endpoint.column, *asked)
+        and all(number_in(row.cells[column]) is not None for row in table.rows)
+    ]
+    return ClinicalTable(table, rows, (*asked, *extra), study.endpoint)

@@ -1,0 +1,292 @@
+"""manifest.csv and clinical.csv to checked cases: who takes part, with which files and label.
+
+Nothing here opens an image. Every problem names the file, the line, the patient and a remedy.
+"""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import get_args
+
+from client.cohort.clinical import ClinicalTable, read_clinical
+from client.cohort.tables import (
+    CaseError,
+    ExclusionKind,
+    Row,
+    Table,
+    clean_id,
+    listed,
+    need_column,
+    read_table,
+    refuse_duplicates,
+)
+from client.settings import SiteSettings
+from shared.config import Split, Study
+from shared.errors import CohortError, ManifestError
+from shared.phases import PHASES, Phase, phase_named
+
+SPLITS: dict[str, Split] = {name: name for name in get_args(Split)}
+OWN_COLUMNS = ("patient_id", "mask", "roi", "split")
+SHARES: tuple[Split, ...] = ("train", "tune", "internal_test")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One patient: where the files are, the label and the clinical data.
+
+    `split` is None until it is drawn; `label` is None where labels were not asked for;
+    `clinical` holds NaN where the table is blank. `line` is the line of the manifest. `roi` is
+    the tumour's name in a DICOM mask, empty where it has only one; `resample_mask` allows a mask
+    that was drawn on another grid.
+    """
+
+    patient_id: str
+    line: int
+    split: Split | None
+    label: int | None
+    images: dict[Phase, Path]
+    masks: dict[Phase, Path]
+    clinical: dict[str, float]
+    roi: str = ""
+    resample_mask: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Exclusion:
+    """A patient set aside: the kind of reason, which may be counted, and the reason itself."""
+
+    patient_id: str
+    line: int
+    kind: ExclusionKind
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The usable cases, and the patients set aside."""
+
+    cases: tuple[Case, ...]
+    exclusions: tuple[Exclusion, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Which column of the manifest holds what."""
+
+    images: dict[Phase, str]
+    masks: dict[Phase, str]
+    split: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """What reading one row of the manifest needs to know."""
+
+    table: Table
+    columns: _Columns
+    clinical: ClinicalTable | None
+    study: Study
+    settings: SiteSettings
+    root: Path
+
+
+@dataclass(slots=True)
+class _Found:
+    cases: list[Case] = field(default_factory=list)
+    exclusions: list[Exclusion] = field(default_factory=list)
+
+
+def read_manifest(
+    site: SiteSettings, site_file: Path, study: Study, *, labels_required: bool = True
+) -> Manifest:
+    """Read a site's manifest and clinical table into cases, in the order of the manifest.
+
+    `data.root`, `data.manifest` and `data.clinical` start at the site file's folder; the paths
+    in the manifest start at `data.root` and may not leave it. With `labels_required=False` the
+    clinical table is not read.
+
+    Raises:
+        ManifestError: If a table is not readable, a column is missing or unknown, or a patient
+            stands twice; and, unless `cohort.on_bad_case` is `exclude`, if any patient cannot
+            be used. Up to ten problems are listed.
+    """
+    folder = site_file.parent
+    table = read_table(folder / site.data.manifest, lower=True)
+    reader = _Reader(
+        table=table,
+        columns=_manifest_columns(table, study),
+        clinical=_read_clinical(site, folder, study) if labels_required else None,
+        study=study,
+        settings=site,
+        root=(folder / site.data.root).resolve(),
+    )
+    refuse_duplicates(table)
+    _check_splits(reader)
+    found = _read_cases(reader)
+    return Manifest(tuple(found.cases), tuple(found.exclusions))
+
+
+def check_cohort_size(
+    cases: Sequence[Case], study: Study, site_name: str, *, n_excluded: int = 0
+) -> None:
+    """Refuse a site with too few usable patients.
+
+    Raises:
+        CohortError: If fewer than `cohort.min_cases` patients remain.
+    """
+    least = study.cohort.min_cases
+    if len(cases) < least:
+        raise CohortError(
+            f"{site_name}: has {len(cases)} usable patients ({n_excluded} excluded), but the "
+            f"study asks for at least {least} (cohort.min_cases). Repair or add patients."
+        )
+
+
+def _read_cases(reader: _Reader) -> _Found:
+    found = _Found()
+    problems: list[str] = []
+    for row in reader.table.rows:
+        patient_id = clean_id(row.cells["patient_id"])
+        try:
+            found.cases.append(_read_case(reader, row, patient_id))
+        except CaseError as problem:
+            text = f"{reader.table.where(row, patient_id)} {problem}"
+            problems.append(text)
+            found.exclusions.append(Exclusion(patient_id, row.line, problem.kind, text))
+    if problems and reader.study.cohort.on_bad_case == "stop":
+        raise ManifestError(listed(problems))
+    return found
+
+
+def _read_case(reader: _Reader, row: Row, patient_id: str) -> Case:
+    images = _paths(reader, row, reader.columns.images)
+    lacking = [phase for phase in reader.study.phases if phase not in images]
+    if lacking and (reader.study.cohort.missing_phase == "stop" or not images):
+        raise CaseError(
+            "phase",
+            f"has no image for phase '{lacking[0]}'. Add the path, drop the phase from 'phases' "
+            "in study.yaml, or set cohort.missing_phase: allow.",
+        )
+    clinical = reader.clinical
+    return Case(
+        patient_id=patient_id,
+        line=row.line,
+        split=SPLITS.get(row.cells.get("split", "").lower()),
+        label=None if clinical is None else clinical.label_of(patient_id),
+        images=images,
+        masks=_mask_paths(reader, row, images),
+        clinical={} if clinical is None else clinical.numbers_of(patient_id),
+        roi=row.cells.get("roi", ""),
+        resample_mask=reader.settings.data.resample_masks,
+    )
+
+
+def _paths(reader: _Reader, row: Row, columns: Mapping[Phase, str]) -> dict[Phase, Path]:
+    """The paths of one row, by phase in the study's order; a blank cell is left out."""
+    filled = {phase: row.cells[column] for phase, column in columns.items() if row.cells[column]}
+    return {
+        phase: _inside(reader.root, filled[phase], columns[phase])
+        for phase in reader.study.phases
+        if phase in filled
+    }
+
+
+def _mask_paths(reader: _Reader, row: Row, images: Mapping[Phase, Path]) -> dict[Phase, Path]:
+    masks = _paths(reader, row, reader.columns.masks)
+    common = row.cells.get("mask", "")
+    for phase in images:
+        if phase not in masks and common:
+            masks[phase] = _inside(reader.root, common, "mask")
+        if phase not in masks:
+            raise CaseError(
+                "mask",
+                f"has no mask for phase '{phase}'. Add the path in column 'mask' or "
+                f"'mask_{phase}', or drop the phase from 'phases' in study.yaml.",
+            )
+    return {phase: masks[phase] for phase in images}
+
+
+def _inside(root: Path, text: str, column: str) -> Path:
+    """An existing path under the data root, symbolic links followed."""
+    try:
+        path = (root / text).resolve()
+        exists = path.exists()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise CaseError("file", f"has in column '{column}' no usable path ({error}).") from None
+    if not path.is_relative_to(root):
+        raise CaseError(
+            "file",
+            f"has in column '{column}' the path '{text}', which leaves the data root {root}. "
+            "Move the file under data.root, or set data.root in site.yaml.",
+        )
+    if not exists:
+        raise CaseError(
+            "file",
+            f"has in column '{column}' the path '{text}', but there is no such file under "
+            f"{root}. Check the path.",
+        )
+    return path
+
+
+def _read_clinical(site: SiteSettings, folder: Path, study: Study) -> ClinicalTable:
+    if site.data.clinical is None:
+        raise ManifestError(
+            f"{site.name}: data.clinical is not set, but the study needs labels. Set it in "
+            "site.yaml to the table that holds them."
+        )
+    return read_clinical(folder / site.data.clinical, study)
+
+
+def _manifest_columns(table: Table, study: Study) -> _Columns:
+    images: dict[Phase, str] = {}
+    masks: dict[Phase, str] = {}
+    for column in table.columns:
+        if column in OWN_COLUMNS:
+            continue
+        kind, _, word = column.partition("_")
+        phase = phase_named(word) if kind in ("image", "mask") else None
+        if phase is None:
+            raise ManifestError(f"{table.path.name} line 1: {_unknown_column(column, study)}")
+        place = images if kind == "image" else masks
+        if phase in place:
+            raise ManifestError(
+                f"{table.path.name} line 1: columns '{place[phase]}' and '{column}' both name the "
+                f"phase '{phase}'. Keep one."
+            )
+        place[phase] = column
+    for phase in study.phases:
+        if phase not in images and study.cohort.missing_phase == "stop":
+            need_column(table, f"image_{phase}")
+    if "mask" not in table.columns and not masks:
+        need_column(table, "mask")
+    return _Columns(images, masks, "split" in table.columns)
+
+
+def _unknown_column(column: str, study: Study) -> str:
+    phases = dict.fromkeys((*study.phases, *PHASES))
+    known = [*OWN_COLUMNS]
+    known += [f"{kind}_{phase}" for kind in ("image", "mask") for phase in phases]
+    near = difflib.get_close_matches(column, known, n=1, cutoff=0.5)
+    hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}."
+    return f"'{column}' is not a column of a manifest; {hint}"
+
+
+def _check_splits(reader: _Reader) -> None:
+    """A split must be one that the site's role has, and stand for all patients or for none."""
+    if not reader.columns.split:
+        return
+    role = reader.settings.role
+    allowed: tuple[str, ...] = ("external_test",) if role == "external" else SHARES
+    given = [row.cells["split"].lower() for row in reader.table.rows]
+    if not any(given):
+        return
+    problems = [
+        f"{reader.table.where(row, clean_id(row.cells['patient_id']))} has split "
+        f"'{row.cells['split']}'; at a site with role {role} it must be one of "
+        f"{', '.join(allowed)}. Correct it, or leave the whole column out to have it drawn."
+        for row, split in zip(reader.table.rows, given, strict=True)
+        if split not in allowed
+    ]
+    if problems:
+        raise ManifestError(listed(problems))

@@ -1,0 +1,1 @@
+"""`trifed site init`: a draft manifest from a folder of images."""

@@ -1,0 +1,1 @@
+"""Images as hospitals have them: DICOM, NIfTI and NRRD, checked, in one orientation."""

@@ -1,0 +1,1 @@
+"""From a ROI to its radiomics features: filters, discretisation and the engine."""

@@ -1,0 +1,11 @@
+"""The site's half of `discretise`."""
+
+from client.workbench import Workbench
+from shared.quantiles import CountsBelow, counts_below
+from shared.stages.discretise import Request
+
+
+def answer(request: Request, bench: Workbench) -> CountsBelow:
+    """How many training cases have a range at or below each threshold."""
+    names, ranges = bench.site.ranges(bench.site.training)
+    return counts_below(names, ranges, request.thresholds)

@@ -1,0 +1,1 @@
+"""What `trifed verify` computes again from all rows in one table, stage by stage."""

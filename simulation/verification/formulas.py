@@ -1,0 +1,122 @@
+"""Textbook formulas on pooled rows, sharing no code with the federated numbers they check."""
+
+import numpy as np
+from scipy import stats
+
+
+def prepare_features(
+    table: np.ndarray, sites: np.ndarray, *, clip_quantile: float | None, combat: bool
+) -> np.ndarray:
+    """Features ``(n, p)`` clipped at NumPy's quantiles of all rows, then harmonised by ComBat."""
+    if clip_quantile is not None:
+        ends = [clip_quantile, 1 - clip_quantile]
+        low, high = np.nanquantile(table, ends, axis=0, method="inverted_cdf")
+        table = np.clip(table, low, high)
+    return combat_rows(table, sites) if combat else table
+
+
+def combat_rows(table: np.ndarray, sites: np.ndarray) -> np.ndarray:
+    """ComBat of Johnson, Li & Rabinovic on one table, site as batch, as its authors write it.
+
+    Least squares for the design of site indicators gives the standardised data; the parametric
+    empirical Bayes estimates are iterated row by row until they stand still.
+    """
+    batches = [np.flatnonzero(sites == site) for site in np.unique(sites)]
+    n = np.isfinite(table).sum(axis=0)
+    fitted = np.empty_like(table)
+    for rows in batches:
+        fitted[rows] = np.nanmean(table[rows], axis=0)
+    grand = np.nansum(table, axis=0) / n
+    variance = np.nansum((table - fitted) ** 2, axis=0) / n
+    free = variance > 0
+    z = (table[:, free] - grand[free]) / np.sqrt(variance[free])
+    result = np.array(table)
+    for rows in batches:
+        batch = z[rows]
+        gamma, delta = _posterior(batch)
+        moved = (batch - gamma) / np.sqrt(delta) * np.sqrt(variance[free]) + grand[free]
+        result[np.ix_(rows, np.flatnonzero(free))] = moved
+    return result
+
+
+def _posterior(batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Shift and variance of a batch's standardised rows after empirical Bayes, both ``(p,)``."""
+    n = np.isfinite(batch).sum(axis=0)
+    own = np.nanmean(batch, axis=0)
+    spread = np.nanvar(batch, axis=0, ddof=1)
+    spread = np.where(spread > 0, spread, 1.0)
+    bar, tau2 = own.mean(), own.var(ddof=1)
+    mean, s2 = spread.mean(), spread.var(ddof=1)
+    a, b = (2 * s2 + mean**2) / s2, (mean * s2 + mean**3) / s2
+    gamma, delta = own, spread
+    for _ in range(100_000):
+        new_gamma = (tau2 * n * own + delta * bar) / (tau2 * n + delta)
+        squares = np.nansum((batch - new_gamma) ** 2, axis=0)
+        new_delta = (0.5 * squares + b) / (n / 2 + a - 1)
+        step = max(np.abs(new_gamma - gamma).max(), np.abs(new_delta / delta - 1).max())
+        gamma, delta = new_gamma, new_delta
+        if step < 1e-14:
+            break
+    return gamma, delta
+
+
+def van_elteren_p(values: np.ndarray, labels: np.ndarray, sites: np.ndarray) -> float:
+    """Van Elteren's test of one feature, straight from its definition on ranks within sites."""
+    total, variance = 0.0, 0.0
+    for site in np.unique(sites):
+        rows = (sites == site) & np.isfinite(values)
+        ranks, y = stats.rankdata(values[rows]), labels[rows]
+        n, m = len(y), int(y.sum())
+        if not 0 < m < n:
+            continue
+        spread = float(np.sum((ranks - ranks.mean()) ** 2)) / (n - 1)
+        total += float(ranks[y == 1].sum() - m * ranks.mean()) / (n + 1)
+        variance += m * (n - m) / n * spread / (n + 1) ** 2
+    return float(2 * stats.norm.sf(abs(total) / np.sqrt(variance))) if variance > 0 else 1.0
+
+
+def welch_p(values: np.ndarray, labels: np.ndarray) -> float:
+    """Welch's t-test of one feature, by SciPy."""
+    known = np.isfinite(values)
+    positive = values[known & (labels == 1)]
+    negative = values[known & (labels == 0)]
+    return float(stats.ttest_ind(positive, negative, equal_var=False).pvalue)
+
+
+def prune(X: np.ndarray, limit: float) -> list[int]:
+    """Greedy pruning in the order of the columns, from NumPy's correlation matrix."""
+    r = np.abs(np.corrcoef(X, rowvar=False)).reshape(X.shape[1], X.shape[1])
+    kept: list[int] = []
+    for j in range(X.shape[1]):
+        if all(r[j, i] <= limit for i in kept):
+            kept.append(j)
+    return kept
+
+
+def mrmr(X: np.ndarray, y: np.ndarray, n_features: int) -> list[int]:
+    """F over mean correlation, by scikit-learn's F and NumPy's correlation matrix."""
+    from sklearn.feature_selection import f_classif
+
+    relevance = f_classif(X, y)[0]
+    r = np.abs(np.corrcoef(X, rowvar=False)).reshape(X.shape[1], X.shape[1])
+    chosen = [int(np.argmax(relevance))]
+    while len(chosen) < min(n_features, X.shape[1]):
+        score = relevance / np.maximum(r[:, chosen].mean(axis=1), 1e-3)
+        score[chosen] = -np.inf
+        chosen.append(int(np.argmax(score)))
+    return chosen
+
+
+def logistic(X: np.ndarray, y: np.ndarray, *, ridge: float) -> tuple[np.ndarray, np.ndarray]:
+    """Coefficients by scikit-learn, and standard errors from the information matrix there."""
+    from sklearn.linear_model import LogisticRegression
+
+    strength = np.inf if ridge == 0 else 1 / ridge
+    model = LogisticRegression(C=strength, solver="newton-cholesky", tol=1e-12, max_iter=1000)
+    model.fit(X, y)
+    beta = np.concatenate([model.intercept_, model.coef_[0]])
+    design = np.column_stack([np.ones(len(X)), X])
+    p = 1 / (1 + np.exp(-design @ beta))
+    information = design.T @ (design * (p * (1 - p))[:, None])
+    information[1:, 1:] += ridge * np.eye(X.shape[1])
+    return beta, np.sqrt(np.diag(np.linalg.inv(information)))

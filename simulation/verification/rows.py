@@ -1,0 +1,82 @@
+"""The training cases of all sites in one table, which no one has outside of a simulation."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from client.service import SiteService
+from client.stages.select_features import folds
+from client.workbench import Workbench
+from server.coordinator import need
+from server.study import DiscretiseRecord, ScaleRecord, Study
+from shared.config import Study as Settings
+from shared.job import Job
+from shared.models import CLIP_SD
+from simulation.verification import formulas
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PooledRows:
+    """Rows of all sites' training cases: features as extracted, and as they are put to use.
+
+    `prepared` is what the study lets become of the features before they are chosen from: clipped
+    and harmonised, computed here from the pooled rows alone.
+    """
+
+    names: tuple[str, ...]
+    features: np.ndarray
+    prepared: np.ndarray
+    ranges: np.ndarray
+    clinical: np.ndarray
+    labels: np.ndarray
+    sites: np.ndarray
+    folds: np.ndarray
+
+    def columns(self, wanted: tuple[str, ...]) -> np.ndarray:
+        """Prepared features by name ``(n, k)``."""
+        index = {name: i for i, name in enumerate(self.names)}
+        return self.prepared[:, [index[name] for name in wanted]]
+
+    def scaled(self, wanted: tuple[str, ...]) -> np.ndarray:
+        """The same on their own mean and standard deviation, clipped, a missing one at its mean."""
+        table = self.columns(wanted)
+        z = (table - np.nanmean(table, axis=0)) / np.nanstd(table, axis=0, ddof=1)
+        return np.asarray(np.nan_to_num(np.clip(z, -CLIP_SD, CLIP_SD), nan=0.0))
+
+
+def pool_rows(job: Job, study: Study, settings: Settings) -> PooledRows:
+    """Read every training site's rows and stack them."""
+    discretise: DiscretiseRecord = need(study.discretise, "discretise")
+    record: ScaleRecord = need(study.standardise, "standardise")
+    names: tuple[str, ...] = ()
+    parts: list[tuple[np.ndarray, ...]] = []
+    for site in sorted(settings.sites.training):
+        bench = SiteService(job.site_files[site], settings, threads=job.threads).bench
+        names, table = bench.site.features(bench.site.training, discretise.extraction)
+        parts.append((table, *rows_of(bench, settings, site)))
+    features, *others = (np.concatenate(column) for column in zip(*parts, strict=True))
+    place = [names.index(name) for name in record.scale.names]
+    prepared = np.full_like(features, np.nan)
+    prepared[:, place] = formulas.prepare_features(
+        features[:, place],
+        others[3],
+        clip_quantile=settings.standardise.clip_quantile,
+        combat=settings.standardise.harmonise == "combat",
+    )
+    return PooledRows(names, features, prepared, *others)
+
+
+def rows_of(bench: Workbench, settings: Settings, site: str) -> tuple[np.ndarray, ...]:
+    """Ranges, clinical predictors, labels, site name and fold of a site's training cases."""
+    training = bench.site.training
+    labels = bench.site.labels(training)
+    ranges = np.empty((len(labels), 0))
+    if settings.radiomics.given_widths is None:
+        ranges = bench.site.ranges(training)[1]
+    return (
+        ranges,
+        bench.site.clinical(training, settings.clinical.predictors),
+        labels,
+        np.full(len(labels), site),
+        folds(labels, settings.selection.folds, bench),
+    )

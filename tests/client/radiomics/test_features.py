@@ -1,0 +1,169 @@
+"""Radiomics against IBSI's consensus values, against PyRadiomics itself, and its own promises."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from client.cohort.manifest import Case
+from client.images.volumes import Volume, read_case, to_itk
+from client.radiomics.engine import plain_extractor
+from client.radiomics.features import (
+    discretise,
+    extract,
+    feature_names,
+    filter_names,
+    ibsi_features,
+)
+from shared.config import Radiomics
+from shared.errors import ImageError, InstallError
+from shared.phases import Phase
+
+PHASE: Phase = "nephrographic"
+FindData = Callable[[str], Path]
+
+
+def case_of(image: Path, mask: Path) -> Case:
+    return Case("B-0031", 2, None, 0, {PHASE: image}, {PHASE: mask}, {})
+
+
+REAL_CASES = ["pyradiomics/lung1", "sts/STS_002/CT", "sts/STS_003/CT", "sts/STS_008/CT"]
+
+
+def real_case(reference_data: FindData, stem: str) -> Case:
+    lung = stem.startswith("pyradiomics")
+    image, mask = ("image.nrrd", "label.nrrd") if lung else ("image.nii.gz", "mask.nii.gz")
+    return case_of(reference_data(f"{stem}_{image}"), reference_data(f"{stem}_{mask}"))
+
+
+@pytest.mark.parametrize("stem", REAL_CASES)
+def test_mode_pyradiomics_gives_what_a_direct_call_gives(
+    reference_data: FindData, stem: str
+) -> None:
+    from radiomics.featureextractor import RadiomicsFeatureExtractor
+
+    case = real_case(reference_data, stem)
+    settings = Radiomics(mode="pyradiomics", spacing_mm=(3.0, 1.5, 1.5), log_sigma_mm=(2.0,))
+    row = extract(case, {PHASE: read_case(case, PHASE)}, phases=(PHASE,), settings=settings)
+
+    direct = RadiomicsFeatureExtractor(binWidth=25, resampledPixelSpacing=[1.5, 1.5, 3.0])
+    direct.enableImageTypeByName("LoG", customArgs={"sigma": [2.0], "binWidth": 10})
+    values = direct.execute(str(case.images[PHASE]), str(case.masks[PHASE]))
+    expected = {n: float(v) for n, v in values.items() if not n.startswith("diagnostics")}
+    found = {
+        name.removeprefix(f"{PHASE}__")
+        .replace("log_2mm", "log-sigma-2-0-mm-3D")
+        .replace("__", "_"): value
+        for name, value in row.items()
+    }
+    assert found == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+def ball(*, noise: float = 20.0, hu: float = 60.0) -> Volume:
+    z, y, x = np.mgrid[:12, :28, :28]
+    mask = (2 * (z - 5.5)) ** 2 + (y - 14) ** 2 + (x - 13) ** 2 < 49
+    image = np.where(mask, hu, -100) + np.random.default_rng(3).normal(0, noise, mask.shape)
+    return Volume(np.float32(np.round(image)), mask, (2.0, 1.0, 1.0), (0, 0, 0), "", 1)
+
+
+FILTERS = Radiomics(
+    spacing_mm=(2.0, 1.0, 1.0),
+    log_sigma_mm=(1.5, 2.0),
+    wavelet="coif1",
+    classes=("shape", "firstorder", "glcm"),
+)
+NO_FILES = Case("B-0031", 2, None, 0, {}, {}, {})
+
+
+def test_columns_are_phase_filter_family_feature() -> None:
+    names = feature_names(("corticomedullary", "excretory"), FILTERS)
+    assert "corticomedullary__original__shape__Sphericity" in names
+    assert "excretory__log_1.5mm__glcm__Contrast" in names
+    assert "excretory__wavelet_LLH__firstorder__Mean" in names
+    assert len(set(names)) == len(names)
+
+
+def test_shape_stands_once_under_the_first_phase() -> None:
+    names = feature_names(("corticomedullary", "excretory"), FILTERS)
+    shape = {name.split("__")[0] for name in names if "__shape__" in name}
+    assert shape == {"corticomedullary"}
+
+
+def test_every_column_is_computed() -> None:
+    found = ibsi_features(ball(), FILTERS)
+    assert {f"{PHASE}__{name}" for name in found} == set(feature_names((PHASE,), FILTERS))
+    assert np.isfinite(list(found.values())).all()
+    assert len(filter_names(FILTERS)) == 11
+
+
+def test_a_phase_that_is_missing_is_nan_and_shape_stays() -> None:
+    phases: tuple[Phase, ...] = ("corticomedullary", "excretory")
+    row = extract(NO_FILES, {"excretory": ball()}, phases=phases, settings=FILTERS)
+    assert tuple(row) == feature_names(phases, FILTERS)
+    missing = {name for name, value in row.items() if np.isnan(value)}
+    assert missing == {n for n in row if n.startswith("corticomedullary") and "shape" not in n}
+
+
+def test_the_stored_number_type_does_not_change_a_feature() -> None:
+    """PyRadiomics' own resampling cuts fractions of HU off where a file stores whole numbers."""
+    settings = FILTERS.model_copy(update={"spacing_mm": (1.5, 0.7, 0.7)})
+    volume = ball()
+    assert volume.image.dtype == np.float32
+    as_stored = ibsi_features(volume, settings)
+    whole = Volume(volume.image.astype(np.int16), volume.mask, (2.0, 1.0, 1.0), (0, 0, 0), "", 1)  # type: ignore[arg-type]
+    assert ibsi_features(whole, settings) == as_stored
+
+
+def test_the_padding_is_wide_enough_for_the_filters(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = FILTERS.model_copy(update={"spacing_mm": (1.0, 1.0, 1.0)})
+    narrow = ibsi_features(ball(), settings)
+    monkeypatch.setattr("client.radiomics.features.LOG_REACH", 30.0)
+    monkeypatch.setattr("client.radiomics.features.WAVELET_REACH", 40)
+    wide = ibsi_features(ball(), settings)
+    assert narrow == pytest.approx(wide, rel=2e-3)
+
+
+def test_grey_levels_start_at_the_ranges_lower_bound() -> None:
+    image = np.array([[[-49.0, -26.0, -25.0, 0.0, 99.0]]])
+    mask = np.array([[[True, True, True, True, False]]])
+    assert discretise(image, mask, width=25, low=-50).tolist() == [[[1, 1, 2, 3, 0]]]
+    assert discretise(image, mask, width=20).tolist() == [[[1, 2, 2, 4, 0]]]
+
+
+def test_values_outside_the_range_leave_the_intensities_but_not_the_shape() -> None:
+    ranged = FILTERS.model_copy(update={"resegment_hu": (40.0, 80.0)})
+    free, kept = ibsi_features(ball(), FILTERS), ibsi_features(ball(), ranged)
+    assert kept["original__shape__VoxelVolume"] == free["original__shape__VoxelVolume"]
+    assert kept["original__firstorder__Minimum"] >= 40
+    assert kept["original__firstorder__Maximum"] <= 80
+
+
+@pytest.mark.parametrize("box", [(3, 6, 6), (1, 6, 6), (1, 1, 20), (12, 28, 28)])
+@pytest.mark.parametrize("noise", [0.0, 80.0])
+def test_thin_flat_and_huge_rois_have_features(box: tuple[int, int, int], noise: float) -> None:
+    volume = ball(noise=noise, hu=-100)
+    volume.mask[:] = False
+    volume.mask[tuple(slice(0, n) for n in box)] = True
+    assert len(ibsi_features(volume, FILTERS)) == len(feature_names((PHASE,), FILTERS))
+
+
+def test_a_roi_that_vanishes_is_refused_naming_the_patient() -> None:
+    ranged = FILTERS.model_copy(update={"resegment_hu": (500.0, 600.0)})
+    with pytest.raises(ImageError, match=r"B-0031, nephrographic: .*the ROI has 0 voxels"):
+        extract(NO_FILES, {PHASE: ball()}, phases=(PHASE,), settings=ranged)
+
+
+def test_without_pyradiomics_the_error_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "radiomics", None)
+    with pytest.raises(InstallError, match="pip install --no-build-isolation pyradiomics"):
+        feature_names((PHASE,), FILTERS)
+
+
+def test_the_plain_extractor_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    image = to_itk(ball().image, (2.0, 1.0, 1.0))
+    mask = to_itk(ball().mask.astype(np.uint8), (2.0, 1.0, 1.0))
+    plain_extractor(FILTERS).execute(image, mask)
+    ibsi_features(ball(), FILTERS)
+    assert capsys.readouterr() == ("", "")
