@@ -4,7 +4,7 @@ import pytest
 from server.selection import fit_score, prune_features, rank_by_p, take
 from shared.config import Selection
 from shared.gram import gram, pool_grams
-from simulation import pooled
+from simulation.verification import formulas
 
 NAMES = ("a", "b", "c", "d")
 P = np.array([0.2, 0.01, 0.04, 0.9])
@@ -65,7 +65,7 @@ def test_mrmr_orders_what_pruning_left_as_the_pooled_rows_do(n_features):
     names = tuple("abcdefgh")
     sites = [gram(names, X[rows], y[rows]) for rows in np.array_split(rng.permutation(90), 4)]
     settings = keep(max_correlation=1.0, mrmr_features=n_features)
-    expected = tuple(names[i] for i in pooled.mrmr(X, y, n_features))
+    expected = tuple(names[i] for i in formulas.mrmr(X, y, n_features))
     assert prune_features(pool_grams(sites), settings) == expected
 
 
