@@ -6,7 +6,21 @@ DISCLOSED = [
         "stage": "describe_cohort",
         "what": "counts by split and label; moments of clinical variables by label",
     },
-    {"stage": "standardise", "what": "count, mean and squared deviation of each feature"},
+    {
+        "stage": "discretise",
+        "what": "nothing, or with learnt widths: for each filtered image, how many cases have a "
+        "range at or below the numbers asked",
+    },
+    {
+        "stage": "stability",
+        "what": "nothing, or where the study reads cases again: for each feature the number of "
+        "cases read, mean and spread of their means, and the spread of their readings",
+    },
+    {
+        "stage": "standardise",
+        "what": "count, mean and squared deviation of each feature; with clipping also how many "
+        "cases are at or below the numbers asked",
+    },
     {
         "stage": "select_features",
         "what": "a rank statistic for each feature; sums of products of the screened features",

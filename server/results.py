@@ -12,10 +12,12 @@ from server.performance import external_results, model_results
 from server.study import (
     BranchesRecord,
     CohortRecord,
+    DiscretiseRecord,
     ExternalRecord,
     FusionRecord,
     Greetings,
     NetworkRecord,
+    ScaleRecord,
     SelectionRecord,
     Study,
 )
@@ -141,10 +143,12 @@ def radiomics_results(study: Study) -> dict[str, Any]:
     record: SelectionRecord = need(study.select_features, "select_features")
     p_of = dict(zip(record.screened, record.p_values, strict=True))
     return {
+        "bin_widths_hu": bin_widths(study),
         "n_features": len(need(study.standardise, "standardise").scale.names),
         "n_screened": len(record.screened),
         "n_after_pruning": len(record.pruned),
         "site_differences": site_differences(need(study.standardise, "standardise").sites),
+        "harmonised": harmonised(need(study.standardise, "standardise")),
         "kept": [
             {"feature": name, "coefficient": c, "p": p_of[name]}
             for name, c in zip(record.lasso.names, record.lasso.coefficients, strict=True)
@@ -156,6 +160,22 @@ def radiomics_results(study: Study) -> dict[str, Any]:
             "alpha": record.lasso.alpha,
         },
     }
+
+
+def bin_widths(study: Study) -> dict[str, Any]:
+    """The width of a grey level of each filtered image, HU, and whether the sites learnt it."""
+    record: DiscretiseRecord = need(study.discretise, "discretise")
+    return {
+        "learnt": record.median_ranges_hu is not None,
+        "widths": record.extraction.bin_widths_hu,
+    }
+
+
+def harmonised(record: ScaleRecord) -> dict[str, Any] | None:
+    """What is left of the differences between sites after ComBat; None where it was not used."""
+    if record.harmonised is None:
+        return None
+    return {"method": "combat", "site_differences": site_differences(record.harmonised)}
 
 
 def site_differences(anova: SiteAnova) -> dict[str, Any]:

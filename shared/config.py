@@ -175,7 +175,7 @@ class Radiomics(Settings):
         if self.given_widths is None:
             raise ConfigError(
                 "radiomics.bin_width_filtered_hu is 'learnt', which needs a run over all sites; "
-                "give the widths that a run has learnt (results.json, radiomics.bin_widths_hu)."
+                "take the file study-frozen.yaml of a run that has learnt them."
             )
         return self.given_widths[image]
 

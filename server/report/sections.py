@@ -71,7 +71,26 @@ def _radiomics_line(results: Results) -> str:
         f"passed the screening, {count(radiomics.get('n_after_pruning'))} were left after one of "
         f"each correlated pair was dropped, and the LASSO kept {len(radiomics.get('kept') or [])}."
         + _site_line(radiomics.get("site_differences") or {})
+        + _harmonised_line(radiomics.get("harmonised") or {})
+        + _widths_line(radiomics.get("bin_widths_hu") or {})
     )
+
+
+def _harmonised_line(found: Mapping[str, Any]) -> str:
+    share = (found.get("site_differences") or {}).get("share")
+    if share is None:
+        return ""
+    return (
+        f" After ComBat {share:.0%} differ. External sites have no part in it: their features are "
+        "on the pooled scale as they are."
+    )
+
+
+def _widths_line(found: Mapping[str, Any]) -> str:
+    if not found.get("learnt"):
+        return ""
+    widths = ", ".join(f"{name} {width:g}" for name, width in found["widths"].items())
+    return f" The sites learnt the width of a grey level of each filtered image (HU): {widths}."
 
 
 def _site_line(found: Mapping[str, Any]) -> str:

@@ -122,7 +122,7 @@ def test_a_width_for_each_image_is_that_width_and_no_other_image_changes() -> No
 
 def test_a_width_that_is_to_be_learnt_is_asked_for() -> None:
     learnt = FILTERS.model_copy(update={"bin_width_filtered_hu": "learnt"})
-    with pytest.raises(ConfigError, match=r"give the widths that a run has learnt"):
+    with pytest.raises(ConfigError, match=r"study-frozen.yaml of a run"):
         ibsi_features(ball(), learnt)
 
 
