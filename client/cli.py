@@ -36,6 +36,14 @@ Exit code 0 if the site is ready, else 1.""",
         metavar="FILE",
         help="also write a page of all findings (default: check.html beside the site file)",
     )
+    check.add_argument(
+        "--study-hash",
+        type=hash_or_beginning,
+        default="",
+        metavar="HASH",
+        help="the study's hash as the coordinator told it, or its first eight or more digits; "
+        "a study file with another hash is not the study's",
+    )
     check.set_defaults(run=run_site_check)
     extract = actions.add_parser(
         "extract",
@@ -105,6 +113,19 @@ def add_site_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=0, help="cores to use (default: all)")
 
 
+def hash_or_beginning(text: str) -> str:
+    """Eight or more hexadecimal digits.
+
+    Raises:
+        ArgumentTypeError: If the text is something else.
+    """
+    if len(text) < 8 or set(text.lower()) - set("0123456789abcdef"):
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is not a hash; give eight or more digits 0-9 and a-f"
+        )
+    return text
+
+
 def run_site_init(options: argparse.Namespace) -> int:
     """Write the draft and say how sure it is."""
     from rich.console import Console
@@ -141,6 +162,7 @@ def run_site_check(options: argparse.Namespace) -> int:
         load_study(options.study),
         threads=options.threads,
         progress=SpokenProgress(),
+        study_hash=options.study_hash,
     )
     print_report(report, Console())
     if options.html is not None:

@@ -25,7 +25,7 @@ from client.prepare import PATIENT_LIMIT_S, Outcome, Progress, check_images
 from client.settings import SiteSettings, load_site_settings
 from client.site import check_role, n_threads
 from client.workers import Limits
-from shared.config import Study
+from shared.config import Study, digest
 from shared.errors import TrifedError
 
 LEAST_MEMORY_BYTES = 2 << 30
@@ -57,6 +57,7 @@ def check_site(
     progress: Progress | None = None,
     isolated: bool = True,
     limits: Limits | None = None,
+    study_hash: str = "",
 ) -> CheckReport:
     """Open every table, image and mask of a site and say what is ready and what is not.
 
@@ -68,12 +69,13 @@ def check_site(
         progress: Called as (what, done, total).
         isolated: Read images in processes of their own, so that none can stop the check.
         limits: Of the time and memory for one patient; by default 300 s and this machine's share.
+        study_hash: The study's hash as the coordinator told it, or its beginning; empty if untold.
 
     Raises:
         ConfigError: If the site file cannot be read.
     """
     settings = load_site_settings(site_file)
-    problems = _wrong_role(settings, study)
+    problems = [*_wrong_role(settings, study), *_wrong_study(study, study_hash)]
     workers = n_threads(settings.device.threads if threads is None else threads)
     found = _Found()
     verdicts: tuple[Verdict, ...] = ()
@@ -123,6 +125,17 @@ def _wrong_role(settings: SiteSettings, study: Study) -> list[str]:
     except TrifedError as error:
         return [str(error)]
     return []
+
+
+def _wrong_study(study: Study, told: str) -> list[str]:
+    found = digest(study)
+    if found.startswith(told.lower()):
+        return []
+    return [
+        f"the study file has the hash {found[:16]}..., but the coordinator's begins with {told}: "
+        "some setting differs, and the run would refuse this site. Get the file from the "
+        "coordinator again."
+    ]
 
 
 def _usable(found: _Found) -> list[Case]:
