@@ -39,7 +39,6 @@ Exit code 0 if the site is ready, else 1.""",
     check.add_argument(
         "--study-hash",
         type=hash_or_beginning,
-        default="",
         metavar="HASH",
         help="the study's hash as the coordinator told it, or its first eight or more digits; "
         "a study file with another hash is not the study's",
@@ -162,7 +161,7 @@ def run_site_check(options: argparse.Namespace) -> int:
         load_study(options.study),
         threads=options.threads,
         progress=SpokenProgress(),
-        study_hash=options.study_hash,
+        study_hash=options.study_hash or "",
     )
     print_report(report, Console())
     if options.html is not None:

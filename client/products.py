@@ -18,9 +18,10 @@ from client.cohort.manifest import Case
 from client.images.volumes import Volume
 from client.radiomics import engine, features
 from shared.branches import Network
-from shared.config import Radiomics, Study, digest
+from shared.config import Study, digest
 from shared.models import Extraction
 from shared.phases import Phase
+from shared.radiomics_settings import Radiomics
 
 Volumes = Mapping[Phase, Volume]
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import false_discovery_control
 
-from shared.config import Selection
 from shared.gram import Gram, prune
 from shared.lasso import LassoFit, lasso_cv
 from shared.mrmr import mrmr
+from shared.radiomics_settings import Selection
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -20,9 +20,9 @@ from client.preprocess import Roi, Shape, box_of, resample
 from client.radiomics.engine import PYRADIOMICS, FeatureEngine, feature_classes, feature_names_of
 from client.radiomics.filters import log_images, wavelet_images
 from client.radiomics.plain import plain_features
-from shared.config import Radiomics
 from shared.errors import ImageError
 from shared.phases import Phase
+from shared.radiomics_settings import Radiomics
 
 LOG_REACH = 5.0
 WAVELET_REACH = 8

@@ -4,9 +4,9 @@ import numpy as np
 
 from server.coordinator import Coordinator, need
 from server.study import DiscretiseRecord, StabilityRecord, Study
-from shared.config import Stability
 from shared.errors import CohortError
 from shared.icc import Icc, Kind, icc, pool_icc_sums
+from shared.radiomics_settings import Stability
 from shared.stages.stability import READINGS, Request
 
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from client.stages.select_features import answer_calibrate, answer_gram, answer_screen, folds
-from shared.config import Selection
 from shared.glm import logistic_sums
 from shared.gram import gram, pool_grams
 from shared.models import Extraction, RadiomicsModel, Scale, radiomics_score, score_design
+from shared.radiomics_settings import Selection
 from shared.ranks import rank_sums
 from shared.stages.select_features import CalibrateRequest, GramRequest, ScreenRequest
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from server.selection import fit_score, prune_features, rank_by_p, take
-from shared.config import Selection
 from shared.gram import gram, pool_grams
+from shared.radiomics_settings import Selection
 from simulation.verification import formulas
 
 NAMES = ("a", "b", "c", "d")

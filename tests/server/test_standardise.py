@@ -11,9 +11,9 @@ from client.stages import discretise as site_discretise
 from client.stages import standardise as site_standardise
 from server.stages import discretise, standardise
 from server.study import DiscretiseRecord, StabilityRecord, Study
-from shared.config import Radiomics, Standardise
 from shared.errors import CohortError
 from shared.models import Extraction, to_scale
+from shared.radiomics_settings import Radiomics, Standardise
 from shared.stages.discretise import COUNT_RANGES
 from shared.stages.standardise import COUNT_FEATURES, STANDARDISE
 from simulation.verification import formulas

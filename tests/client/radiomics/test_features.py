@@ -20,9 +20,9 @@ from client.radiomics.features import (
     ibsi_features,
     with_deltas,
 )
-from shared.config import Radiomics
 from shared.errors import ConfigError, ImageError, InstallError
 from shared.phases import Phase
+from shared.radiomics_settings import Radiomics
 
 PHASE: Phase = "nephrographic"
 FindData = Callable[[str], Path]
