@@ -174,7 +174,8 @@ def run_site_check(options: argparse.Namespace) -> int:
 def run_site_extract(options: argparse.Namespace) -> int:
     """Write the radiomics table."""
     from client.extract import extract_table
-    from shared.config import Radiomics, load_study
+    from shared.config import load_study
+    from shared.radiomics_settings import Radiomics
     from shared.strict_yaml import load_settings
 
     study = load_study(options.study)
