@@ -124,60 +124,65 @@ def logistic_lasso_sums(X: Floats, y: Ints, block: Ints, problems: Problems) -> 
         )
     if not np.isfinite(X).all():
         raise CohortError("features must be complete here; replace missing values by 0, the mean")
-    m, p = problems.beta.shape
-    parts = [_one_problem(X, y, problems.training[i][block], problems.beta[i]) for i in range(m)]
-    n, loss, gradient, hessian, held_n, held_loss = zip(*parts, strict=True) if m else ((),) * 6
-    return LogisticLassoSums(
-        np.array(n, dtype=np.int64),
-        np.array(loss, dtype=np.float64),
-        np.array(gradient, dtype=np.float64).reshape(m, p),
-        np.array(hessian, dtype=np.float64).reshape(m, p * (p + 1) // 2),
-        np.array(held_n, dtype=np.int64),
-        np.array(held_loss, dtype=np.float64),
-    )
-
-
-def _one_problem(
-    X: Floats, y: Ints, trains: Bools, beta: Floats
-) -> tuple[int, float, Floats, Floats, int, float]:
-    p = X.shape[1]
-    upper = np.triu_indices(p)
-    rows, labels = X[trains], y[trains]
-    if len(np.unique(labels)) < 2:
-        return 0, 0.0, np.zeros(p), np.zeros(len(upper[0])), 0, 0.0
-    margin = X @ beta
-    eta = margin + _best_intercept(margin[trains], labels)
-    probability = special.expit(eta[trains])
-    weights = probability * special.expit(-eta[trains])
+    trains = problems.training[:, block].T
+    positive = y[:, None] == 1
+    n_positive = (trains & positive).sum(axis=0)
+    both = (n_positive > 0) & (n_positive < trains.sum(axis=0))
+    inside, outside = trains & both, ~trains & both
+    margin = X @ problems.beta.T
+    eta = margin + _best_intercepts(margin, y, inside)
+    probability = special.expit(eta)
+    loss = np.logaddexp(0.0, np.where(positive, -eta, eta))
+    weights = np.where(inside, probability * special.expit(-eta), 0.0)
     # The intercept follows beta, which centring on the weighted means takes into account; in the
     # gradient it also makes the last digits of the intercept matter to second order only.
-    centred = rows - weights @ rows / max(float(weights.sum()), TINY)
-    loss = np.logaddexp(0.0, np.where(y == 1, -eta, eta))
-    return (
-        len(rows),
-        float(loss[trains].sum()),
-        centred.T @ (probability - labels),
-        ((centred.T * weights) @ centred)[upper],
-        int((~trains).sum()),
-        float(loss[~trains].sum()),
+    centre = weights.T @ X / np.maximum(weights.sum(axis=0), TINY)[:, None]
+    residual = np.where(inside, probability - y[:, None], 0.0)
+    return LogisticLassoSums(
+        inside.sum(axis=0),
+        np.where(inside, loss, 0.0).sum(axis=0),
+        residual.T @ X - residual.sum(axis=0)[:, None] * centre,
+        _hessians(X, weights, centre),
+        outside.sum(axis=0),
+        np.where(outside, loss, 0.0).sum(axis=0),
     )
 
 
-def _best_intercept(margin: Floats, y: Ints) -> float:
-    """The root of sum(expit(margin + b) - y): Newton's method inside a bracket that shrinks."""
-    start = float(special.logit(y.mean()))
-    low, high = start - float(margin.max()), start - float(margin.min())
+def _hessians(X: Floats, weights: Floats, centre: Floats) -> Floats:
+    m, p = centre.shape
+    upper = np.triu_indices(p)
+    found = np.zeros((m, len(upper[0])))
+    for i in range(m):
+        rows = weights[:, i] > 0
+        centred = X[rows] - centre[i]
+        found[i] = ((centred.T * weights[rows, i]) @ centred)[upper]
+    return found
+
+
+def _best_intercepts(margin: Floats, y: Ints, inside: Bools) -> Floats:
+    """The roots b (m,) of sum(expit(margin + b) - y) over the rows inside (n, m); 0 where none is.
+
+    Newton's method inside a bracket that shrinks: at its ends all terms have one sign.
+    """
+    n = np.maximum(inside.sum(axis=0), 1)
+    n_positive = np.where(inside, y[:, None], 0).sum(axis=0)
+    there = n_positive > 0
+    start = np.where(there, special.logit(np.where(there, n_positive / n, 0.5)), 0.0)
+    low = np.where(there, start - np.where(inside, margin, -np.inf).max(axis=0, initial=-np.inf), 0)
+    high = np.where(there, start - np.where(inside, margin, np.inf).min(axis=0, initial=np.inf), 0)
     b = (low + high) / 2
     for _ in range(INTERCEPT_STEPS):
         probability = special.expit(margin + b)
-        excess = float((probability - y).sum())
-        low, high = (low, b) if excess > 0 else (b, high)
-        slope = float((probability * special.expit(-(margin + b))).sum())
-        step = b - excess / slope if slope > 0 else np.inf
-        following = step if low < step < high else (low + high) / 2
-        if abs(following - b) <= 4 * np.finfo(float).eps * max(1.0, abs(b)):
-            return following
+        excess = np.where(inside, probability, 0.0).sum(axis=0) - n_positive
+        low, high = np.where(excess > 0, low, b), np.where(excess > 0, b, high)
+        slope = np.where(inside, probability * special.expit(-(margin + b)), 0.0).sum(axis=0)
+        newton = b - excess / np.maximum(slope, TINY)
+        following = np.where((low < newton) & (newton < high), newton, (low + high) / 2)
+        following = np.where(there, following, 0.0)
+        moved = np.abs(following - b) > 4 * np.finfo(float).eps * np.maximum(1.0, np.abs(b))
         b = following
+        if not moved.any():
+            break
     return b
 
 

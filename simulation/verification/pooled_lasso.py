@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-BURST = 300
-ATTEMPTS = 200
+BURST = 60
+ATTEMPTS = 1000
 OPTIMAL = 1e-12
 
 
