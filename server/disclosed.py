@@ -23,7 +23,9 @@ DISCLOSED = [
     },
     {
         "stage": "select_features",
-        "what": "a rank statistic for each feature; sums of products of the screened features",
+        "what": "a rank statistic for each feature, or its moments or histogram by label; sums of "
+        "products of the screened features, by fold; gradient and Hessian of each step of the "
+        "logistic LASSO; how many tune cases look like each site's",
     },
     {"stage": "clinical_model", "what": "gradient and information of each Newton step"},
     {

@@ -34,7 +34,7 @@ from shared.models import (
 )
 from shared.networks import Layout, Weights
 from shared.scores import ScoreSums
-from shared.site_signal import SiteAnova
+from shared.site_signal import SiteAnova, SiteConfusion
 from shared.stages.describe_cohort import Description
 from shared.stages.external_evaluate import ExternalReply
 from shared.stages.hello import Reply as Hello
@@ -98,11 +98,21 @@ class ScaleRecord:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SelectionRecord:
-    """How the radiomics score came about."""
+    """How the radiomics score came about.
+
+    `edges` are those of the screen's bins, None where it has none. `frequency` is how often the
+    LASSO at `frequency_alpha` kept each of `pruned` on half samples; the score's own LASSO chose
+    from `candidates`, those of them that are kept often enough.
+    """
 
     screened: tuple[str, ...]
     p_values: np.ndarray
+    edges: np.ndarray | None
+    looks: SiteConfusion
     pruned: tuple[str, ...]
+    frequency: np.ndarray
+    frequency_alpha: float
+    candidates: tuple[str, ...]
     lasso: LassoFit
     calibration: LogisticFit
     model: RadiomicsModel

@@ -9,8 +9,14 @@ from server.study import StudyFolder
 from shared.job import Job
 from simulation.verification.checks import Check, Verification
 from simulation.verification.clinical_model import check_clinical
+from simulation.verification.lasso import check_frequency, check_lasso
 from simulation.verification.rows import pool_rows
-from simulation.verification.select_features import check_calibration, check_gram, check_screen
+from simulation.verification.select_features import (
+    check_calibration,
+    check_looks,
+    check_pruning,
+    check_screen,
+)
 from simulation.verification.standardise import check_scale, check_sites, check_widths
 
 CHECKS = (
@@ -18,7 +24,10 @@ CHECKS = (
     check_scale,
     check_sites,
     check_screen,
-    check_gram,
+    check_pruning,
+    check_looks,
+    check_lasso,
+    check_frequency,
     check_calibration,
     check_clinical,
 )

@@ -83,6 +83,37 @@ def welch_p(values: np.ndarray, labels: np.ndarray) -> float:
     return float(stats.ttest_ind(positive, negative, equal_var=False).pvalue)
 
 
+def mann_whitney_p(values: np.ndarray, labels: np.ndarray, edges: np.ndarray) -> float:
+    """Mann & Whitney's test of one feature binned between edges, by SciPy; 1 without any spread."""
+    known = np.isfinite(values)
+    binned, y = np.searchsorted(edges, values[known], side="right"), labels[known]
+    if len(np.unique(binned)) < 2 or len(np.unique(y)) < 2:
+        return 1.0
+    test = stats.mannwhitneyu(
+        binned[y == 1], binned[y == 0], use_continuity=False, method="asymptotic"
+    )
+    return float(test.pvalue)
+
+
+def sites_looked_like(
+    X: np.ndarray, sites: np.ndarray, unseen: np.ndarray, *, shrinkage: float
+) -> np.ndarray:
+    """The site that each unseen row ``(m, p)`` is nearest to, by discriminant analysis on rows.
+
+    Mahalanobis distance to each site's mean by the covariance within sites, its correlations
+    shrunk by the amount given.
+    """
+    names = np.unique(sites)
+    means = np.array([X[sites == site].mean(axis=0) for site in names])
+    within = X - means[np.searchsorted(names, sites)]
+    varies = within.std(axis=0) > 1e-6 * np.sqrt((X**2).mean(axis=0))
+    covariance = np.cov(within[:, varies], rowvar=False, ddof=0).reshape(varies.sum(), -1)
+    covariance = (1 - shrinkage) * covariance + shrinkage * np.diag(np.diag(covariance))
+    gaps = (unseen[:, None, :] - means[None, :, :])[..., varies]
+    distance = np.einsum("msp,pq,msq->ms", gaps, np.linalg.inv(covariance), gaps)
+    return np.asarray(names[distance.argmin(axis=1)])
+
+
 def prune(X: np.ndarray, limit: float) -> list[int]:
     """Greedy pruning in the order of the columns, from NumPy's correlation matrix."""
     r = np.abs(np.corrcoef(X, rowvar=False)).reshape(X.shape[1], X.shape[1])
