@@ -3,6 +3,7 @@
 import numpy as np
 
 from client.embeddings import keep_outputs, kept_outputs
+from client.release import check_cases
 from client.scoring import fusion_columns
 from client.seeds import generator_for
 from client.workbench import Workbench
@@ -27,6 +28,7 @@ def answer_outputs(request: OutputsRequest, bench: Workbench) -> OutputsReply:
     demand_disclosure(bench, "embeddings")
     embeddings, _ = kept_outputs(bench, content_hash(request.weights), site.training)
     rows = embeddings[np.isfinite(embeddings).all(axis=1)]
+    check_cases(site, "the sums of embeddings", len(rows))
     return OutputsReply(EmbeddingSums(len(rows), rows.sum(axis=0), rows.T @ rows))
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from client.release import check_class_columns, check_classes, check_folds
 from client.scoring import radiomics_scores
 from client.seeds import generator_for
 from client.stages.standardise import training_features
@@ -25,6 +26,7 @@ def answer_screen(request: ScreenRequest, bench: Workbench) -> ScreenReply:
     names, table = training_features(bench, request.scale.extraction, request.scale.names)
     table = to_scale(request.scale, names, table, bench.site.name)
     labels = bench.site.labels(bench.site.training)
+    check_class_columns(bench.site, "the screening statistic", names, table, labels)
     if bench.study.selection.screen == "van_elteren":
         return ScreenReply(rank_sums(names, table, labels), None)
     return ScreenReply(None, class_moments(names, table, labels))
@@ -35,6 +37,7 @@ def answer_gram(request: GramRequest, bench: Workbench) -> GramReply:
     scaled = scaled_features(bench, request.scale)
     labels = bench.site.labels(bench.site.training)
     fold = folds(labels, bench.study.selection.folds, bench)
+    check_folds(bench.site, "the sums of products", labels, fold)
     return GramReply(
         tuple(
             gram(request.scale.names, scaled[fold == k], labels[fold == k])
@@ -45,8 +48,10 @@ def answer_gram(request: GramRequest, bench: Workbench) -> GramReply:
 
 def answer_calibrate(request: CalibrateRequest, bench: Workbench) -> LogisticSums:
     """Gradient and information of the score's calibration."""
+    labels = bench.site.labels(bench.site.training)
+    check_classes(bench.site, "the calibration's sums", labels)
     score = radiomics_scores(bench, bench.site.training, request.model)
-    return logistic_sums(score_design(score), bench.site.labels(bench.site.training), request.beta)
+    return logistic_sums(score_design(score), labels, request.beta)
 
 
 def scaled_features(bench: Workbench, scale: Scale) -> np.ndarray:
