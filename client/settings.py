@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from shared.quantities import Name
 from shared.strict_yaml import Settings, load_settings
 
+FeaturesFrom = Literal["images", "trifed", "elsewhere"]
 Disclosure = Literal["embeddings", "labels", "radiomics_score", "clinical"]
 
 
@@ -34,7 +35,9 @@ class Data(Settings):
         if self.manifest is None and self.features is None:
             raise ValueError("manifest may be left out only where features names a table")
         if self.features is None and self.features_from != "trifed":
-            raise ValueError("features_from says where the table 'features' is from; name the table")
+            raise ValueError(
+                "features_from says where the table 'features' is from; name the table"
+            )
         return self
 
 

@@ -120,6 +120,8 @@ class Radiomics(Settings):
             raise ValueError("columns names the features of mode: table, and belongs to it alone")
         if len(set(self.columns)) != len(self.columns):
             raise ValueError("each of columns may stand once")
+        if {"patient_id", "split"} & set(self.columns):
+            raise ValueError("columns names features; patient_id and split are none")
         if self.mode == "table" and self.deltas:
             raise ValueError("deltas are of features that are extracted; mode: table extracts none")
         return self
@@ -343,6 +345,8 @@ class Study(Settings):
             raise ValueError("radiomics.deltas: a pair must name two phases")
         if not self.branches and "embeddings" in self.fusion.inputs:
             raise ValueError("without branches there are no embeddings; drop them in fusion.inputs")
+        if self.branches and self.radiomics.mode == "table":
+            raise ValueError("branches need images; radiomics.mode is table. Set branches: []")
         if self.stability is not None and self.radiomics.mode == "table":
             raise ValueError("stability needs images; radiomics.mode is table")
         names = [branch.name for branch in self.branches]

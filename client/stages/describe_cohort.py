@@ -24,16 +24,15 @@ def describe(bench: Workbench, handles: tuple[Cases, ...]) -> Description:
         check_classes(site, f"the count of the split {cases.split}", site.labels(cases))
     labels, rows = site.labels(everyone), site.clinical(everyone, variables)
     check_class_columns(site, "the moments", variables, rows, labels)
-    missing: dict[str, int] = {
-        phase: sum(phase not in case.images for case in everyone.cases) for phase in study.phases
-    }
+    lacking = Counter(phase for case in everyone for phase in site.lacking(case))
     return Description(
         n_cases=len(everyone.cases),
         splits={
             cases.split: SplitCount(len(cases.cases), int(site.labels(cases).sum()))
             for cases in handles
         },
-        missing_phases=missing,
+        missing_phases={phase: lacking[phase] for phase in study.phases},
         exclusions=dict(Counter(exclusion.kind for exclusion in site.exclusions)),
         variables=class_moments(variables, rows, labels),
+        features_from=site.features_from,
     )

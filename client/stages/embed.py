@@ -53,9 +53,13 @@ def answer_rows(request: RowsRequest, bench: Workbench) -> RowsReply:
 def demand_disclosure(bench: Workbench, what: str) -> None:
     """Go on only if the site file names what is about to leave.
 
+    A site that brings its features as a table has no embeddings to disclose.
+
     Raises:
         PolicyError: If it does not.
     """
+    if what == "embeddings" and bench.site.features_from != "images":
+        return
     if what not in bench.site.settings.disclose:
         raise PolicyError(
             f"the study asks for '{what}' of each tune case, and the site file does not disclose "
