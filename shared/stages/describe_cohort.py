@@ -39,7 +39,7 @@ class Description:
     missing_phases: dict[str, int]
     exclusions: dict[str, int]
     variables: ClassMoments
-    features_from: Literal["images", "trifed", "elsewhere"]
+    features_from: Literal["images", "trifed", "elsewhere"] = "images"
 
 
 DESCRIBE_COHORT = Question("describe_cohort", "query", Request, Description)
