@@ -17,18 +17,21 @@ from numpy.typing import NDArray
 
 from client.cache import Cache
 from client.cohort.cases import Cases, TestCases, TrainingCases, TuneCases
-from client.cohort.manifest import Case, Exclusion, check_cohort_size, read_manifest
+from client.cohort.copies import copies
+from client.cohort.feature_table import feature_rows, missing_phases, read_cohort
+from client.cohort.manifest import Case, Exclusion, check_cohort_size
 from client.cohort.splits import assign_splits
 from client.cohort.tables import listed
 from client.prepare import Progress, prepare, task_for
 from client.products import Product, Ranges, Row, Tensor, has_phases
 from client.radiomics.features import extracted_names, feature_names, with_deltas
-from client.settings import Device, SiteSettings, load_site_settings
+from client.settings import Device, FeaturesFrom, SiteSettings, load_site_settings
 from client.tensors import input_shape
 from shared.branches import Network
 from shared.config import Split, Study, networks
 from shared.errors import CohortError, ConfigError, ImageError
 from shared.models import Extraction
+from shared.phases import Phase
 
 __all__ = ["Cases", "Site", "TestCases", "TrainingCases", "TuneCases", "open_site"]
 
@@ -60,6 +63,14 @@ class Site:
     def name(self) -> str:
         """The site's name, as the study has it."""
         return self.settings.name
+
+    @property
+    def features_from(self) -> FeaturesFrom:
+        """Where the radiomics features come from; `images` unless the site brings a table."""
+        data = self.settings.data
+        if data.features is None:
+            return "images"
+        return "elsewhere" if self.study.radiomics.mode == "table" else data.features_from
 
     @property
     def role(self) -> str:
@@ -109,6 +120,12 @@ class Site:
         """All cases of the site, whatever their split."""
         return Cases(self._cases, "all")
 
+    def lacking(self, case: Case) -> list[Phase]:
+        """The phases that a case lacks: it has no image of them, or no feature in a table."""
+        if self.features_from == "images":
+            return [phase for phase in self.study.phases if phase not in case.images]
+        return missing_phases(case.features, self.study)
+
     def labels(self, cases: Cases) -> NDArray[np.int64]:
         """The labels 0/1, shape (n,).
 
@@ -143,20 +160,25 @@ class Site:
     ) -> tuple[tuple[str, ...], NDArray[np.float64]]:
         """The radiomics table: names, the same at every site, and values (n, p).
 
-        NaN stands where a patient lacks the phase. All cases are extracted on first need.
+        NaN stands where a patient lacks the phase. All cases are extracted on first need, unless
+        the site brings its features as a table.
 
         Raises:
             ImageError: If a case cannot be used and the study says to stop.
             InstallError: If PyRadiomics is not installed.
         """
         phases, settings = self.study.phases, self.study.radiomics
-        rows = self._rows(
-            cases, Row(self.study, extraction), len(extracted_names(phases, settings))
-        )
+        extracted = extracted_names(phases, settings)
+        if self.features_from == "images":
+            rows = self._rows(cases, Row(self.study, extraction), len(extracted))
+        else:
+            rows = feature_rows(cases.cases, extracted)
         return feature_names(phases, settings), with_deltas(rows, phases, settings)
 
     def ranges(self, cases: Cases) -> tuple[tuple[str, ...], NDArray[np.float64]]:
         """The range of each filtered image inside the ROI, HU: names and values (n, filters).
+
+        NaN where there is no image.
 
         Raises:
             ImageError: If a case cannot be used and the study says to stop.
@@ -169,7 +191,7 @@ class Site:
         """A product that is one row for each case, (n, width)."""
         self.prepare(product)
         rows = np.full((len(cases), width), np.nan)
-        keys = self._keys[product.depends_on]
+        keys = self._keys.get(product.depends_on, {})
         for row, case in enumerate(cases):
             if product.is_for(case):
                 rows[row] = self._cached(keys[case.patient_id])
@@ -189,7 +211,7 @@ class Site:
         self.prepare(product)
         present = np.array([has_phases(case, network) for case in cases], dtype=bool)
         stacked = np.zeros((len(cases), *input_shape(network)), dtype=np.float32)
-        keys = self._keys[product.depends_on]
+        keys = self._keys.get(product.depends_on, {})
         for row, case in enumerate(cases):
             if present[row]:
                 stacked[row] = self._cached(keys[case.patient_id])
@@ -199,12 +221,15 @@ class Site:
         """Compute these products of every case, unless the cache has them.
 
         What needs the same images is computed with them, so that each is opened once: the
-        networks' inputs, and the radiomics rows unless they wait for widths to be learnt.
+        networks' inputs, and the radiomics rows unless they wait for widths to be learnt. Two
+        patients with the same radiomics are one patient's images twice; the later one is bad.
 
         Raises:
             ImageError: If a case cannot be used and the study says to stop, or the splits are
                 drawn already; up to ten are listed.
         """
+        if self.features_from != "images":
+            return
         widths = self.study.radiomics.given_widths
         radiomics = Ranges(self.study) if widths is None else Row(self.study, Extraction(widths))
         tensors = [Tensor(self.study, network) for network in networks(self.study)]
@@ -213,6 +238,8 @@ class Site:
         if not missing:
             return
         bad, keys = self._prepare(self._cases, missing)
+        if radiomics in missing:
+            bad |= self._copies(bad, keys[radiomics.depends_on])
         drawn = any(case.split is not None for case in self._cases)
         if bad and (drawn or self.study.cohort.on_bad_case == "stop"):
             raise ImageError(listed(list(bad.values())))
@@ -238,6 +265,11 @@ class Site:
         in_order = [case.patient_id for case in cases if case.patient_id in bad]
         return {patient: bad[patient] for patient in in_order}, keys
 
+    def _copies(self, bad: dict[str, str], keys: dict[str, str]) -> dict[str, str]:
+        """Why patients are copies of others, by the radiomics that the cache keeps of them."""
+        cases = [c for c in self._cases if c.patient_id in keys and c.patient_id not in bad]
+        return copies(cases, {c.patient_id: self._cached(keys[c.patient_id]) for c in cases})
+
     def _exclude(self, bad: dict[str, str]) -> None:
         gone = [case for case in self._cases if case.patient_id in bad]
         self.exclusions += tuple(
@@ -258,7 +290,7 @@ class Site:
 
     def _load(self, *, labels_required: bool, site_file: Path) -> None:
         """Read the tables, set bad cases aside, then draw the splits."""
-        manifest = read_manifest(
+        manifest = read_cohort(
             self.settings, site_file, self.study, labels_required=labels_required
         )
         self.exclusions = manifest.exclusions

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from server.coordinator import Coordinator, need
-from server.disclosed import DISCLOSED
+from server.disclosed import disclosed_by
 from server.performance import external_results, model_results
 from server.selection_results import kept_results, lasso_results, look_results, screen_results
 from server.study import (
@@ -74,7 +74,7 @@ def collect_results(study: Study, settings: Settings) -> dict[str, Any]:
             "external_sites": external_results(study, settings),
             "confidence_level": settings.evaluation.confidence_level,
             "interval_methods": {"AUC": "DeLong", "proportions": "Wilson"},
-            "disclosed": DISCLOSED,
+            "disclosed": disclosed_by(settings),
         }
     )
     return results
@@ -109,6 +109,7 @@ def site_results(role: str, description: Description) -> dict[str, Any]:
             for split, count in description.splits.items()
         },
         "missing_phases": description.missing_phases,
+        "features_from": description.features_from,
     }
 
 

@@ -110,7 +110,7 @@ def write_site(
     site_file = folder / "site.yaml"
     site_file.write_text(
         f"version: 1\nname: {name}\nrole: {role}\nsynthetic: true\n"
-        "device: {kind: cpu, threads: 1}\n"
+        "device: {kind: cpu, threads: 1}\nrelease: {min_cell: 1}\n"
     )
     return site_file
 

@@ -15,6 +15,7 @@ from client.cohort.tables import (
     ExclusionKind,
     Row,
     Table,
+    check_splits,
     clean_id,
     listed,
     need_column,
@@ -28,7 +29,6 @@ from shared.phases import PHASES, Phase, phase_named
 
 SPLITS: dict[str, Split] = {name: name for name in get_args(Split)}
 OWN_COLUMNS = ("patient_id", "mask", "roi", "split")
-SHARES: tuple[Split, ...] = ("train", "tune", "internal_test")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,8 @@ class Case:
     `split` is None until it is drawn; `label` is None where labels were not asked for;
     `clinical` holds NaN where the table is blank. `line` is the line of the manifest. `roi` is
     the tumour's name in a DICOM mask, empty where it has only one; `resample_mask` allows a mask
-    that was drawn on another grid.
+    that was drawn on another grid. `features` is the patient's row of a table that the site brings
+    instead of images; empty where it has images.
     """
 
     patient_id: str
@@ -50,6 +51,7 @@ class Case:
     clinical: dict[str, float]
     roi: str = ""
     resample_mask: bool = False
+    features: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,6 @@ class _Columns:
 
     images: dict[Phase, str]
     masks: dict[Phase, str]
-    split: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,17 +113,17 @@ def read_manifest(
             be used. Up to ten problems are listed.
     """
     folder = site_file.parent
-    table = read_table(folder / site.data.manifest, lower=True)
+    table = read_table(folder / (site.data.manifest or ""), lower=True)
     reader = _Reader(
         table=table,
         columns=_manifest_columns(table, study),
-        clinical=_read_clinical(site, folder, study) if labels_required else None,
+        clinical=clinical_of(site, folder, study) if labels_required else None,
         study=study,
         settings=site,
         root=(folder / site.data.root).resolve(),
     )
     refuse_duplicates(table)
-    _check_splits(reader)
+    check_splits(table, site.role)
     found = _read_cases(reader)
     return Manifest(tuple(found.cases), tuple(found.exclusions))
 
@@ -229,7 +230,12 @@ def _inside(root: Path, text: str, column: str) -> Path:
     return path
 
 
-def _read_clinical(site: SiteSettings, folder: Path, study: Study) -> ClinicalTable:
+def clinical_of(site: SiteSettings, folder: Path, study: Study) -> ClinicalTable:
+    """The site's clinical table.
+
+    Raises:
+        ManifestError: If the site file names none, or it cannot be used.
+    """
     if site.data.clinical is None:
         raise ManifestError(
             f"{site.name}: data.clinical is not set, but the study needs labels. Set it in "
@@ -260,7 +266,7 @@ def _manifest_columns(table: Table, study: Study) -> _Columns:
             need_column(table, f"image_{phase}")
     if "mask" not in table.columns and not masks:
         need_column(table, "mask")
-    return _Columns(images, masks, "split" in table.columns)
+    return _Columns(images, masks)
 
 
 def _unknown_column(column: str, study: Study) -> str:
@@ -270,23 +276,3 @@ def _unknown_column(column: str, study: Study) -> str:
     near = difflib.get_close_matches(column, known, n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}."
     return f"'{column}' is not a column of a manifest; {hint}"
-
-
-def _check_splits(reader: _Reader) -> None:
-    """A split must be one that the site's role has, and stand for all patients or for none."""
-    if not reader.columns.split:
-        return
-    role = reader.settings.role
-    allowed: tuple[str, ...] = ("external_test",) if role == "external" else SHARES
-    given = [row.cells["split"].lower() for row in reader.table.rows]
-    if not any(given):
-        return
-    problems = [
-        f"{reader.table.where(row, clean_id(row.cells['patient_id']))} has split "
-        f"'{row.cells['split']}'; at a site with role {role} it must be one of "
-        f"{', '.join(allowed)}. Correct it, or leave the whole column out to have it drawn."
-        for row, split in zip(reader.table.rows, given, strict=True)
-        if split not in allowed
-    ]
-    if problems:
-        raise ManifestError(listed(problems))

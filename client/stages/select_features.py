@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from client.release import check_class_columns, check_classes, check_folds
 from client.scoring import radiomics_scores
 from client.seeds import generator_for
 from client.site import Cases
@@ -34,6 +35,7 @@ def answer_screen(request: ScreenRequest, bench: Workbench) -> ScreenReply:
     """The statistic of the study's screen for each feature."""
     names, table = request.scale.names, gappy_features(bench, request.scale)
     labels = bench.site.labels(bench.site.training)
+    check_class_columns(bench.site, "the screening statistic", names, table, labels)
     if bench.study.selection.screen == "van_elteren":
         return ScreenReply(rank_sums(names, table, labels), None)
     return ScreenReply(None, class_moments(names, table, labels))
@@ -60,6 +62,7 @@ def answer_gram(request: GramRequest, bench: Workbench) -> GramReply:
     scaled = scaled_features(bench, bench.site.training, request.scale)
     labels = bench.site.labels(bench.site.training)
     fold = folds(labels, bench.study.selection.folds, bench)
+    check_folds(bench.site, "the sums of products", labels, fold)
     return GramReply(
         tuple(
             gram(request.scale.names, scaled[fold == k], labels[fold == k])
@@ -84,8 +87,10 @@ def answer_logistic_lasso(request: LogisticLassoRequest, bench: Workbench) -> Lo
 
 def answer_calibrate(request: CalibrateRequest, bench: Workbench) -> LogisticSums:
     """Gradient and information of the score's calibration."""
+    labels = bench.site.labels(bench.site.training)
+    check_classes(bench.site, "the calibration's sums", labels)
     score = radiomics_scores(bench, bench.site.training, request.model)
-    return logistic_sums(score_design(score), bench.site.labels(bench.site.training), request.beta)
+    return logistic_sums(score_design(score), labels, request.beta)
 
 
 def gappy_features(bench: Workbench, scale: Scale) -> np.ndarray:

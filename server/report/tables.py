@@ -49,7 +49,22 @@ def _site_table(cohort: Mapping[str, Any]) -> list[Table]:
         rows.append(row(who, count(value.get("n_cases")), excluded, *cells, phases or "none"))
     columns = ("Site", "Cases", "Excluded", *map(split_name, splits), "Missing phases")
     note = "Splits: cases, and beneath them how many of these are positive."
-    return [Table("Sites, exclusions and splits", columns, tuple(rows), (note,))]
+    notes = (note, *_brought(sites))
+    return [Table("Sites, exclusions and splits", columns, tuple(rows), notes)]
+
+
+def _brought(sites: Mapping[str, Any]) -> list[str]:
+    """Which sites brought their radiomics features as a table, and where it is from."""
+    origins = {
+        "trifed": "extracted by trifed with this study's settings",
+        "elsewhere": "from elsewhere, which only the site can answer for",
+    }
+    found = []
+    for origin, words in origins.items():
+        names = [site for site, value in sites.items() if value.get("features_from") == origin]
+        if names:
+            found.append(f"Radiomics features brought as a table, {words}: {', '.join(names)}.")
+    return found
 
 
 def _split_cell(split: Mapping[str, Any] | None) -> Cell:

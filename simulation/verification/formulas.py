@@ -43,8 +43,8 @@ def _posterior(batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Shift and variance of a batch's standardised rows after empirical Bayes, both ``(p,)``."""
     n = np.isfinite(batch).sum(axis=0)
     own = np.nanmean(batch, axis=0)
-    spread = np.nanvar(batch, axis=0, ddof=1)
-    spread = np.where(spread > 0, spread, 1.0)
+    constant = np.nanmax(batch, axis=0) == np.nanmin(batch, axis=0)
+    spread = np.where(constant, 1.0, np.nanvar(batch, axis=0, ddof=1))
     bar, tau2 = own.mean(), own.var(ddof=1)
     mean, s2 = spread.mean(), spread.var(ddof=1)
     a, b = (2 * s2 + mean**2) / s2, (mean * s2 + mean**3) / s2
