@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from client.settings import Release
 from client.stages import ANSWERS
 from client.stages.select_features import folds
 from server.study import ScaleRecord, Study
@@ -80,6 +81,7 @@ def bench(site, made, settings):
     return SimpleNamespace(
         site=SimpleNamespace(
             name=site,
+            settings=SimpleNamespace(release=Release(min_cell=1)),
             training="train",
             tuning="tune",
             features=lambda cases, _: (NAMES, made[site, cases][0]),

@@ -2,7 +2,13 @@
 
 import numpy as np
 
-from client.release import check_class_columns, check_classes, check_folds
+from client.release import (
+    check_cases,
+    check_class_columns,
+    check_classes,
+    check_columns,
+    check_folds,
+)
 from client.scoring import radiomics_scores
 from client.seeds import generator_for
 from client.site import Cases
@@ -43,14 +49,16 @@ def answer_screen(request: ScreenRequest, bench: Workbench) -> ScreenReply:
 
 def answer_count_scaled(request: ThresholdsRequest, bench: Workbench) -> CountsBelow:
     """How many training cases have a feature at or below each threshold of the scale."""
-    table = gappy_features(bench, request.scale)
-    return counts_below(request.scale.names, table, request.thresholds)
+    names, table = request.scale.names, gappy_features(bench, request.scale)
+    check_columns(bench.site, "the count", names, table)
+    return counts_below(names, table, request.thresholds)
 
 
 def answer_bins(request: BinsRequest, bench: Workbench) -> BinsReply:
     """Each feature's histogram of the training cases of each label."""
     names, table = request.scale.names, gappy_features(bench, request.scale)
     labels = bench.site.labels(bench.site.training)
+    check_class_columns(bench.site, "the histogram", names, table, labels)
     return BinsReply(
         histogram(names, table[labels == 0], request.edges),
         histogram(names, table[labels == 1], request.edges),
@@ -73,6 +81,7 @@ def answer_gram(request: GramRequest, bench: Workbench) -> GramReply:
 
 def answer_look_alike(request: LookRequest, bench: Workbench) -> LookReply:
     """How many tune cases, which the discriminant was not fitted on, look like each site's."""
+    check_cases(bench.site, "the count of look-alikes", len(bench.site.tuning))
     scaled = scaled_features(bench, bench.site.tuning, request.scale)
     return LookReply(assign(request.lda, scaled))
 
@@ -82,6 +91,7 @@ def answer_logistic_lasso(request: LogisticLassoRequest, bench: Workbench) -> Lo
     scaled = scaled_features(bench, bench.site.training, request.scale)
     labels = bench.site.labels(bench.site.training)
     fold = folds(labels, bench.study.selection.folds, bench)
+    check_folds(bench.site, "the sums of the LASSO", labels, fold)
     return logistic_lasso_sums(scaled, labels, fold, request.problems)
 
 
