@@ -216,7 +216,10 @@ def branch_results(study: Study, settings: Settings) -> dict[str, Any]:
 
 
 def network_results(branch: str, record: NetworkRecord) -> dict[str, Any]:
-    """One network's rounds: losses by site, tune AUC of each round's aggregate, bytes moved."""
+    """One network's rounds: losses by site, tune AUC of each round's aggregate, bytes moved.
+
+    A site without an image for the network has no loss.
+    """
     return {
         "branch": branch,
         "n_parameters": record.n_parameters,
@@ -230,7 +233,9 @@ def network_results(branch: str, record: NetworkRecord) -> dict[str, Any]:
                 "n_cases": sum(n for n, _ in entry.sites.values()),
                 "bytes": entry.n_bytes,
                 "sites": {
-                    site: {"loss": loss, "n_cases": n} for site, (n, loss) in entry.sites.items()
+                    site: {"loss": loss, "n_cases": n}
+                    for site, (n, loss) in entry.sites.items()
+                    if n
                 },
             }
             for entry in record.rounds

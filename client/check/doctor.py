@@ -109,15 +109,16 @@ def check_site(
         role=settings.role,
         verdicts=verdicts,
         problems=(*problems, *faults),
-        notes=(
-            *_notes(verdicts, settings),
-            *feature_findings(_usable(found), settings, study),
-            *table_findings(_usable(found), study),
-            *notes,
-        ),
+        notes=(*_notes(verdicts, settings), *_of_tables(found, settings, study), *notes),
         machine=describe_machine(cache_folder, study),
         features=brought(settings, study),
     )
+
+
+def _of_tables(found: _Found, settings: SiteSettings, study: Study) -> list[str]:
+    """What is worth knowing of the tables as a whole."""
+    usable = _usable(found)
+    return feature_findings(usable, settings, study) + table_findings(usable, study)
 
 
 def _limits(workers: int) -> Limits:

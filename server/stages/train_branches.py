@@ -147,10 +147,9 @@ def merit(entry: RoundRecord) -> tuple[float, float]:
 def with_round(
     record: NetworkRecord, number: int, replies: dict[str, Reply], weights: Weights
 ) -> NetworkRecord:
-    """The record with a new round, not scored yet; of sites that trained, by `updates_of`."""
-    trained = {site: reply for site, reply in replies.items() if reply.weights is not None}
-    sites = {site: (reply.n_cases, reply.loss) for site, reply in trained.items()}
-    n_bytes = weights.vector.nbytes * (len(replies) + len(trained))
+    """The record with a new round, not scored yet."""
+    sites = {site: (reply.n_cases, reply.loss) for site, reply in replies.items()}
+    n_bytes = weights.vector.nbytes * (len(replies) + len(updates_of(replies)))
     entry = RoundRecord(number, sites, None, None, n_bytes)
     return replace(record, rounds=(*record.rounds, entry))
 
