@@ -1,11 +1,11 @@
 """The screen of the radiomics features: which differ most between the labels, by p-value."""
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 
 from server.coordinator import Coordinator, need
-from server.selection import rank_by_p
+from server.selection import Screened, rank_by_p
 from shared.models import Scale
 from shared.moments import ClassMoments, pool_class_moments, welch
 from shared.quantiles import (
@@ -28,16 +28,7 @@ EDGE_TOLERANCE = 2.0**-14
 MARGIN = 1.01
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ScreenedFeatures:
-    """Features in the order of their p-values, smallest first; edges of their bins if binned."""
-
-    names: tuple[str, ...]
-    p_values: np.ndarray
-    edges: np.ndarray | None
-
-
-def screen(coordinator: Coordinator, scale: Scale) -> ScreenedFeatures:
+def screen(coordinator: Coordinator, scale: Scale) -> Screened:
     """The features that differ most between the labels, by the study's test."""
     settings = coordinator.settings.selection
     edges = None
@@ -47,9 +38,9 @@ def screen(coordinator: Coordinator, scale: Scale) -> ScreenedFeatures:
     else:
         p_values = p_from_sums(coordinator, scale)
     screened = rank_by_p(scale.names, p_values, settings)
-    if edges is not None:
-        edges = edges[[scale.names.index(name) for name in screened.names]]
-    return ScreenedFeatures(screened.names, screened.p_values, edges)
+    if edges is None:
+        return screened
+    return replace(screened, edges=edges[[scale.names.index(name) for name in screened.names]])
 
 
 def p_from_sums(coordinator: Coordinator, scale: Scale) -> np.ndarray:

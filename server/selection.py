@@ -13,10 +13,11 @@ from shared.radiomics_settings import Selection
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Screened:
-    """Features in the order of their p-values, smallest first."""
+    """Features in the order of their p-values, smallest first; edges of their bins if binned."""
 
     names: tuple[str, ...]
     p_values: np.ndarray
+    edges: np.ndarray | None = None
 
 
 def rank_by_p(names: tuple[str, ...], p_values: np.ndarray, settings: Selection) -> Screened:

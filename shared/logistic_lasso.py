@@ -60,7 +60,12 @@ def solve_problems(ask: Ask, training: Bools, alphas: Floats, null: LogisticLass
         functions. SIAM Journal on Optimization 24(3), 1420-1443.
     """
     m, p = null.gradient.shape
-    descents = [_Descent.begin(float(alphas[i]), null, i) for i in range(m)]
+    descents: list[_Descent] = []
+    for i in range(m):
+        near = np.zeros(p)
+        if i and np.array_equal(training[i], training[i - 1]):
+            near = descents[-1].target
+        descents.append(_Descent.begin(float(alphas[i]), null, i, near))
     for _ in range(MAX_QUESTIONS):
         active = np.array([i for i in range(m) if not descents[i].done], dtype=np.int64)
         if not active.size:
@@ -94,9 +99,16 @@ class _Descent:
     done: bool
 
     @classmethod
-    def begin(cls, alpha: float, null: LogisticLassoSums, place: int) -> "_Descent":
+    def begin(cls, alpha: float, null: LogisticLassoSums, place: int, near: Floats) -> "_Descent":
+        """At beta = 0; the first step's end is sought from one near by, which only saves time."""
         beta = np.zeros(null.gradient.shape[1])
-        return cls(alpha, beta, np.inf, 0.0, beta, 0.0, 1.0, done=False)._at(beta, null, place)
+        start = cls(alpha, beta, np.inf, 0.0, beta, 0.0, 1.0, done=False)
+        return start._at(beta, null, place, near)
+
+    @property
+    def target(self) -> Floats:
+        """Where the whole step leads."""
+        return self.beta + self.step
 
     @property
     def candidate(self) -> Floats:
@@ -107,22 +119,24 @@ class _Descent:
         allowed = self.objective + SUFFICIENT * self.length * self.decrease
         slack = ROUNDING * max(1.0, abs(self.objective))
         if _objective(answer, place, self.alpha, self.candidate) <= allowed + slack:
-            return self._at(self.candidate, answer, place)
+            return self._at(self.candidate, answer, place, self.candidate)
         return _Descent(
             self.alpha, self.beta, self.objective, self.held_loss, self.step, self.decrease,
             self.length / 2, done=self.length / 2 < SHORTEST and -self.decrease <= STALLED**2,
         )  # fmt: skip
 
-    def _at(self, beta: Floats, sums: LogisticLassoSums, place: int) -> "_Descent":
+    def _at(self, beta: Floats, sums: LogisticLassoSums, place: int, near: Floats) -> "_Descent":
         held, n = float(sums.held_loss[place]), int(sums.n[place])
         if n == 0:
-            return _Descent(self.alpha, beta, 0.0, held, beta, 0.0, 1.0, done=True)
+            still = np.zeros_like(beta)
+            return _Descent(self.alpha, beta, 0.0, held, still, 0.0, 1.0, done=True)
         gradient, hessian = sums.gradient[place] / n, sums.full_hessian(place) / n
-        target = solve_quadratic(hessian, hessian @ beta - gradient, self.alpha, beta)
+        target = solve_quadratic(hessian, hessian @ beta - gradient, self.alpha, near)
         step = target - beta
         objective = _objective(sums, place, self.alpha, beta)
         if step @ hessian @ step <= DECREMENT**2:
-            return _Descent(self.alpha, target, objective, held, step, 0.0, 1.0, done=True)
+            still = np.zeros_like(beta)
+            return _Descent(self.alpha, target, objective, held, still, 0.0, 1.0, done=True)
         penalty = self.alpha * (np.abs(target).sum() - np.abs(beta).sum())
         decrease = float(gradient @ step + penalty)
         return _Descent(self.alpha, beta, objective, held, step, decrease, 1.0, done=False)

@@ -20,6 +20,7 @@ def run(study: Study, coordinator: Coordinator) -> Study:
     screened = screen(coordinator, whole)
     scale = whole.take(screened.names)
     by_site = ask_grams(coordinator, scale)
+    looks = look_alike(coordinator, scale, by_site)
     folds = [pool_grams(parts) for parts in zip(*by_site.values(), strict=True)]
     pruned = prune_features(pool_grams(folds), coordinator.settings.selection)
     fitting = ScoreFitting(coordinator, scale, folds)
@@ -35,7 +36,7 @@ def run(study: Study, coordinator: Coordinator) -> Study:
         screened=screened.names,
         p_values=screened.p_values,
         edges=screened.edges,
-        looks=look_alike(coordinator, scale, by_site),
+        looks=looks,
         pruned=pruned,
         frequency=frequency,
         frequency_alpha=first.alpha,

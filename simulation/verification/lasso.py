@@ -36,13 +36,11 @@ class Rows:
     folds: np.ndarray
     kind: str
 
-    def fit(self, rows: np.ndarray, alpha: float, start: np.ndarray | None = None) -> Fitted:
-        """Fit some of the rows, a mask (n,); `start` only saves time."""
+    def fit(self, rows: np.ndarray, alpha: float) -> Fitted:
+        """Fit some of the rows, a mask (n,)."""
         if self.kind == "linear":
             return self._linear(rows, alpha)
-        found = pooled_lasso.logistic_lasso(
-            self.X[rows], self.y[rows], self.sites[rows], alpha, start
-        )
+        found = pooled_lasso.logistic_lasso(self.X[rows], self.y[rows], self.sites[rows], alpha)
 
         def losses(others: np.ndarray) -> np.ndarray:
             return found.log_losses(self.X[others], self.y[others], self.sites[others])
@@ -68,25 +66,19 @@ class Rows:
         return float(np.abs(self.X.T @ (self.y - self.y.mean())).max() / len(self.y))
 
     def curve(self, alphas: np.ndarray) -> np.ndarray:
-        """The mean loss on each fold left out, (folds, a), for penalties, largest first."""
+        """The mean loss on each fold left out, (folds, a), for penalties (a,)."""
         errors = []
         for k in np.unique(self.folds):
-            inside, row, start = self.folds == k, [], None
-            for alpha in alphas:
-                fitted = self.fit(~inside, float(alpha), start)
-                start = fitted.beta
-                row.append(fitted.losses(inside))
+            inside = self.folds == k
+            row = [self.fit(~inside, float(alpha)).losses(inside) for alpha in alphas]
             if row[0].size:
                 errors.append([losses.mean() for losses in row])
         return np.array(errors)
 
     def path(self, alphas: np.ndarray) -> np.ndarray:
         """Coefficients on all rows, (a, p)."""
-        everyone, found, start = np.ones(len(self.y), dtype=bool), [], None
-        for alpha in alphas:
-            start = self.fit(everyone, float(alpha), start).beta
-            found.append(start)
-        return np.array(found)
+        everyone = np.ones(len(self.y), dtype=bool)
+        return np.array([self.fit(everyone, float(alpha)).beta for alpha in alphas])
 
 
 def rows_for(pooled: PooledRows, names: tuple[str, ...], settings: Settings) -> Rows:

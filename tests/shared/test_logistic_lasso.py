@@ -203,6 +203,27 @@ def test_labels_that_a_feature_separates_have_a_finite_fit():
     np.testing.assert_allclose(fit.coefficients, expected.beta, rtol=1e-8)
 
 
+def test_a_step_that_goes_too_far_is_shortened():
+    """Features far from normal, seldom as these are among z-scores that are clipped."""
+    rng = np.random.default_rng(9)
+    X = rng.standard_cauchy(size=(30, 4))
+    y = (rng.random(30) < 1 / (1 + np.exp(-3 * X[:, 0]))).astype(np.int64)
+    site, alpha, heights = np.zeros(30, dtype=int), 1e-4, []
+
+    def ask(problems):
+        found = logistic_lasso_sums(X, y, site, problems)
+        heights.append(found.loss[0] / 30 + alpha * np.abs(problems.beta[0]).sum())
+        return found
+
+    training = np.ones((1, 1), dtype=bool)
+    null = ask(Problems(training, np.zeros((1, 4))))
+    found = solve_problems(ask, training, np.array([alpha]), null)
+    assert (np.diff(heights) > 1e-6).any()
+    assert heights[-1] == pytest.approx(min(heights), abs=1e-12)
+    expected = pooled_lasso.logistic_lasso(X, y, words(site), alpha)
+    np.testing.assert_allclose(found.beta[0], expected.beta, rtol=1e-8)
+
+
 def test_one_class_at_every_site_is_refused(rows):
     X, y, block = rows
     with pytest.raises(CohortError, match="needs both classes"):

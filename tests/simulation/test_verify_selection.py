@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from server.stages.select_features import run
+from shared import logistic_lasso
 from simulation.verification.lasso import check_frequency, check_lasso
 from simulation.verification.select_features import check_looks, check_pruning, check_screen
 from tests.made_up_sites import begin
@@ -20,11 +21,13 @@ STUDIES = {
 
 @pytest.fixture(scope="module")
 def finished():
-    """A finished stage of each study, with its pooled rows and settings."""
+    """A finished stage of each study, of eight penalties, with its pooled rows and settings."""
     found = {}
-    for name, selection in STUDIES.items():
-        coordinator, study, pooled = begin(selection)
-        found[name] = run(study, coordinator), pooled, coordinator.settings
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(logistic_lasso, "N_ALPHAS", 8)
+        for name, selection in STUDIES.items():
+            coordinator, study, pooled = begin(selection)
+            found[name] = run(study, coordinator), pooled, coordinator.settings
     return found
 
 
