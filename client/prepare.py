@@ -68,10 +68,10 @@ def key_of(case: Case, product: Product, root: Path) -> str:
         ImageError: If one of the case's files is gone.
     """
     settings, kind, code = product.depends_on
-    mask = digest({"roi": case.roi, "resample_mask": case.resample_mask})
-    files = {str(phase): (case.images[phase], case.masks[phase]) for phase in case.images}
+    sources = product.sources(case)
+    words = settings + digest(sources.words)
     try:
-        return cache_key(settings=settings + mask, kind=kind, code=code, root=root, files=files)
+        return cache_key(settings=words, kind=kind, code=code, root=root, files=sources.files)
     except OSError as error:
         raise ImageError(
             f"{case.patient_id}: {error.filename}: cannot be opened ({error.strerror}). "

@@ -5,7 +5,7 @@ Nothing here opens an image. Every problem names the file, the line, the patient
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import get_args
 
@@ -15,6 +15,7 @@ from client.cohort.tables import (
     ExclusionKind,
     Row,
     Table,
+    check_splits,
     clean_id,
     listed,
     need_column,
@@ -27,8 +28,8 @@ from shared.errors import CohortError, ManifestError
 from shared.phases import PHASES, Phase, phase_named
 
 SPLITS: dict[str, Split] = {name: name for name in get_args(Split)}
-OWN_COLUMNS = ("patient_id", "mask", "roi", "split")
-SHARES: tuple[Split, ...] = ("train", "tune", "internal_test")
+OWN_COLUMNS = ("patient_id", "mask", "roi", "mask2", "roi2", "split")
+KINDS = ("image", "mask", "mask2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,8 @@ class Case:
     `split` is None until it is drawn; `label` is None where labels were not asked for;
     `clinical` holds NaN where the table is blank. `line` is the line of the manifest. `roi` is
     the tumour's name in a DICOM mask, empty where it has only one; `resample_mask` allows a mask
-    that was drawn on another grid.
+    that was drawn on another grid. `second_masks` are a second reader's, of some phases or of none,
+    and `second_roi` the tumour's name in these.
     """
 
     patient_id: str
@@ -50,6 +52,14 @@ class Case:
     clinical: dict[str, float]
     roi: str = ""
     resample_mask: bool = False
+    second_masks: dict[Phase, Path] = field(default_factory=dict)
+    second_roi: str = ""
+
+    @property
+    def by_second_reader(self) -> "Case":
+        """The same patient with the second reader's masks, and the phases that have one."""
+        images = {phase: self.images[phase] for phase in self.second_masks}
+        return replace(self, images=images, masks=self.second_masks, roi=self.second_roi)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +86,7 @@ class _Columns:
 
     images: dict[Phase, str]
     masks: dict[Phase, str]
-    split: bool
+    second_masks: dict[Phase, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +132,7 @@ def read_manifest(
         root=(folder / site.data.root).resolve(),
     )
     refuse_duplicates(table)
-    _check_splits(reader)
+    check_splits(table, site.role)
     found = _read_cases(reader)
     return Manifest(tuple(found.cases), tuple(found.exclusions))
 
@@ -179,6 +189,8 @@ def _read_case(reader: _Reader, row: Row, patient_id: str) -> Case:
         clinical={} if clinical is None else clinical.numbers_of(patient_id),
         roi=row.cells.get("roi", ""),
         resample_mask=reader.settings.data.resample_masks,
+        second_masks=_second_masks(reader, row, images),
+        second_roi=row.cells.get("roi2", "") or row.cells.get("roi", ""),
     )
 
 
@@ -205,6 +217,15 @@ def _mask_paths(reader: _Reader, row: Row, images: Mapping[Phase, Path]) -> dict
                 f"'mask_{phase}', or drop the phase from 'phases' in study.yaml.",
             )
     return {phase: masks[phase] for phase in images}
+
+
+def _second_masks(reader: _Reader, row: Row, images: Mapping[Phase, Path]) -> dict[Phase, Path]:
+    """The second reader's masks by phase; where there is none, the phase is left out."""
+    masks = _paths(reader, row, reader.columns.second_masks)
+    if row.cells.get("mask2"):
+        common = _inside(reader.root, row.cells["mask2"], "mask2")
+        masks = dict.fromkeys(images, common) | masks
+    return {phase: masks[phase] for phase in images if phase in masks}
 
 
 def _inside(root: Path, text: str, column: str) -> Path:
@@ -239,16 +260,15 @@ def _read_clinical(site: SiteSettings, folder: Path, study: Study) -> ClinicalTa
 
 
 def _manifest_columns(table: Table, study: Study) -> _Columns:
-    images: dict[Phase, str] = {}
-    masks: dict[Phase, str] = {}
+    found: dict[str, dict[Phase, str]] = {kind: {} for kind in KINDS}
     for column in table.columns:
         if column in OWN_COLUMNS:
             continue
         kind, _, word = column.partition("_")
-        phase = phase_named(word) if kind in ("image", "mask") else None
+        phase = phase_named(word) if kind in KINDS else None
         if phase is None:
             raise ManifestError(f"{table.path.name} line 1: {_unknown_column(column, study)}")
-        place = images if kind == "image" else masks
+        place = found[kind]
         if phase in place:
             raise ManifestError(
                 f"{table.path.name} line 1: columns '{place[phase]}' and '{column}' both name the "
@@ -256,37 +276,17 @@ def _manifest_columns(table: Table, study: Study) -> _Columns:
             )
         place[phase] = column
     for phase in study.phases:
-        if phase not in images and study.cohort.missing_phase == "stop":
+        if phase not in found["image"] and study.cohort.missing_phase == "stop":
             need_column(table, f"image_{phase}")
-    if "mask" not in table.columns and not masks:
+    if "mask" not in table.columns and not found["mask"]:
         need_column(table, "mask")
-    return _Columns(images, masks, "split" in table.columns)
+    return _Columns(found["image"], found["mask"], found["mask2"])
 
 
 def _unknown_column(column: str, study: Study) -> str:
     phases = dict.fromkeys((*study.phases, *PHASES))
     known = [*OWN_COLUMNS]
-    known += [f"{kind}_{phase}" for kind in ("image", "mask") for phase in phases]
+    known += [f"{kind}_{phase}" for kind in KINDS for phase in phases]
     near = difflib.get_close_matches(column, known, n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}."
     return f"'{column}' is not a column of a manifest; {hint}"
-
-
-def _check_splits(reader: _Reader) -> None:
-    """A split must be one that the site's role has, and stand for all patients or for none."""
-    if not reader.columns.split:
-        return
-    role = reader.settings.role
-    allowed: tuple[str, ...] = ("external_test",) if role == "external" else SHARES
-    given = [row.cells["split"].lower() for row in reader.table.rows]
-    if not any(given):
-        return
-    problems = [
-        f"{reader.table.where(row, clean_id(row.cells['patient_id']))} has split "
-        f"'{row.cells['split']}'; at a site with role {role} it must be one of "
-        f"{', '.join(allowed)}. Correct it, or leave the whole column out to have it drawn."
-        for row, split in zip(reader.table.rows, given, strict=True)
-        if split not in allowed
-    ]
-    if problems:
-        raise ManifestError(listed(problems))

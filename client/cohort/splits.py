@@ -5,7 +5,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 
-from client.cohort.manifest import SHARES, Case
+from client.cohort.manifest import Case
+from client.cohort.tables import SHARES
 from shared.config import Split, Study
 
 

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from shared.config import Split
 from shared.errors import ManifestError
 
 SHOWN = 10
 ExclusionKind = Literal["phase", "mask", "file", "label", "clinical", "image"]
 BLANK = frozenset({"", "na", "n/a", "nan"})
+SHARES: tuple[Split, ...] = ("train", "tune", "internal_test")
 YES_NO = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
 
 
@@ -80,6 +82,29 @@ def refuse_duplicates(table: Table) -> None:
                 f"{table.where(row, patient_id)} stands already in line {earlier.line}{both}. "
                 "Keep one line for each patient."
             )
+    if problems:
+        raise ManifestError(listed(problems))
+
+
+def check_splits(table: Table, role: str) -> None:
+    """A split must be one that the site's role has, and stand for all patients or for none.
+
+    Raises:
+        ManifestError: Naming the patients whose split is none of the role's.
+    """
+    if "split" not in table.columns:
+        return
+    allowed: tuple[str, ...] = ("external_test",) if role == "external" else SHARES
+    given = [row.cells["split"].lower() for row in table.rows]
+    if not any(given):
+        return
+    problems = [
+        f"{table.where(row, clean_id(row.cells['patient_id']))} has split "
+        f"'{row.cells['split']}'; at a site with role {role} it must be one of "
+        f"{', '.join(allowed)}. Correct it, or leave the whole column out to have it drawn."
+        for row, split in zip(table.rows, given, strict=True)
+        if split not in allowed
+    ]
     if problems:
         raise ManifestError(listed(problems))
 
