@@ -9,6 +9,7 @@ import numpy as np
 from server.coordinator import Coordinator, need
 from server.disclosed import DISCLOSED
 from server.performance import external_results, model_results
+from server.stability_results import stability_results
 from server.study import (
     BranchesRecord,
     CohortRecord,
@@ -65,7 +66,7 @@ def collect_results(study: Study, settings: Settings) -> dict[str, Any]:
             "endpoint": settings.endpoint.model_dump(include={"name", "positive", "negative"}),
             "phases": settings.phases,
             "cohort": cohort_results(study),
-            "radiomics": radiomics_results(study),
+            "radiomics": radiomics_results(study, settings),
             "clinical": clinical_results(study, settings),
             "branches": branch_results(study, settings),
             "fusion": fusion_results(study),
@@ -138,12 +139,13 @@ def is_binary(pooled: Moments, i: int) -> bool:
     return 0 <= mean <= 1 and bool(np.isclose(pooled.m2[i], n * mean * (1 - mean), rtol=1e-9))
 
 
-def radiomics_results(study: Study) -> dict[str, Any]:
+def radiomics_results(study: Study, settings: Settings) -> dict[str, Any]:
     """How many features stood at each step, which were kept, and the LASSO's path."""
     record: SelectionRecord = need(study.select_features, "select_features")
     p_of = dict(zip(record.screened, record.p_values, strict=True))
     return {
         "bin_widths_hu": bin_widths(study),
+        "stability": stability_results(need(study.stability, "stability"), settings.stability),
         "n_features": len(need(study.standardise, "standardise").scale.names),
         "n_screened": len(record.screened),
         "n_after_pruning": len(record.pruned),

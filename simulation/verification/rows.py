@@ -16,6 +16,14 @@ from simulation.verification import formulas
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class PooledReadings:
+    """Readings ``(n, k, p)`` of all sites' training cases that are read again, and whose each is."""
+
+    values: np.ndarray
+    sites: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class PooledRows:
     """Rows of all sites' training cases: features as extracted, and as they are put to use.
 
@@ -31,6 +39,7 @@ class PooledRows:
     labels: np.ndarray
     sites: np.ndarray
     folds: np.ndarray
+    readings: PooledReadings | None = None
 
     def columns(self, wanted: tuple[str, ...]) -> np.ndarray:
         """Prepared features by name ``(n, k)``."""
@@ -54,16 +63,30 @@ def pool_rows(job: Job, study: Study, settings: Settings) -> PooledRows:
         bench = SiteService(job.site_files[site], settings, threads=job.threads).bench
         names, table = bench.site.features(bench.site.training, discretise.extraction)
         parts.append((table, *rows_of(bench, settings, site)))
-    features, *others = (np.concatenate(column) for column in zip(*parts, strict=True))
+    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    features, ranges, clinical, labels, sites, fold = columns
     place = [names.index(name) for name in record.scale.names]
     prepared = np.full_like(features, np.nan)
     prepared[:, place] = formulas.prepare_features(
         features[:, place],
-        others[3],
+        sites,
         clip_quantile=settings.standardise.clip_quantile,
         combat=settings.standardise.harmonise == "combat",
     )
-    return PooledRows(names, features, prepared, *others)
+    return PooledRows(names, features, prepared, ranges, clinical, labels, sites, fold)
+
+
+def pool_readings(job: Job, study: Study, settings: Settings) -> PooledReadings | None:
+    """Read every training site's readings and stack them; None where the study has none."""
+    if settings.stability is None:
+        return None
+    discretise: DiscretiseRecord = need(study.discretise, "discretise")
+    values, sites = [], []
+    for name in sorted(settings.sites.training):
+        site = SiteService(job.site_files[name], settings, threads=job.threads).bench.site
+        values.append(site.readings(site.training, discretise.extraction)[1])
+        sites.append(np.full(len(values[-1]), name))
+    return PooledReadings(np.concatenate(values), np.concatenate(sites))
 
 
 def rows_of(bench: Workbench, settings: Settings, site: str) -> tuple[np.ndarray, ...]:
