@@ -1,4 +1,4 @@
-"""What the results say of stability: each feature's intraclass correlation, by family and filter."""
+"""What the results say of stability: intraclass correlations by feature, family and filter."""
 
 from collections.abc import Callable
 from typing import Any

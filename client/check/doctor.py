@@ -19,6 +19,7 @@ from client.check.machine import (
 )
 from client.check.measures import Measures
 from client.check.report import CheckReport, Verdict, clipped
+from client.check.second_masks import second_reader_notes
 from client.cohort.manifest import Case, Manifest, check_cohort_size, read_manifest
 from client.cohort.splits import assign_splits
 from client.prepare import PATIENT_LIMIT_S, Outcome, Progress, check_images
@@ -102,7 +103,12 @@ def check_site(
         role=settings.role,
         verdicts=verdicts,
         problems=(*problems, *faults),
-        notes=(*_notes(verdicts, settings), *table_findings(_usable(found), study), *notes),
+        notes=(
+            *_notes(verdicts, settings),
+            *_reader_notes(found, settings, study),
+            *table_findings(_usable(found), study),
+            *notes,
+        ),
         machine=describe_machine(cache_folder, study),
     )
 
@@ -149,6 +155,7 @@ def _compare(found: _Found, outcomes: Mapping[str, Outcome]) -> None:
     found.bad |= same_images(found.cases, found.measures)
     usable = {case.patient_id: found.measures[case.patient_id] for case in _usable(found)}
     found.warn({patient: findings_of(measures) for patient, measures in usable.items()})
+    found.warn({patient: outcomes[patient].warnings for patient in usable})
     found.warn(unlike_the_others(usable))
     found.warn(impossible_values(_usable(found)))
 
@@ -189,6 +196,10 @@ def _cohort_problems(found: _Found, study: Study, site_name: str) -> list[str]:
     except TrifedError as error:
         problems.append(str(error))
     return problems
+
+
+def _reader_notes(found: _Found, settings: SiteSettings, study: Study) -> list[str]:
+    return second_reader_notes(_usable(found), study) if settings.role == "training" else []
 
 
 def _notes(verdicts: Sequence[Verdict], settings: SiteSettings) -> list[str]:

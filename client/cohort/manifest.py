@@ -220,7 +220,10 @@ def _mask_paths(reader: _Reader, row: Row, images: Mapping[Phase, Path]) -> dict
 
 
 def _second_masks(reader: _Reader, row: Row, images: Mapping[Phase, Path]) -> dict[Phase, Path]:
-    """The second reader's masks by phase; where there is none, the phase is left out."""
+    """The second reader's masks by phase, if the study asks; a phase without one is left out."""
+    stability = reader.study.stability
+    if stability is None or stability.by != "reader":
+        return {}
     masks = _paths(reader, row, reader.columns.second_masks)
     if row.cells.get("mask2"):
         common = _inside(reader.root, row.cells["mask2"], "mask2")

@@ -17,7 +17,7 @@ from simulation.verification import formulas
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PooledReadings:
-    """Readings ``(n, k, p)`` of all sites' training cases that are read again, and whose each is."""
+    """Readings ``(n, k, p)`` of all sites' training cases read again, and the site of each."""
 
     values: np.ndarray
     sites: np.ndarray
