@@ -23,7 +23,7 @@ from client.cohort.manifest import Case, Exclusion, check_cohort_size
 from client.cohort.splits import assign_splits
 from client.cohort.tables import listed
 from client.prepare import Progress, prepare, task_for
-from client.products import Product, Ranges, Row, Tensor, has_phases
+from client.products import Product, Ranges, Readings, Row, Tensor, has_phases
 from client.radiomics.features import extracted_names, feature_names, with_deltas
 from client.settings import Device, FeaturesFrom, SiteSettings, load_site_settings
 from client.tensors import input_shape
@@ -186,6 +186,36 @@ class Site:
         """
         names = self.study.radiomics.filtered_names
         return names, self._rows(cases, Ranges(self.study), len(names))
+
+    def readings(
+        self, cases: TrainingCases, extraction: Extraction
+    ) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+        """The radiomics table under several masks: names, and values (n, readings, p).
+
+        The first reading is the case's row of `features`; the others are under redrawn masks, or
+        one under a second reader's. Of the cases that can be read again the first
+        `stability.cases_per_site` are, whose order hangs on the patients' ids alone.
+
+        Raises:
+            ConfigError: If the study has no section `stability`.
+            ImageError: If a second reader's mask cannot be used and the study says to stop.
+        """
+        product = Readings(self.study, extraction)
+        fitting = [case for case in cases if product.is_for(case)]
+        chosen = tuple(fitting[: product.stability.cases_per_site])
+        bad, keys = self._prepare(chosen, [product])
+        if bad and self.study.cohort.on_bad_case == "stop":
+            raise ImageError(listed(list(bad.values())))
+        for reason in bad.values():
+            self.log.warning("not read again: %s", reason)
+        read = tuple(case for case in chosen if case.patient_id not in bad)
+        names, first = self.features(TrainingCases(read, cases.split), extraction)
+        found = np.empty((len(read), 1 + product.n_others, len(names)))
+        found[:, 0] = first
+        for place, case in zip(found, read, strict=True):
+            others = self._cached(keys[product.depends_on][case.patient_id])
+            place[1:] = with_deltas(others, self.study.phases, self.study.radiomics)
+        return names, found
 
     def _rows(self, cases: Cases, product: Product, width: int) -> NDArray[np.float64]:
         """A product that is one row for each case, (n, width)."""

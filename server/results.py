@@ -10,6 +10,7 @@ from server.coordinator import Coordinator, need
 from server.disclosed import disclosed_by
 from server.performance import external_results, model_results
 from server.selection_results import kept_results, lasso_results, look_results, screen_results
+from server.stability_results import stability_results
 from server.study import (
     BranchesRecord,
     CohortRecord,
@@ -145,6 +146,7 @@ def radiomics_results(study: Study, settings: Settings) -> dict[str, Any]:
     record: SelectionRecord = need(study.select_features, "select_features")
     return {
         "bin_widths_hu": bin_widths(study),
+        "stability": stability_results(need(study.stability, "stability"), settings.stability),
         "n_features": len(need(study.standardise, "standardise").scale.names),
         "n_screened": len(record.screened),
         "n_after_pruning": len(record.pruned),

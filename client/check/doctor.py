@@ -22,6 +22,7 @@ from client.check.machine import (
 )
 from client.check.measures import Measures
 from client.check.report import CheckReport, Verdict, clipped
+from client.check.second_masks import second_reader_notes
 from client.cohort.feature_table import read_cohort
 from client.cohort.manifest import Case, Manifest, check_cohort_size
 from client.cohort.splits import assign_splits
@@ -109,7 +110,12 @@ def check_site(
         role=settings.role,
         verdicts=verdicts,
         problems=(*problems, *faults),
-        notes=(*_notes(verdicts, settings), *_of_tables(found, settings, study), *notes),
+        notes=(
+            *_notes(verdicts, settings),
+            *_reader_notes(found, settings, study),
+            *_of_tables(found, settings, study),
+            *notes,
+        ),
         machine=describe_machine(cache_folder, study),
         features=brought(settings, study),
     )
@@ -163,6 +169,7 @@ def _compare(found: _Found, outcomes: Mapping[str, Outcome]) -> None:
     found.bad |= same_images(found.cases, found.measures)
     usable = {case.patient_id: found.measures[case.patient_id] for case in _usable(found)}
     found.warn({patient: findings_of(measures) for patient, measures in usable.items()})
+    found.warn({patient: outcomes[patient].warnings for patient in usable})
     found.warn(unlike_the_others(usable))
 
 
@@ -215,6 +222,10 @@ def _small_cells(verdicts: Sequence[Verdict], settings: SiteSettings) -> list[st
         for (split, label), n in sorted(counts.items())
         if n < limit
     ]
+
+
+def _reader_notes(found: _Found, settings: SiteSettings, study: Study) -> list[str]:
+    return second_reader_notes(_usable(found), study) if settings.role == "training" else []
 
 
 def _notes(verdicts: Sequence[Verdict], settings: SiteSettings) -> list[str]:

@@ -12,6 +12,7 @@ from client.stages import (
     external_evaluate,
     hello,
     select_features,
+    stability,
     standardise,
     train_branches,
 )
@@ -33,6 +34,7 @@ from shared.stages.select_features import (
     LOOK_ALIKE,
     SCREEN,
 )
+from shared.stages.stability import READINGS
 from shared.stages.standardise import COUNT_FEATURES, STANDARDISE
 from shared.stages.train_branches import TRAIN_BRANCH
 
@@ -45,6 +47,7 @@ ANSWERS: dict[str, tuple[Question[Any, Any], Answer]] = {
         (EXTERNAL_HELLO, hello.answer),
         (DESCRIBE_COHORT, describe_cohort.answer),
         (COUNT_RANGES, discretise.answer),
+        (READINGS, stability.answer),
         (STANDARDISE, standardise.answer),
         (COUNT_FEATURES, standardise.answer_count),
         (SCREEN, select_features.answer_screen),

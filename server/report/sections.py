@@ -8,6 +8,7 @@ from server.report.coefficient_figures import clinical_pictures, fusion_pictures
 from server.report.model_figures import auc_pictures, calibration_pictures, roc_pictures
 from server.report.model_tables import metric_tables
 from server.report.picture import Picture
+from server.report.stability import stability_line, stability_tables
 from server.report.table import Table
 from server.report.tables import (
     clinical_tables,
@@ -44,13 +45,17 @@ def sections(results: Results) -> list[Section]:
             "Training of the branches",
             [*training_tables(results), *training_pictures(results)],
         ),
-        "radiomics": ("Radiomics", [*lasso_pictures(results), *radiomics_tables(results)]),
+        "radiomics": (
+            "Radiomics",
+            [*lasso_pictures(results), *radiomics_tables(results), *stability_tables(results)],
+        ),
         "clinical": ("Clinical model", [*clinical_pictures(results), *clinical_tables(results)]),
         "fusion": ("Fusion layer", [*fusion_pictures(results)]),
         "verification": ("Verification", [*verify_tables(results)]),
         "disclosed": ("What left the hospitals", [*disclosed_tables(results)]),
     }
-    lines = {"radiomics": _radiomics_line(results), "cohort": _rule_of_words(results)}
+    radiomics_line = stability_line(results) + _radiomics_line(results)
+    lines = {"radiomics": radiomics_line, "cohort": _rule_of_words(results)}
     return [
         Section(key, title, tuple(line for line in [lines.get(key, "")] if line), tuple(found))
         for key, (title, found) in blocks.items()

@@ -16,6 +16,14 @@ from simulation.verification import formulas
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class PooledReadings:
+    """Readings ``(n, k, p)`` of all sites' training cases read again, and the site of each."""
+
+    values: np.ndarray
+    sites: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class PooledRows:
     """Rows of all sites' training cases: features as extracted, and as they are put to use.
 
@@ -34,6 +42,7 @@ class PooledRows:
     folds: np.ndarray
     tune_features: np.ndarray
     tune_sites: np.ndarray
+    readings: PooledReadings | None = None
 
     def columns(self, wanted: tuple[str, ...]) -> np.ndarray:
         """Prepared features by name ``(n, k)``."""
@@ -83,6 +92,19 @@ def pool_rows(job: Job, study: Study, settings: Settings) -> PooledRows:
         tune_features,
         tune_sites,
     )
+
+
+def pool_readings(job: Job, study: Study, settings: Settings) -> PooledReadings | None:
+    """Read every training site's readings and stack them; None where the study has none."""
+    if settings.stability is None:
+        return None
+    discretise: DiscretiseRecord = need(study.discretise, "discretise")
+    values, sites = [], []
+    for name in sorted(settings.sites.training):
+        site = SiteService(job.site_files[name], settings, threads=job.threads).bench.site
+        values.append(site.readings(site.training, discretise.extraction)[1])
+        sites.append(np.full(len(values[-1]), name))
+    return PooledReadings(np.concatenate(values), np.concatenate(sites))
 
 
 def rows_of(bench: Workbench, settings: Settings, site: str) -> tuple[np.ndarray, ...]:

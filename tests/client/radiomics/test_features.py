@@ -12,7 +12,6 @@ from client.cohort.manifest import Case
 from client.images.volumes import Volume, read_case, to_itk
 from client.radiomics.engine import plain_extractor
 from client.radiomics.features import (
-    discretise,
     extract,
     extract_ranges,
     extracted_names,
@@ -20,6 +19,7 @@ from client.radiomics.features import (
     ibsi_features,
     with_deltas,
 )
+from client.radiomics.ibsi import discretise
 from shared.errors import ConfigError, ImageError, InstallError
 from shared.phases import Phase
 from shared.radiomics_settings import Radiomics
@@ -179,8 +179,8 @@ def test_the_stored_number_type_does_not_change_a_feature() -> None:
 def test_the_padding_is_wide_enough_for_the_filters(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = FILTERS.model_copy(update={"spacing_mm": (1.0, 1.0, 1.0)})
     narrow = ibsi_features(ball(), settings)
-    monkeypatch.setattr("client.radiomics.features.LOG_REACH", 30.0)
-    monkeypatch.setattr("client.radiomics.features.WAVELET_REACH", 40)
+    monkeypatch.setattr("client.radiomics.ibsi.LOG_REACH", 30.0)
+    monkeypatch.setattr("client.radiomics.ibsi.WAVELET_REACH", 40)
     wide = ibsi_features(ball(), settings)
     assert narrow == pytest.approx(wide, rel=2e-3)
 
