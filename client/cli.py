@@ -16,6 +16,12 @@ def add_commands(commands: Any) -> None:
     )
     actions = site.add_subparsers(title="commands", required=True, metavar="COMMAND")
     add_init(actions)
+    add_check(actions)
+    add_extract(actions)
+
+
+def add_check(actions: Any) -> None:
+    """`trifed site check`."""
     check = actions.add_parser(
         "check",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -44,6 +50,10 @@ Exit code 0 if the site is ready, else 1.""",
         "a study file with another hash is not the study's",
     )
     check.set_defaults(run=run_site_check)
+
+
+def add_extract(actions: Any) -> None:
+    """`trifed site extract`."""
     extract = actions.add_parser(
         "extract",
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -7,7 +7,7 @@ shares no code with the federated side beyond the sites' reading of their own fi
 
 from dataclasses import replace
 
-from server.study import StudyFolder
+from server.study_folder import StudyFolder
 from shared.job import Job
 from simulation.verification.checks import Check, Verification
 from simulation.verification.clinical_model import check_clinical

@@ -19,8 +19,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from server.progress import LoggedProgress
-from server.study import SelectionRecord, StudyFolder
+from server.study import SelectionRecord
 from server.study import Study as Record
+from server.study_folder import StudyFolder
 from shared.config import Study
 from shared.job import Job
 from shared.strict_yaml import dump_settings

@@ -27,8 +27,8 @@ from client.cohort.feature_table import read_cohort
 from client.cohort.manifest import Case, Manifest, check_cohort_size
 from client.cohort.splits import assign_splits
 from client.prepare import PATIENT_LIMIT_S, Outcome, Progress, check_images
-from client.settings import SiteSettings, load_site_settings
-from client.site import check_role, n_threads
+from client.settings import SiteSettings, check_role, load_site_settings
+from client.site import n_threads
 from client.workers import Limits
 from shared.config import Study, digest
 from shared.errors import TrifedError
@@ -82,6 +82,7 @@ def check_site(
     settings = load_site_settings(site_file)
     problems = [*_wrong_role(settings, study), *_wrong_study(study, study_hash)]
     workers = n_threads(settings.device.threads if threads is None else threads)
+    progress, limits = progress or (lambda *_: None), limits or _limits(workers)
     found = _Found()
     verdicts: tuple[Verdict, ...] = ()
     try:
@@ -91,9 +92,9 @@ def check_site(
                 found.cases,
                 study,
                 threads=workers,
-                progress=progress or (lambda *_: None),
+                progress=progress,
                 isolated=isolated,
-                limits=limits or _limits(workers),
+                limits=limits,
             )
             _compare(found, outcomes)
         found.warn(impossible_values(_usable(found)))

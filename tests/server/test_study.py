@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from server import study as study_module
+from server import study_folder as study_module
 from server.study import (
     BranchesRecord,
     ClinicalRecord,
@@ -24,8 +24,8 @@ from server.study import (
     SelectionRecord,
     StabilityRecord,
     Study,
-    StudyFolder,
 )
+from server.study_folder import StudyFolder
 from shared.codec import content_hash
 from shared.combat import Combat
 from shared.errors import StateError

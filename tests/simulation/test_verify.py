@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import trifed
-from server.study import Study, StudyFolder
+from server.study import Study
+from server.study_folder import StudyFolder
 from simulation.simulate import verify_folder
 
 OFF = 1e-6
