@@ -19,7 +19,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from server.progress import LoggedProgress
-from server.study import SelectionRecord
 from server.study import Study as Record
 from server.study_folder import StudyFolder
 from shared.config import Study
@@ -160,14 +159,13 @@ def test_six_regions_give_the_numbers_of_one_table(tmp_path, patients, options):
     assert off(job) == {}
 
 
-WELCH = OPTIONS["welch, adjusted, mRMR"]
+WELCH = {**OPTIONS["welch, adjusted, mRMR"], "standardise": {"clip_quantile": 0.02}}
 
 
 @pytest.fixture
-def undivided(tmp_path: Path, patients: Rows) -> SelectionRecord:
-    """What is selected where all patients are at one site."""
-    record, _ = run(tmp_path / "undivided", {"site_one": patients}, **WELCH)
-    return record.select_features
+def undivided(tmp_path: Path, patients: Rows) -> Record:
+    """What a study finds where all patients are at one site."""
+    return run(tmp_path / "undivided", {"site_one": patients}, **WELCH)[0]
 
 
 def divisions(n_patients: int) -> st.SearchStrategy[list[int]]:
@@ -206,11 +204,16 @@ def test_any_division_selects_what_one_site_would(tmp_path_factory, patients, un
             divided[f"site_{place}"].append(row)
         seen.append(sorted(map(len, divided.values())))
         record, job = run(tmp_path_factory.mktemp("divided"), divided, **WELCH)
-        selection = record.select_features
         assert off(job) == {}
-        assert selection.screened == undivided.screened
-        assert selection.pruned == undivided.pruned
-        np.testing.assert_allclose(selection.p_values, undivided.p_values, rtol=1e-8)
+        found, expected = record.select_features, undivided.select_features
+        assert (found.screened, found.pruned) == (expected.screened, expected.pruned)
+        np.testing.assert_allclose(found.p_values, expected.p_values, rtol=1e-8)
+        scale, one = record.standardise.scale, undivided.standardise.scale
+        assert scale.names == one.names
+        for name in ("low", "high", "mean", "sd"):
+            np.testing.assert_allclose(getattr(scale, name), getattr(one, name), rtol=0, atol=1e-8)
+        clinical = record.clinical_model.fit.coefficients
+        np.testing.assert_allclose(clinical, undivided.clinical_model.fit.coefficients, rtol=1e-8)
 
     check()
     assert any(sizes[0] == 1 for sizes in seen)

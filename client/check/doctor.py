@@ -7,6 +7,7 @@ nothing leaves the hospital.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from client.check.clinical_findings import impossible_values, table_findings
@@ -82,21 +83,20 @@ def check_site(
     settings = load_site_settings(site_file)
     problems = [*_wrong_role(settings, study), *_wrong_study(study, study_hash)]
     workers = n_threads(settings.device.threads if threads is None else threads)
-    progress, limits = progress or (lambda *_: None), limits or _limits(workers)
+    look = partial(
+        check_images,
+        study=study,
+        threads=workers,
+        progress=progress or (lambda *_: None),
+        isolated=isolated,
+        limits=limits or _limits(workers),
+    )
     found = _Found()
     verdicts: tuple[Verdict, ...] = ()
     try:
         found.manifest = read_cohort(settings, site_file, _set_aside(study))
         if settings.data.features is None:
-            outcomes = check_images(
-                found.cases,
-                study,
-                threads=workers,
-                progress=progress,
-                isolated=isolated,
-                limits=limits,
-            )
-            _compare(found, outcomes)
+            _compare(found, look(found.cases))
         found.warn(impossible_values(_usable(found)))
         verdicts = _verdicts(found, study, settings.name)
         problems += _cohort_problems(found, study, settings.name) + _small_cells(verdicts, settings)
@@ -111,21 +111,21 @@ def check_site(
         role=settings.role,
         verdicts=verdicts,
         problems=(*problems, *faults),
-        notes=(
-            *_notes(verdicts, settings),
-            *_reader_notes(found, settings, study),
-            *_of_tables(found, settings, study),
-            *notes,
-        ),
+        notes=(*_of_patients(found, verdicts, settings, study), *notes),
         machine=describe_machine(cache_folder, study),
         features=brought(settings, study),
     )
 
 
-def _of_tables(found: _Found, settings: SiteSettings, study: Study) -> list[str]:
-    """What is worth knowing of the tables as a whole."""
+def _of_patients(
+    found: _Found, verdicts: Sequence[Verdict], settings: SiteSettings, study: Study
+) -> list[str]:
+    """What is worth knowing of the patients and their tables as a whole."""
     usable = _usable(found)
-    return feature_findings(usable, settings, study) + table_findings(usable, study)
+    notes = _notes(verdicts, settings)
+    if settings.role == "training":
+        notes += second_reader_notes(usable, study)
+    return notes + feature_findings(usable, settings, study) + table_findings(usable, study)
 
 
 def _limits(workers: int) -> Limits:
@@ -223,10 +223,6 @@ def _small_cells(verdicts: Sequence[Verdict], settings: SiteSettings) -> list[st
         for (split, label), n in sorted(counts.items())
         if n < limit
     ]
-
-
-def _reader_notes(found: _Found, settings: SiteSettings, study: Study) -> list[str]:
-    return second_reader_notes(_usable(found), study) if settings.role == "training" else []
 
 
 def _notes(verdicts: Sequence[Verdict], settings: SiteSettings) -> list[str]:

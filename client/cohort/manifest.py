@@ -3,13 +3,13 @@
 Nothing here opens an image. Every problem names the file, the line, the patient and a remedy.
 """
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import get_args
 
 from client.cohort.clinical import ClinicalTable, read_clinical
+from client.cohort.manifest_columns import Columns, manifest_columns
 from client.cohort.tables import (
     CaseError,
     ExclusionKind,
@@ -18,18 +18,15 @@ from client.cohort.tables import (
     check_splits,
     clean_id,
     listed,
-    need_column,
     read_table,
     refuse_duplicates,
 )
 from client.settings import SiteSettings
 from shared.config import Split, Study
 from shared.errors import CohortError, ManifestError
-from shared.phases import PHASES, Phase, phase_named
+from shared.phases import Phase
 
 SPLITS: dict[str, Split] = {name: name for name in get_args(Split)}
-OWN_COLUMNS = ("patient_id", "mask", "roi", "mask2", "roi2", "split")
-KINDS = ("image", "mask", "mask2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,20 +80,11 @@ class Manifest:
 
 
 @dataclass(frozen=True, slots=True)
-class _Columns:
-    """Which column of the manifest holds what."""
-
-    images: dict[Phase, str]
-    masks: dict[Phase, str]
-    second_masks: dict[Phase, str]
-
-
-@dataclass(frozen=True, slots=True)
 class _Reader:
     """What reading one row of the manifest needs to know."""
 
     table: Table
-    columns: _Columns
+    columns: Columns
     clinical: ClinicalTable | None
     study: Study
     settings: SiteSettings
@@ -127,7 +115,7 @@ def read_manifest(
     table = read_table(folder / (site.data.manifest or ""), lower=True)
     reader = _Reader(
         table=table,
-        columns=_manifest_columns(table, study),
+        columns=manifest_columns(table, study),
         clinical=clinical_of(site, folder, study) if labels_required else None,
         study=study,
         settings=site,
@@ -267,36 +255,3 @@ def clinical_of(site: SiteSettings, folder: Path, study: Study) -> ClinicalTable
             "site.yaml to the table that holds them."
         )
     return read_clinical(folder / site.data.clinical, study)
-
-
-def _manifest_columns(table: Table, study: Study) -> _Columns:
-    found: dict[str, dict[Phase, str]] = {kind: {} for kind in KINDS}
-    for column in table.columns:
-        if column in OWN_COLUMNS:
-            continue
-        kind, _, word = column.partition("_")
-        phase = phase_named(word) if kind in KINDS else None
-        if phase is None:
-            raise ManifestError(f"{table.path.name} line 1: {_unknown_column(column, study)}")
-        place = found[kind]
-        if phase in place:
-            raise ManifestError(
-                f"{table.path.name} line 1: columns '{place[phase]}' and '{column}' both name the "
-                f"phase '{phase}'. Keep one."
-            )
-        place[phase] = column
-    for phase in study.phases:
-        if phase not in found["image"] and study.cohort.missing_phase == "stop":
-            need_column(table, f"image_{phase}")
-    if "mask" not in table.columns and not found["mask"]:
-        need_column(table, "mask")
-    return _Columns(found["image"], found["mask"], found["mask2"])
-
-
-def _unknown_column(column: str, study: Study) -> str:
-    phases = dict.fromkeys((*study.phases, *PHASES))
-    known = [*OWN_COLUMNS]
-    known += [f"{kind}_{phase}" for kind in KINDS for phase in phases]
-    near = difflib.get_close_matches(column, known, n=1, cutoff=0.5)
-    hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}."
-    return f"'{column}' is not a column of a manifest; {hint}"

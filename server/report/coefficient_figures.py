@@ -78,7 +78,7 @@ def fusion_pictures(results: Results) -> list[Picture]:
         "Coefficients of the fusion layer, a ridge logistic regression of the label on "
         f"{_inputs(results, rows)}, fitted on the "
         f"{fusion.get('fitted_on') or 'tune'} split (n = {count(fusion.get('n_cases'))}), which "
-        f"trained no branch; penalty {number(fusion.get('penalty'), 1)}. Ridge shrinks "
+        f"took no part in fitting these; penalty {number(fusion.get('penalty'), 1)}. Ridge shrinks "
         "coefficients towards zero and shares weight among correlated inputs: their sizes do not "
         "rank them."
     )
