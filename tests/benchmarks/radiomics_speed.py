@@ -32,10 +32,12 @@ from client.cache import Cache
 from client.cohort.manifest import Case
 from client.images.volumes import Volume, from_itk, read_case, use_one_thread
 from client.prepare import prepare, task_for
+from client.products import Row
 from client.radiomics.engine import plain_extractor, plain_number
 from client.radiomics.features import ibsi_features
 from client.radiomics.plain import plain_features
 from shared.config import Radiomics, Study
+from shared.models import Extraction
 from shared.strict_yaml import parse_settings
 
 PHASE = "nephrographic"
@@ -167,12 +169,16 @@ def measure_site(options: argparse.Namespace) -> None:
     """A site's own preparation of some patients: by one and by two workers, and from its cache."""
     cases = [files_of(seed, options.folder) for seed in range(1, options.cases + 1)]
     study = parse_settings(STUDY.format(mode=options.mode), Study, name="study.yaml")
+    widths = study.radiomics.given_widths
+    assert widths is not None
+    row = Row(study, Extraction(widths))
     for workers in (1, 2):
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:
             times = []
             for _ in range(2):
                 began = time.perf_counter()
-                tasks = [task_for(c, study, options.folder, Cache(Path(folder))) for c in cases]
+                cache = Cache(Path(folder))
+                tasks = [task_for(c, study, options.folder, cache, [row]) for c in cases]
                 bad = prepare(tasks, threads=workers, progress=lambda *_: None)
                 times.append(time.perf_counter() - began)
                 if bad:

@@ -25,7 +25,7 @@ each_engine = pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES.ke
 
 def ibsi() -> ModuleType:
     """The neighbouring test file, which knows IBSI's names for our features."""
-    path = Path(__file__).with_name("test_radiomics_ibsi.py")
+    path = Path(__file__).with_name("test_ibsi.py")
     spec = importlib.util.spec_from_file_location("ibsi_names", path)
     assert spec is not None
     assert spec.loader is not None
