@@ -12,9 +12,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from client.images.volumes import Triple, itk_spacing, to_itk
+from client.images.volumes import Triple, itk_spacing
 from client.radiomics.first_order import first_order
 from client.radiomics.matrices import pack
+from client.radiomics.surface import class_on_mask
 from client.radiomics.textures import class_on_levels
 from shared.config import Radiomics
 from shared.errors import InstallError
@@ -60,8 +61,7 @@ class PyRadiomicsEngine:
 
     def shape(self, mask: NDArray[np.bool_], spacing_mm: Triple) -> dict[str, float]:
         """The features of the class `shape`, by name."""
-        drawn = to_itk(mask.astype(np.uint8), spacing_mm)
-        values = feature_classes()["shape"](drawn, drawn, label=1).execute()
+        values = class_on_mask(feature_classes()["shape"])(mask, spacing_mm).execute()
         return {name: plain_number(value) for name, value in values.items()}
 
     def features(
