@@ -7,6 +7,9 @@ dropped. Processor time is what to compare where the machine is shared.
 
 `PyRadiomics` is `RadiomicsFeatureExtractor.execute` as it comes; `lean` is the same without the
 description of the images (`additionalInfo`), which no feature needs.
+
+`site` prepares patients of three such phases, by one worker in this process and by two of their
+own, whose start counts. It needs two idle cores.
 """
 
 import argparse
@@ -38,9 +41,11 @@ from client.radiomics.features import ibsi_features
 from client.radiomics.plain import plain_features
 from shared.config import Radiomics, Study
 from shared.models import Extraction
+from shared.phases import Phase
 from shared.strict_yaml import parse_settings
 
-PHASE = "nephrographic"
+PHASE: Phase = "nephrographic"
+PHASES: tuple[Phase, ...] = ("corticomedullary", "nephrographic", "excretory")
 SHAPE, SPACING = (60, 512, 512), (3.0, 0.8, 0.8)
 FILTERS: dict[str, Any] = {"log_sigma_mm": (1.0, 2.0, 3.0), "wavelet": "coif1"}
 ENGINES = ("PyRadiomics", "lean", "pyradiomics", "ibsi")
@@ -51,7 +56,7 @@ title: How fast radiomics is
 seed: 1
 sites: {{training: [site_a, site_b]}}
 endpoint: {{name: HER2, column: her2_ihc, negative: ["0", "1+"], positive: ["2+", "3+"]}}
-phases: [nephrographic]
+phases: [corticomedullary, nephrographic, excretory]
 radiomics: {{mode: {mode}, log_sigma_mm: [1.0, 2.0, 3.0], wavelet: coif1}}
 clinical: {{predictors: [sessile]}}
 branches:
@@ -81,13 +86,14 @@ def phase_and_mask(seed: int) -> tuple[Any, Any]:
 
 
 def files_of(seed: int, folder: Path) -> Case:
-    """A made-up patient's files, written where they are not yet."""
+    """A made-up patient's files, the same for all phases, written where they are not yet."""
     image, mask = folder / f"image-{seed}.nii.gz", folder / f"mask-{seed}.nii.gz"
     if not mask.exists():
         folder.mkdir(parents=True, exist_ok=True)
         for what, path in zip(phase_and_mask(seed), (image, mask), strict=True):
             sitk.WriteImage(what, str(path))
-    return Case(f"P-{seed:03}", 2, None, 0, {PHASE: image}, {PHASE: mask}, {})
+    images, masks = dict.fromkeys(PHASES, image), dict.fromkeys(PHASES, mask)
+    return Case(f"P-{seed:03}", 2, None, 0, images, masks, {})
 
 
 def computes(engine: str, image: Any, mask: Any, volume: Volume | None) -> Callable[[], Any]:
@@ -205,7 +211,7 @@ def main() -> None:
     )
     parser.add_argument("parts", nargs="*", help="speed, memory, site (default: all)")
     parser.add_argument("--turns", type=int, default=5, help="turns of each engine")
-    parser.add_argument("--cases", type=int, default=6, help="patients of the site, at least 4")
+    parser.add_argument("--cases", type=int, default=8, help="patients of the site, at least 4")
     parser.add_argument(
         "--mode", choices=("ibsi", "pyradiomics"), default="ibsi", help="the site's"
     )
