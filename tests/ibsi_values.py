@@ -13,7 +13,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 REFERENCES = Path(__file__).with_name("references")
 IBSI: dict[str, Any] = json.loads((REFERENCES / "ibsi_1.json").read_text("utf-8"))
@@ -167,10 +167,11 @@ def values_of(found: Mapping[str, float]) -> dict[str, float]:
     }
 
 
-def off(
-    found: Mapping[str, float], data: Literal["digital_phantom", "configuration_c"]
-) -> dict[str, str]:
-    """Values off IBSI's by more than its tolerance and half of its last printed digit."""
+def off(found: Mapping[str, float], data: str) -> dict[str, str]:
+    """Values off IBSI's by more than its tolerance and half of its last printed digit.
+
+    `data` is `digital_phantom`, or `configuration_c`, `_d` or `_e` of the CT phantom.
+    """
     wrong = {}
     for tag, ours in values_of(found).items():
         value, tolerance = IBSI["values"][tag][data]

@@ -76,13 +76,6 @@ def ct_phantom(folder: Path) -> Volume:
     return read_case(Case("B-0031", 2, None, 0, {PHASE: image}, {PHASE: mask}, {}), PHASE)
 
 
-def test_the_ct_phantom_has_the_consensus_values_of_configuration_c(
-    reference_data: FindData,
-) -> None:
-    settings = load_settings(REFERENCES / "ibsi_config_c.yaml", Radiomics)
-    assert off(ibsi_features(ct_phantom(reference_data(CT)), settings), "configuration_c") == {}
-
-
 @pytest.fixture
 def hospital(tmp_path: Path, reference_data: FindData) -> Path:
     """A site of two patients: the CT phantom in NIfTI, and as DICOM series with an RTSTRUCT."""
@@ -124,20 +117,15 @@ def extracted(hospital: Path, configuration: str) -> dict[str, dict[str, float]]
     }
 
 
-def test_extract_gives_configuration_c_from_nifti_and_from_dicom(hospital: Path) -> None:
-    found = extracted(hospital, "c")
-    assert {patient: off(row, "configuration_c") for patient, row in found.items()} == {
-        "nifti": {},
-        "dicom": {},
-    }
-    assert found["dicom"] == pytest.approx(found["nifti"], rel=1e-6)
-
-
-@pytest.mark.parametrize("configuration", ["d", "e"])
-def test_extract_takes_configurations_d_and_e(hospital: Path, configuration: str) -> None:
-    for row in extracted(hospital, configuration).values():
-        assert len(row) == 106
-        assert all(np.isfinite(list(row.values())))
+@pytest.mark.parametrize("configuration", ["c", "d", "e"])
+def test_extract_gives_the_consensus_values_from_nifti_and_from_dicom(
+    hospital: Path, configuration: str
+) -> None:
+    found = extracted(hospital, configuration)
+    wrong = {patient: off(row, f"configuration_{configuration}") for patient, row in found.items()}
+    assert wrong == {"nifti": {}, "dicom": {}}
+    # the formats round the spacing differently, which moves a voxel to the next HU here and there
+    assert found["dicom"] == pytest.approx(found["nifti"], rel=1e-5)
 
 
 def test_range_and_outliers_in_either_order_leave_the_same_voxels(reference_data: FindData) -> None:
