@@ -163,16 +163,18 @@ def run_site_check(options: argparse.Namespace) -> int:
     from client.check.doctor import check_site
     from client.check.page import write_page
     from client.check.report import print_report
-    from client.progress import SpokenProgress
+    from client.progress import shown_progress
     from shared.config import load_study
 
-    report = check_site(
-        options.site_file,
-        load_study(options.study),
-        threads=options.threads,
-        progress=SpokenProgress(),
-        study_hash=options.study_hash or "",
-    )
+    study = load_study(options.study)
+    with shown_progress(Console(stderr=True)) as progress:
+        report = check_site(
+            options.site_file,
+            study,
+            threads=options.threads,
+            progress=progress,
+            study_hash=options.study_hash or "",
+        )
     print_report(report, Console())
     if options.html is not None:
         page = options.html if options.html.name else options.site_file.parent / "check.html"
@@ -183,7 +185,10 @@ def run_site_check(options: argparse.Namespace) -> int:
 
 def run_site_extract(options: argparse.Namespace) -> int:
     """Write the radiomics table."""
+    from rich.console import Console
+
     from client.extract import extract_table
+    from client.progress import shown_progress
     from shared.config import load_study
     from shared.radiomics_settings import Radiomics
     from shared.strict_yaml import load_settings
@@ -195,6 +200,9 @@ def run_site_extract(options: argparse.Namespace) -> int:
     if options.mode:
         radiomics = Radiomics.model_validate(radiomics.model_dump() | {"mode": options.mode})
     study = study.model_copy(update={"radiomics": radiomics})
-    n_cases = extract_table(options.site_file, study, options.out, threads=options.threads)
+    with shown_progress(Console(stderr=True)) as progress:
+        n_cases = extract_table(
+            options.site_file, study, options.out, threads=options.threads, progress=progress
+        )
     print(f"{options.out}: {n_cases} patients")
     return 0
