@@ -16,6 +16,12 @@ def add_commands(commands: Any) -> None:
     )
     actions = site.add_subparsers(title="commands", required=True, metavar="COMMAND")
     add_init(actions)
+    add_check(actions)
+    add_extract(actions)
+
+
+def add_check(actions: Any) -> None:
+    """`trifed site check`."""
     check = actions.add_parser(
         "check",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -36,7 +42,18 @@ Exit code 0 if the site is ready, else 1.""",
         metavar="FILE",
         help="also write a page of all findings (default: check.html beside the site file)",
     )
+    check.add_argument(
+        "--study-hash",
+        type=hash_or_beginning,
+        metavar="HASH",
+        help="the study's hash as the coordinator told it, or its first eight or more digits; "
+        "a study file with another hash is not the study's",
+    )
     check.set_defaults(run=run_site_check)
+
+
+def add_extract(actions: Any) -> None:
+    """`trifed site extract`."""
     extract = actions.add_parser(
         "extract",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -106,6 +123,19 @@ def add_site_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=0, help="cores to use (default: all)")
 
 
+def hash_or_beginning(text: str) -> str:
+    """Eight or more hexadecimal digits.
+
+    Raises:
+        ArgumentTypeError: If the text is something else.
+    """
+    if len(text) < 8 or set(text.lower()) - set("0123456789abcdef"):
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is not a hash; give eight or more digits 0-9 and a-f"
+        )
+    return text
+
+
 def run_site_init(options: argparse.Namespace) -> int:
     """Write the draft and say how sure it is."""
     from rich.console import Console
@@ -142,6 +172,7 @@ def run_site_check(options: argparse.Namespace) -> int:
         load_study(options.study),
         threads=options.threads,
         progress=SpokenProgress(),
+        study_hash=options.study_hash or "",
     )
     print_report(report, Console())
     if options.html is not None:
@@ -154,7 +185,8 @@ def run_site_check(options: argparse.Namespace) -> int:
 def run_site_extract(options: argparse.Namespace) -> int:
     """Write the radiomics table."""
     from client.extract import extract_table
-    from shared.config import Radiomics, load_study
+    from shared.config import load_study
+    from shared.radiomics_settings import Radiomics
     from shared.strict_yaml import load_settings
 
     study = load_study(options.study)

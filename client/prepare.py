@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 from client.cache import Cache, cache_key
 from client.check import measures
 from client.check.measures import Measures
+from client.check.second_masks import second_findings
 from client.cohort.manifest import Case
 from client.images import volumes
 from client.products import Product
@@ -43,10 +44,14 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one case: why it cannot be used, or what was measured where that was asked."""
+    """What came of one case: why it cannot be used, or what was measured where that was asked.
+
+    `warnings` are what the check found in passing.
+    """
 
     problem: str | None
     measures: Measures = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 def task_for(
@@ -68,10 +73,10 @@ def key_of(case: Case, product: Product, root: Path) -> str:
         ImageError: If one of the case's files is gone.
     """
     settings, kind, code = product.depends_on
-    mask = digest({"roi": case.roi, "resample_mask": case.resample_mask})
-    files = {str(phase): (case.images[phase], case.masks[phase]) for phase in case.images}
+    sources = product.sources(case)
+    words = settings + digest(sources.words)
     try:
-        return cache_key(settings=settings + mask, kind=kind, code=code, root=root, files=files)
+        return cache_key(settings=words, kind=kind, code=code, root=root, files=sources.files)
     except OSError as error:
         raise ImageError(
             f"{case.patient_id}: {error.filename}: cannot be opened ({error.strerror}). "
@@ -186,7 +191,10 @@ def _work(task: Task) -> Outcome:
         }
         for product, key in task.missing:
             task.cache.put(key, product.compute(case, opened))
-        return Outcome(None, measures.measure(opened) if task.measure else {})
+        if not task.measure:
+            return Outcome(None)
+        warnings = second_findings(case, opened, task.study)
+        return Outcome(None, measures.measure(opened), warnings)
     except ImageError as error:
         return Outcome(str(error))
     except (RuntimeError, ValueError, ArithmeticError, OSError, MemoryError) as error:

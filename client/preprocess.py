@@ -1,5 +1,6 @@
 """Volumes to ROI: grids, resampling and windowing; pure functions on arrays (z, y, x)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -104,11 +105,23 @@ def resample(
     References:
         Zwanenburg et al. (2020), IBSI reference manual, sections 2.4 and 2.5.
     """
+    (roi,) = resample_for(volume, [volume.mask], spacing_mm, pad=pad, order=order)
+    return roi
+
+
+def resample_for(
+    volume: Volume,
+    masks: Sequence[NDArray[np.bool_]],
+    spacing_mm: Triple,
+    *,
+    pad: Shape = (0, 0, 0),
+    order: Literal[1, 3] = 3,
+) -> list[Roi]:
+    """The same for each of several masks on the volume's voxels: one image around them all."""
     grid = ibsi_grid(_shape(volume.mask), volume.spacing_mm, spacing_mm)
-    near = around(grid, volume.mask, pad)
+    near = around(grid, masks[0] if len(masks) == 1 else np.logical_or.reduce(masks), pad)
     image = np.round(sample(volume.image, near, order=order))
-    mask = sample(volume.mask, near, order=1) >= HALF
-    return Roi(image, mask, spacing_mm)
+    return [Roi(image, sample(mask, near, order=1) >= HALF, spacing_mm) for mask in masks]
 
 
 def window(image: Array, window_hu: tuple[float, float]) -> Array:

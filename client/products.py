@@ -1,28 +1,47 @@
-"""What is computed once for a patient and kept: radiomics row, ranges, tensors.
+"""What is computed once for a patient and kept: radiomics row, ranges, readings, tensors.
 
-Each product says what it depends on besides the patient's files, and how it is computed from the
-opened volumes. `client.prepare` computes products in worker processes; the cache keeps them.
+Each product says what it depends on, of the study and of the patient, and how it is computed from
+the opened volumes. `client.prepare` computes products in worker processes; the cache keeps them.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from client import images, preprocess, radiomics, tensors
+from client import images, preprocess, radiomics, seeds, tensors
 from client.cache import code_version
 from client.cohort.manifest import Case
 from client.images.volumes import Volume
-from client.radiomics import engine, features
+from client.radiomics import engine, features, readings
 from shared.branches import Network
-from shared.config import Radiomics, Study, digest
+from shared.config import Study, digest
+from shared.errors import ConfigError
 from shared.models import Extraction
 from shared.phases import Phase
+from shared.radiomics_settings import Radiomics, Stability
 
 Volumes = Mapping[Phase, Volume]
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What of a patient a product is computed from: words of the manifest, and files by role."""
+
+    words: dict[str, str | bool]
+    files: dict[str, tuple[Path, ...]]
+
+
+def drawn_sources(case: Case) -> Sources:
+    """The images with the masks that were drawn on them, and which ROI of these is meant."""
+    files: dict[str, tuple[Path, ...]] = {
+        str(phase): (case.images[phase], case.masks[phase]) for phase in case.images
+    }
+    return Sources({"roi": case.roi, "resample_mask": case.resample_mask}, files)
 
 
 class Product(Protocol):
@@ -35,6 +54,10 @@ class Product(Protocol):
 
     def is_for(self, case: Case) -> bool:
         """Whether the patient has the phases that it needs."""
+        ...
+
+    def sources(self, case: Case) -> Sources:
+        """What of the patient it is computed from."""
         ...
 
     def compute(self, case: Case, opened: Volumes) -> NDArray[np.generic]:
@@ -67,6 +90,10 @@ class Row:
         """One phase is enough: the features of the others are missing."""
         return bool(case.images)
 
+    def sources(self, case: Case) -> Sources:
+        """The images and their masks."""
+        return drawn_sources(case)
+
     def compute(self, case: Case, opened: Volumes) -> NDArray[np.float64]:
         """The features in the order of `features.extracted_names`."""
         phases = self.study.phases
@@ -89,9 +116,73 @@ class Ranges:
         """One phase is enough."""
         return bool(case.images)
 
+    def sources(self, case: Case) -> Sources:
+        """The images and their masks."""
+        return drawn_sources(case)
+
     def compute(self, case: Case, opened: Volumes) -> NDArray[np.float64]:
         """The mean over the patient's phases."""
         return features.extract_ranges(case, opened, settings=self.study.radiomics)
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """The row under other masks, float64 ``(k, p)``: redrawn ones, or a second reader's.
+
+    Without the row under the masks as drawn, which is `Row`.
+    """
+
+    study: Study
+    extraction: Extraction
+
+    @property
+    def stability(self) -> Stability:
+        """The study's settings.
+
+        Raises:
+            ConfigError: If it has none.
+        """
+        if self.study.stability is None:
+            raise ConfigError("the study has no section 'stability', so no case is read again.")
+        return self.study.stability
+
+    @property
+    def n_others(self) -> int:
+        """Readings besides the first."""
+        return self.stability.perturbations if self.stability.by == "perturbation" else 1
+
+    @property
+    def depends_on(self) -> tuple[str, str, str]:
+        """As for a row; redrawn masks also on their number and the study's seed."""
+        row = Row(self.study, self.extraction)
+        way = {"row": row.depends_on[0], "by": self.stability.by}
+        if self.stability.by == "perturbation":
+            way |= {"n": str(self.n_others), "seed": str(self.study.seed)}
+        return digest(way), "readings", f"{row.depends_on[2]} {code_version(seeds)}"
+
+    def is_for(self, case: Case) -> bool:
+        """An image whose mask can be redrawn, or a second reader's mask."""
+        return bool(case.images if self.stability.by == "perturbation" else case.second_masks)
+
+    def sources(self, case: Case) -> Sources:
+        """Images and masks; the id that the chance hangs on, or the second reader's masks."""
+        first = drawn_sources(case)
+        if self.stability.by == "perturbation":
+            return Sources(first.words | {"patient": case.patient_id}, first.files)
+        second = {f"second {phase}": (path,) for phase, path in case.second_masks.items()}
+        return Sources(first.words | {"second_roi": case.second_roi}, first.files | second)
+
+    def compute(self, case: Case, opened: Volumes) -> NDArray[np.float64]:
+        """One row for each redrawn mask, or one for the second reader's."""
+        if self.stability.by == "perturbation":
+            masks = readings.redrawn_masks(case, opened, self.n_others, seed=self.study.seed)
+        else:
+            least = self.study.cohort.min_roi_voxels
+            masks = [readings.second_masks(case, min_roi_voxels=least)]
+        settings = with_widths(self.study.radiomics, self.extraction)
+        return readings.extract_readings(
+            case, opened, masks, phases=self.study.phases, settings=settings
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +209,10 @@ class Tensor:
     def is_for(self, case: Case) -> bool:
         """All phases of the network are needed."""
         return has_phases(case, self.network)
+
+    def sources(self, case: Case) -> Sources:
+        """The images and their masks."""
+        return drawn_sources(case)
 
     def compute(self, case: Case, opened: Volumes) -> NDArray[np.float32]:  # noqa: ARG002
         """The network's input."""

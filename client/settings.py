@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from shared.config import Study
+from shared.errors import ConfigError
 from shared.quantities import Name
 from shared.strict_yaml import Settings, load_settings
 
@@ -83,3 +85,17 @@ class SiteSettings(Settings):
 def load_site_settings(path: Path) -> SiteSettings:
     """Read and check a site file."""
     return load_settings(path, SiteSettings)
+
+
+def check_role(settings: SiteSettings, study: Study) -> None:
+    """Refuse a site that the study does not name in its role.
+
+    Raises:
+        ConfigError: If the study does not list the site, or lists it in the other role.
+    """
+    members = study.sites.training if settings.role == "training" else study.sites.external
+    if settings.name not in members:
+        raise ConfigError(
+            f"site.yaml: '{settings.name}' with role {settings.role} is not in the study's "
+            f"sites.{settings.role} ({', '.join(members) or 'none'}). Correct name or role."
+        )

@@ -9,10 +9,26 @@ DISCLOSED = [
         "what": "counts by split and label; moments of clinical variables by label; whether "
         "features come from images or a table",
     },
-    {"stage": "standardise", "what": "count, mean and squared deviation of each feature"},
+    {
+        "stage": "discretise",
+        "what": "nothing, or with learnt widths: for each filtered image, how many cases have a "
+        "range at or below the numbers asked",
+    },
+    {
+        "stage": "stability",
+        "what": "nothing, or where the study reads cases again: for each feature the number of "
+        "cases read, mean and spread of their means, and the spread of their readings",
+    },
+    {
+        "stage": "standardise",
+        "what": "count, mean and squared deviation of each feature; with clipping also how many "
+        "cases are at or below the numbers asked",
+    },
     {
         "stage": "select_features",
-        "what": "a rank statistic for each feature; sums of products of the screened features",
+        "what": "a rank statistic for each feature, or its moments or histogram by label; sums of "
+        "products of the screened features, by fold; gradient and Hessian of each step of the "
+        "logistic LASSO; how many tune cases look like each site's",
     },
     {"stage": "clinical_model", "what": "gradient and information of each Newton step"},
     {

@@ -9,13 +9,17 @@ import numpy as np
 from server.coordinator import Coordinator, need
 from server.disclosed import disclosed_by
 from server.performance import external_results, model_results
+from server.selection_results import kept_results, lasso_results, look_results, screen_results
+from server.stability_results import stability_results
 from server.study import (
     BranchesRecord,
     CohortRecord,
+    DiscretiseRecord,
     ExternalRecord,
     FusionRecord,
     Greetings,
     NetworkRecord,
+    ScaleRecord,
     SelectionRecord,
     Study,
 )
@@ -63,7 +67,7 @@ def collect_results(study: Study, settings: Settings) -> dict[str, Any]:
             "endpoint": settings.endpoint.model_dump(include={"name", "positive", "negative"}),
             "phases": settings.phases,
             "cohort": cohort_results(study),
-            "radiomics": radiomics_results(study),
+            "radiomics": radiomics_results(study, settings),
             "clinical": clinical_results(study, settings),
             "branches": branch_results(study, settings),
             "fusion": fusion_results(study),
@@ -137,26 +141,38 @@ def is_binary(pooled: Moments, i: int) -> bool:
     return 0 <= mean <= 1 and bool(np.isclose(pooled.m2[i], n * mean * (1 - mean), rtol=1e-9))
 
 
-def radiomics_results(study: Study) -> dict[str, Any]:
+def radiomics_results(study: Study, settings: Settings) -> dict[str, Any]:
     """How many features stood at each step, which were kept, and the LASSO's path."""
     record: SelectionRecord = need(study.select_features, "select_features")
-    p_of = dict(zip(record.screened, record.p_values, strict=True))
     return {
+        "bin_widths_hu": bin_widths(study),
+        "stability": stability_results(need(study.stability, "stability"), settings.stability),
         "n_features": len(need(study.standardise, "standardise").scale.names),
         "n_screened": len(record.screened),
         "n_after_pruning": len(record.pruned),
-        "site_differences": site_differences(need(study.standardise, "standardise").sites),
-        "kept": [
-            {"feature": name, "coefficient": c, "p": p_of[name]}
-            for name, c in zip(record.lasso.names, record.lasso.coefficients, strict=True)
-        ],
-        "lasso": {
-            "alphas": record.lasso.alphas,
-            "cv_mse": record.lasso.cv_mse,
-            "cv_se": record.lasso.cv_se,
-            "alpha": record.lasso.alpha,
-        },
+        "screen": screen_results(settings.selection),
+        "site_differences": site_differences(need(study.standardise, "standardise").sites)
+        | look_results(record.looks),
+        "harmonised": harmonised(need(study.standardise, "standardise")),
+        "kept": kept_results(record),
+        "lasso": lasso_results(record, settings.selection),
     }
+
+
+def bin_widths(study: Study) -> dict[str, Any]:
+    """The width of a grey level of each filtered image, HU, and whether the sites learnt it."""
+    record: DiscretiseRecord = need(study.discretise, "discretise")
+    return {
+        "learnt": record.median_ranges_hu is not None,
+        "widths": record.extraction.bin_widths_hu,
+    }
+
+
+def harmonised(record: ScaleRecord) -> dict[str, Any] | None:
+    """What is left of the differences between sites after ComBat; None where it was not used."""
+    if record.harmonised is None:
+        return None
+    return {"method": "combat", "site_differences": site_differences(record.harmonised)}
 
 
 def site_differences(anova: SiteAnova) -> dict[str, Any]:

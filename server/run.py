@@ -5,14 +5,15 @@ from functools import partial
 from safetensors.numpy import save_file
 from threadpoolctl import threadpool_limits
 
-from server.coordinator import Coordinator
+from server.coordinator import Coordinator, need
 from server.results import write_results
 from server.stages import RUNS
 from server.stages.train_branches import best_weights
-from server.study import Identity, Study
+from server.study import DiscretiseRecord, Identity, Study
 from shared.config import digest, networks
-from shared.files import remove_leftovers, replace_atomically
+from shared.files import remove_leftovers, replace_atomically, write_atomically
 from shared.identity import code_hash
+from shared.strict_yaml import dump_settings
 
 
 def run_study(coordinator: Coordinator) -> Study:
@@ -37,6 +38,7 @@ def run_study(coordinator: Coordinator) -> Study:
             study = run(study, coordinator)
         coordinator.progress.stage_ended(stage, resumed=resumed)
     write_weights(study, coordinator)
+    write_frozen_study(study, coordinator)
     write_results(study, coordinator)
     return study
 
@@ -47,6 +49,21 @@ def is_done(study: Study, stage: str) -> bool:
     if record is not None and study.train_branches is record:
         return study.embed is not None
     return record is not None
+
+
+def write_frozen_study(study: Study, coordinator: Coordinator) -> None:
+    """The study file with what the sites learnt of extraction in its place.
+
+    `trifed site extract` takes it, and so does the next study that must have the same features.
+    """
+    record: DiscretiseRecord = need(study.discretise, "discretise")
+    if record.median_ranges_hu is None:
+        return
+    settings = coordinator.settings
+    widths = {"bin_width_filtered_hu": record.extraction.bin_widths_hu}
+    radiomics = settings.radiomics.model_copy(update=widths)
+    frozen = settings.model_copy(update={"radiomics": radiomics})
+    write_atomically(coordinator.out / "study-frozen.yaml", dump_settings(frozen).encode())
 
 
 def write_weights(study: Study, coordinator: Coordinator) -> None:

@@ -47,6 +47,14 @@ class Scale:
     sd: np.ndarray
     sites: dict[str, SiteScale]
 
+    @classmethod
+    def of(
+        cls, extraction: Extraction, names: tuple[str, ...], mean: np.ndarray, sd: np.ndarray
+    ) -> "Scale":
+        """A scale that clips nothing and is the same at every site."""
+        ends = np.full(len(names), np.inf)
+        return cls(extraction, names, -ends, ends, mean, sd, {})
+
     def take(self, names: tuple[str, ...]) -> "Scale":
         """The scale of some of the features, in the order asked."""
         place = {name: i for i, name in enumerate(self.names)}

@@ -15,6 +15,9 @@ from shared.config import Study, networks
 SHARES = {"standardise": 30.0, "train_branches": 60.0, "embed": 5.0, "external_evaluate": 5.0}
 
 
+EXTRACTING = ("discretise", "stability", "standardise")
+
+
 class LiveProgress:
     """A table on the terminal that is redrawn as the run goes on, over the log's plain lines."""
 
@@ -69,7 +72,7 @@ class LiveProgress:
     def site_works(self, site: str, what: str, done: int, total: int) -> None:
         """Show how far a site is."""
         self._sites[site] = f"{what} {done}/{total}"
-        if self._stage[0] == "standardise":
+        if self._stage[0] in EXTRACTING:
             self._in_stage = max(self._in_stage, done / max(total, 1) * 0.5)
         self._logged.site_works(site, what, done, total)
         self._draw()

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from server.progress import LoggedProgress
 from server.study import Study as Record
-from server.study import StudyFolder
+from server.study_folder import StudyFolder
 from shared.config import Study
 from shared.job import Job
 from shared.strict_yaml import dump_settings

@@ -7,6 +7,7 @@ nothing leaves the hospital.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from client.check.clinical_findings import impossible_values, table_findings
@@ -22,14 +23,15 @@ from client.check.machine import (
 )
 from client.check.measures import Measures
 from client.check.report import CheckReport, Verdict, clipped
+from client.check.second_masks import second_reader_notes
 from client.cohort.feature_table import read_cohort
 from client.cohort.manifest import Case, Manifest, check_cohort_size
 from client.cohort.splits import assign_splits
 from client.prepare import PATIENT_LIMIT_S, Outcome, Progress, check_images
-from client.settings import SiteSettings, load_site_settings
-from client.site import check_role, n_threads
+from client.settings import SiteSettings, check_role, load_site_settings
+from client.site import n_threads
 from client.workers import Limits
-from shared.config import Study
+from shared.config import Study, digest
 from shared.errors import TrifedError
 
 LEAST_MEMORY_BYTES = 2 << 30
@@ -61,6 +63,7 @@ def check_site(
     progress: Progress | None = None,
     isolated: bool = True,
     limits: Limits | None = None,
+    study_hash: str = "",
 ) -> CheckReport:
     """Open every table, image and mask of a site and say what is ready and what is not.
 
@@ -72,27 +75,28 @@ def check_site(
         progress: Called as (what, done, total).
         isolated: Read images in processes of their own, so that none can stop the check.
         limits: Of the time and memory for one patient; by default 300 s and this machine's share.
+        study_hash: The study's hash as the coordinator told it, or its beginning; empty if untold.
 
     Raises:
         ConfigError: If the site file cannot be read.
     """
     settings = load_site_settings(site_file)
-    problems = _wrong_role(settings, study)
+    problems = [*_wrong_role(settings, study), *_wrong_study(study, study_hash)]
     workers = n_threads(settings.device.threads if threads is None else threads)
+    look = partial(
+        check_images,
+        study=study,
+        threads=workers,
+        progress=progress or (lambda *_: None),
+        isolated=isolated,
+        limits=limits or _limits(workers),
+    )
     found = _Found()
     verdicts: tuple[Verdict, ...] = ()
     try:
         found.manifest = read_cohort(settings, site_file, _set_aside(study))
         if settings.data.features is None:
-            outcomes = check_images(
-                found.cases,
-                study,
-                threads=workers,
-                progress=progress or (lambda *_: None),
-                isolated=isolated,
-                limits=limits or _limits(workers),
-            )
-            _compare(found, outcomes)
+            _compare(found, look(found.cases))
         found.warn(impossible_values(_usable(found)))
         verdicts = _verdicts(found, study, settings.name)
         problems += _cohort_problems(found, study, settings.name) + _small_cells(verdicts, settings)
@@ -107,16 +111,21 @@ def check_site(
         role=settings.role,
         verdicts=verdicts,
         problems=(*problems, *faults),
-        notes=(*_notes(verdicts, settings), *_of_tables(found, settings, study), *notes),
+        notes=(*_of_patients(found, verdicts, settings, study), *notes),
         machine=describe_machine(cache_folder, study),
         features=brought(settings, study),
     )
 
 
-def _of_tables(found: _Found, settings: SiteSettings, study: Study) -> list[str]:
-    """What is worth knowing of the tables as a whole."""
+def _of_patients(
+    found: _Found, verdicts: Sequence[Verdict], settings: SiteSettings, study: Study
+) -> list[str]:
+    """What is worth knowing of the patients and their tables as a whole."""
     usable = _usable(found)
-    return feature_findings(usable, settings, study) + table_findings(usable, study)
+    notes = _notes(verdicts, settings)
+    if settings.role == "training":
+        notes += second_reader_notes(usable, study)
+    return notes + feature_findings(usable, settings, study) + table_findings(usable, study)
 
 
 def _limits(workers: int) -> Limits:
@@ -139,6 +148,17 @@ def _wrong_role(settings: SiteSettings, study: Study) -> list[str]:
     return []
 
 
+def _wrong_study(study: Study, told: str) -> list[str]:
+    found = digest(study)
+    if found.startswith(told.lower()):
+        return []
+    return [
+        f"the study file has the hash {found[:16]}..., but the coordinator's begins with {told}: "
+        "some setting differs, and the run would refuse this site. Get the file from the "
+        "coordinator again."
+    ]
+
+
 def _usable(found: _Found) -> list[Case]:
     return [case for case in found.cases if case.patient_id not in found.bad]
 
@@ -150,6 +170,7 @@ def _compare(found: _Found, outcomes: Mapping[str, Outcome]) -> None:
     found.bad |= same_images(found.cases, found.measures)
     usable = {case.patient_id: found.measures[case.patient_id] for case in _usable(found)}
     found.warn({patient: findings_of(measures) for patient, measures in usable.items()})
+    found.warn({patient: outcomes[patient].warnings for patient in usable})
     found.warn(unlike_the_others(usable))
 
 

@@ -3,13 +3,13 @@
 Nothing here opens an image. Every problem names the file, the line, the patient and a remedy.
 """
 
-import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import get_args
 
 from client.cohort.clinical import ClinicalTable, read_clinical
+from client.cohort.manifest_columns import Columns, manifest_columns
 from client.cohort.tables import (
     CaseError,
     ExclusionKind,
@@ -18,17 +18,15 @@ from client.cohort.tables import (
     check_splits,
     clean_id,
     listed,
-    need_column,
     read_table,
     refuse_duplicates,
 )
 from client.settings import SiteSettings
 from shared.config import Split, Study
 from shared.errors import CohortError, ManifestError
-from shared.phases import PHASES, Phase, phase_named
+from shared.phases import Phase
 
 SPLITS: dict[str, Split] = {name: name for name in get_args(Split)}
-OWN_COLUMNS = ("patient_id", "mask", "roi", "split")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +37,8 @@ class Case:
     `clinical` holds NaN where the table is blank. `line` is the line of the manifest. `roi` is
     the tumour's name in a DICOM mask, empty where it has only one; `resample_mask` allows a mask
     that was drawn on another grid. `features` is the patient's row of a table that the site brings
-    instead of images; empty where it has images.
+    instead of images; empty where it has images. `second_masks` are a second reader's, of some
+    phases or of none, and `second_roi` the tumour's name in these.
     """
 
     patient_id: str
@@ -52,6 +51,14 @@ class Case:
     roi: str = ""
     resample_mask: bool = False
     features: dict[str, float] = field(default_factory=dict)
+    second_masks: dict[Phase, Path] = field(default_factory=dict)
+    second_roi: str = ""
+
+    @property
+    def by_second_reader(self) -> "Case":
+        """The same patient with the second reader's masks, and the phases that have one."""
+        images = {phase: self.images[phase] for phase in self.second_masks}
+        return replace(self, images=images, masks=self.second_masks, roi=self.second_roi)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,19 +80,11 @@ class Manifest:
 
 
 @dataclass(frozen=True, slots=True)
-class _Columns:
-    """Which column of the manifest holds what."""
-
-    images: dict[Phase, str]
-    masks: dict[Phase, str]
-
-
-@dataclass(frozen=True, slots=True)
 class _Reader:
     """What reading one row of the manifest needs to know."""
 
     table: Table
-    columns: _Columns
+    columns: Columns
     clinical: ClinicalTable | None
     study: Study
     settings: SiteSettings
@@ -116,7 +115,7 @@ def read_manifest(
     table = read_table(folder / (site.data.manifest or ""), lower=True)
     reader = _Reader(
         table=table,
-        columns=_manifest_columns(table, study),
+        columns=manifest_columns(table, study),
         clinical=clinical_of(site, folder, study) if labels_required else None,
         study=study,
         settings=site,
@@ -180,6 +179,8 @@ def _read_case(reader: _Reader, row: Row, patient_id: str) -> Case:
         clinical={} if clinical is None else clinical.numbers_of(patient_id),
         roi=row.cells.get("roi", ""),
         resample_mask=reader.settings.data.resample_masks,
+        second_masks=_second_masks(reader, row, images),
+        second_roi=row.cells.get("roi2", "") or row.cells.get("roi", ""),
     )
 
 
@@ -206,6 +207,18 @@ def _mask_paths(reader: _Reader, row: Row, images: Mapping[Phase, Path]) -> dict
                 f"'mask_{phase}', or drop the phase from 'phases' in study.yaml.",
             )
     return {phase: masks[phase] for phase in images}
+
+
+def _second_masks(reader: _Reader, row: Row, images: Mapping[Phase, Path]) -> dict[Phase, Path]:
+    """The second reader's masks by phase, if the study asks; a phase without one is left out."""
+    stability = reader.study.stability
+    if stability is None or stability.by != "reader":
+        return {}
+    masks = _paths(reader, row, reader.columns.second_masks)
+    if row.cells.get("mask2"):
+        common = _inside(reader.root, row.cells["mask2"], "mask2")
+        masks = dict.fromkeys(images, common) | masks
+    return {phase: masks[phase] for phase in images if phase in masks}
 
 
 def _inside(root: Path, text: str, column: str) -> Path:
@@ -242,37 +255,3 @@ def clinical_of(site: SiteSettings, folder: Path, study: Study) -> ClinicalTable
             "site.yaml to the table that holds them."
         )
     return read_clinical(folder / site.data.clinical, study)
-
-
-def _manifest_columns(table: Table, study: Study) -> _Columns:
-    images: dict[Phase, str] = {}
-    masks: dict[Phase, str] = {}
-    for column in table.columns:
-        if column in OWN_COLUMNS:
-            continue
-        kind, _, word = column.partition("_")
-        phase = phase_named(word) if kind in ("image", "mask") else None
-        if phase is None:
-            raise ManifestError(f"{table.path.name} line 1: {_unknown_column(column, study)}")
-        place = images if kind == "image" else masks
-        if phase in place:
-            raise ManifestError(
-                f"{table.path.name} line 1: columns '{place[phase]}' and '{column}' both name the "
-                f"phase '{phase}'. Keep one."
-            )
-        place[phase] = column
-    for phase in study.phases:
-        if phase not in images and study.cohort.missing_phase == "stop":
-            need_column(table, f"image_{phase}")
-    if "mask" not in table.columns and not masks:
-        need_column(table, "mask")
-    return _Columns(images, masks)
-
-
-def _unknown_column(column: str, study: Study) -> str:
-    phases = dict.fromkeys((*study.phases, *PHASES))
-    known = [*OWN_COLUMNS]
-    known += [f"{kind}_{phase}" for kind in ("image", "mask") for phase in phases]
-    near = difflib.get_close_matches(column, known, n=1, cutoff=0.5)
-    hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}."
-    return f"'{column}' is not a column of a manifest; {hint}"

@@ -15,6 +15,7 @@ from client.images.formats import FileError, Stored, check_size
 
 ON_SLICE = 0.05
 BEYOND = 1.0
+COLUMN = "'roi' (of a second reader's mask, 'roi2')"
 REMEDY = (
     "Draw it on this series, or, if the patient did not move between the two, set "
     "data.resample_masks: true in site.yaml."
@@ -86,10 +87,10 @@ def _choose(path: Path, roi: str, names: Sequence[str]) -> int:
     listed = ", ".join(f"'{name}'" for name in names[:10])
     if not roi:
         raise FileError(
-            path, f"holds the ROIs {listed}. Say which is the tumour in the column 'roi'."
+            path, f"holds the ROIs {listed}. Say which is the tumour in the column {COLUMN}."
         )
     many = "no ROI" if not found else f"{len(found)} ROIs"
-    raise FileError(path, f"holds {many} named '{roi}'; it has {listed}. Correct column 'roi'.")
+    raise FileError(path, f"holds {many} named '{roi}'; it has {listed}. Correct column {COLUMN}.")
 
 
 def _from_contours(

@@ -3,7 +3,7 @@
 With `formats` and the `dicom` readers, this is what knows a library that says (x, y, z).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,17 @@ def read_case(case: Case, phase: Phase, *, min_roi_voxels: int = 1) -> Volume:
         mask_resampled=pair.mask_resampled,
         frame=pair.frame,
     )
+
+
+def with_mask(pair: StoredPair, mask: NDArray[np.bool_]) -> StoredPair:
+    """A stored pair with another mask, which is given in the orientation of `read_case`."""
+    turned = sitk.DICOMOrient(pair.mask, "LPS")
+    drawn = sitk.GetImageFromArray(mask.astype(np.uint8))
+    drawn.CopyInformation(turned)
+    axes = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(pair.mask.GetDirection())
+    stored = sitk.GetImageFromArray(sitk.GetArrayFromImage(sitk.DICOMOrient(drawn, axes)))
+    stored.CopyInformation(pair.mask)
+    return replace(pair, mask=stored)
 
 
 def _read_pair(case: Case, phase: Phase, min_roi_voxels: int) -> StoredPair:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from client.images.volumes import Triple, itk_spacing, to_itk
 from client.radiomics.cooccurrence import glcm_members
 from client.radiomics.first_order import first_order
-from shared.config import Radiomics
 from shared.errors import InstallError
+from shared.radiomics_settings import Radiomics
 
 GEOMETRY_TOLERANCE = 1e-2
 INSTALL = (

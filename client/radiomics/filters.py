@@ -6,7 +6,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from client.images.volumes import from_itk
-from shared.config import Radiomics
+from shared.radiomics_settings import Radiomics
 
 
 def log_images(image: Any, settings: Radiomics) -> Iterator[tuple[str, NDArray[Any]]]:

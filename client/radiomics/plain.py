@@ -17,7 +17,7 @@ from client.images.volumes import Triple, from_itk, itk_spacing
 from client.preprocess import Box, box_of
 from client.radiomics.engine import PYRADIOMICS, feature_classes, feature_names_of
 from client.radiomics.filters import log_images, wavelet_images
-from shared.config import Radiomics
+from shared.radiomics_settings import Radiomics
 
 PAD = 5
 SPLINE_REACH = 48

@@ -8,6 +8,7 @@ from server.report.coefficient_figures import clinical_pictures, fusion_pictures
 from server.report.model_figures import auc_pictures, calibration_pictures, roc_pictures
 from server.report.model_tables import metric_tables
 from server.report.picture import Picture
+from server.report.stability import stability_line, stability_tables
 from server.report.table import Table
 from server.report.tables import (
     clinical_tables,
@@ -44,13 +45,17 @@ def sections(results: Results) -> list[Section]:
             "Training of the branches",
             [*training_tables(results), *training_pictures(results)],
         ),
-        "radiomics": ("Radiomics", [*lasso_pictures(results), *radiomics_tables(results)]),
+        "radiomics": (
+            "Radiomics",
+            [*lasso_pictures(results), *radiomics_tables(results), *stability_tables(results)],
+        ),
         "clinical": ("Clinical model", [*clinical_pictures(results), *clinical_tables(results)]),
         "fusion": ("Fusion layer", [*fusion_pictures(results)]),
         "verification": ("Verification", [*verify_tables(results)]),
         "disclosed": ("What left the hospitals", [*disclosed_tables(results)]),
     }
-    lines = {"radiomics": _radiomics_line(results), "cohort": _rule_of_words(results)}
+    radiomics_line = stability_line(results) + _radiomics_line(results)
+    lines = {"radiomics": radiomics_line, "cohort": _rule_of_words(results)}
     return [
         Section(key, title, tuple(line for line in [lines.get(key, "")] if line), tuple(found))
         for key, (title, found) in blocks.items()
@@ -70,8 +75,33 @@ def _radiomics_line(results: Results) -> str:
         f"Of {count(radiomics.get('n_features'))} features {count(radiomics.get('n_screened'))} "
         f"passed the screening, {count(radiomics.get('n_after_pruning'))} were left after one of "
         f"each correlated pair was dropped, and the LASSO kept {len(radiomics.get('kept') or [])}."
+        + _screen_line(radiomics.get("screen") or {})
         + _site_line(radiomics.get("site_differences") or {})
+        + _look_line(radiomics.get("site_differences") or {})
+        + _harmonised_line(radiomics.get("harmonised") or {})
+        + _widths_line(radiomics.get("bin_widths_hu") or {})
     )
+
+
+def _harmonised_line(found: Mapping[str, Any]) -> str:
+    share = (found.get("site_differences") or {}).get("share")
+    if share is None:
+        return ""
+    return (
+        f" After ComBat {share:.0%} differ. External sites have no part in it: their features are "
+        "on the pooled scale as they are."
+    )
+
+
+def _widths_line(found: Mapping[str, Any]) -> str:
+    if not found.get("learnt"):
+        return ""
+    widths = ", ".join(f"{name} {width:g}" for name, width in found["widths"].items())
+    return f" The sites learnt the width of a grey level of each filtered image (HU): {widths}."
+
+
+def _screen_line(screen: Mapping[str, Any]) -> str:
+    return f" {screen['warning']}" if screen.get("warning") else ""
 
 
 def _site_line(found: Mapping[str, Any]) -> str:
@@ -86,6 +116,20 @@ def _site_line(found: Mapping[str, Any]) -> str:
     return (
         f" Between the training sites {found['share']:.0%} of the features differ (analysis of "
         f"variance, p < 0.05; {found['expected']:.0%} would by chance){'' if alike else meaning}."
+    )
+
+
+def _look_line(found: Mapping[str, Any]) -> str:
+    """Which site's do cases look like?"""
+    if found.get("why_not"):
+        why = str(found["why_not"]).rstrip(".")
+        return f" Whether a case tells its hospital could not be tried: {why}."
+    if found.get("balanced_accuracy") is None:
+        return ""
+    return (
+        " A discriminant of the sites, fitted on the screened features of training cases, assigns "
+        f"{found['balanced_accuracy']:.0%} of the {count(found.get('n_cases'))} tune cases, mean "
+        f"over sites, to their own hospital ({found['chance']:.0%} by guessing)."
     )
 
 

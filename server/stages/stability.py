@@ -4,9 +4,9 @@ import numpy as np
 
 from server.coordinator import Coordinator, need
 from server.study import DiscretiseRecord, StabilityRecord, Study
-from shared.config import Stability
 from shared.errors import CohortError
 from shared.icc import Icc, Kind, icc, pool_icc_sums
+from shared.radiomics_settings import Stability
 from shared.stages.stability import READINGS, Request
 
 
@@ -33,15 +33,28 @@ def kind_of(settings: Stability) -> Kind:
 def stable_names(found: Icc, settings: Stability) -> tuple[str, ...]:
     """The features at or above `min_icc`, by the estimate or its lower confidence bound.
 
+    A feature without an intraclass correlation is not among them: fewer than two cases have all of
+    its readings, or it is the same for everyone.
+
     Raises:
-        CohortError: If none is.
+        CohortError: If none is, or no case was read again.
     """
+    if np.isnan(found.estimate).all():
+        raise CohortError(f"no training case could be read again; {REMEDY[settings.by]}")
     value = found.low if settings.bound == "low" else found.estimate
     kept = np.flatnonzero(np.nan_to_num(value, nan=-np.inf) >= settings.min_icc)
     if not len(kept):
+        best = f"{np.nanmax(value):.2f}" if not np.isnan(value).all() else "none"
         raise CohortError(
-            f"no radiomics feature has an intraclass correlation of {settings.min_icc} or more; "
-            "lower stability.min_icc, take bound: estimate, or read more cases again "
-            "(stability.cases_per_site)."
+            f"no radiomics feature has an intraclass correlation of {settings.min_icc} or more "
+            f"(the largest is {best}); lower stability.min_icc, take bound: estimate, or read more "
+            "cases again (stability.cases_per_site)."
         )
     return tuple(found.names[i] for i in kept)
+
+
+REMEDY = {
+    "perturbation": "do the sites bring images? Else leave the section 'stability' out.",
+    "reader": "a site tells nothing of fewer than five cases with a second reader's mask: name "
+    "more masks in the column mask2 of the manifests, or set stability.by: perturbation.",
+}

@@ -14,7 +14,7 @@ from shared.quantiles import bisection, pool_counts_below
 from shared.site_signal import site_anova
 from shared.stages.standardise import COUNT_FEATURES, STANDARDISE, CountRequest, Request
 
-CLIP_TOLERANCE = 2.0**-36
+CLIP_TOLERANCE = 2.0**-46
 MARGIN = 1.01
 
 
@@ -65,8 +65,7 @@ def scale_of(pooled: Moments, extraction: Extraction) -> Scale:
     if not len(usable):
         raise CohortError("no radiomics feature varies between the training cases.")
     names = tuple(pooled.names[i] for i in usable)
-    ends = np.full(len(names), np.inf)
-    return Scale(extraction, names, -ends, ends, pooled.mean[usable], sd[usable], {})
+    return Scale.of(extraction, names, pooled.mean[usable], sd[usable])
 
 
 def clip_limits(

@@ -5,7 +5,8 @@ a second reader's. The intraclass correlation comes from sums that pool exactly.
 study has a section `stability`.
 
 Leaves the hospital: for each feature, over the training cases that were read again, their number,
-the mean and spread of their means, each reading's mean deviation and the spread of what is left.
+the mean and spread of their means, each reading's mean deviation and the spread of what is left;
+of a feature that fewer than five cases have all readings of, nothing.
 Stays: every case's readings.
 
 References:
@@ -26,5 +27,8 @@ class Request:
 
     extraction: Extraction
 
+
+LEAST_READ = 5
+"""Sums over fewer patients could be told apart into theirs; a site then says that it has none."""
 
 READINGS = Question("read_again", "query", Request, IccSums)

@@ -83,6 +83,71 @@ def welch_p(values: np.ndarray, labels: np.ndarray) -> float:
     return float(stats.ttest_ind(positive, negative, equal_var=False).pvalue)
 
 
+def mann_whitney_p(values: np.ndarray, labels: np.ndarray, edges: np.ndarray) -> float:
+    """Mann & Whitney's test of one feature binned between edges, by SciPy; 1 without any spread."""
+    known = np.isfinite(values)
+    binned, y = np.searchsorted(edges, values[known], side="right"), labels[known]
+    if len(np.unique(binned)) < 2 or len(np.unique(y)) < 2:
+        return 1.0
+    test = stats.mannwhitneyu(
+        binned[y == 1], binned[y == 0], use_continuity=False, method="asymptotic"
+    )
+    return float(test.pvalue)
+
+
+def sites_looked_like(
+    X: np.ndarray, sites: np.ndarray, unseen: np.ndarray, *, shrinkage: float
+) -> np.ndarray:
+    """The site that each unseen row ``(m, p)`` is nearest to, by discriminant analysis on rows.
+
+    Mahalanobis distance to each site's mean by the covariance within sites, its correlations
+    shrunk by the amount given.
+    """
+    names = np.unique(sites)
+    means = np.array([X[sites == site].mean(axis=0) for site in names])
+    within = X - means[np.searchsorted(names, sites)]
+    varies = within.std(axis=0) > 1e-6 * np.sqrt((X**2).mean(axis=0))
+    covariance = np.cov(within[:, varies], rowvar=False, ddof=0).reshape(varies.sum(), -1)
+    covariance = (1 - shrinkage) * covariance + shrinkage * np.diag(np.diag(covariance))
+    gaps = (unseen[:, None, :] - means[None, :, :])[..., varies]
+    distance = np.einsum("msp,pq,msq->ms", gaps, np.linalg.inv(covariance), gaps)
+    return np.asarray(names[distance.argmin(axis=1)])
+
+
+def intraclass(x: np.ndarray, *, two_way: bool) -> tuple[float, float, float]:
+    """ICC(1,1), or two-way ICC(A,1), of readings ``(n, k)``: estimate and 95% bounds, NaN if none.
+
+    Mean squares from differences of all pairs, and the bounds of McGraw & Wong (1996), table 7;
+    for an estimate below zero their degrees of freedom are the residual's.
+    """
+    n, k = x.shape
+    if n < 2:
+        return np.nan, np.nan, np.nan
+    x = x - x[0, 0]
+    patients = k * _squares(x.mean(axis=1)[:, None]) / n / (n - 1)
+    within = _squares(x.T) / k
+    error, freedom, rest = within / (n * (k - 1)), n * (k - 1.0), 0.0
+    if two_way:
+        readings = n * _squares(x.mean(axis=0)[:, None]) / k / (k - 1)
+        error, freedom = (within - readings * (k - 1)) / ((n - 1) * (k - 1)), (n - 1) * (k - 1.0)
+        rest = k / n * (readings - error)
+    with np.errstate(all="ignore"):
+        r = (patients - error) / (patients + (k - 1) * error + rest)
+        if two_way and 0 < r < 1:
+            a, b = k * r / (n * (1 - r)), 1 + k * r * (n - 1) / (n * (1 - r))
+            parts = (a * readings) ** 2 / (k - 1) + (b * error) ** 2 / freedom
+            freedom = (a * readings + b * error) ** 2 / parts
+        f1, f2 = stats.f.isf(0.025, n - 1, freedom), stats.f.isf(0.025, freedom, n - 1)
+        low = (patients - f1 * error) / (patients + f1 * ((k - 1) * error + rest))
+        high = (f2 * patients - error) / (f2 * patients + (k - 1) * error + rest)
+    return float(r), float(low), float(high)
+
+
+def _squares(x: np.ndarray) -> float:
+    """Squared differences of all pairs of rows, summed: zero to the bit where rows are equal."""
+    return float(((x[:, None] - x[None]) ** 2).sum() / 2)
+
+
 def prune(X: np.ndarray, limit: float) -> list[int]:
     """Greedy pruning in the order of the columns, from NumPy's correlation matrix."""
     r = np.abs(np.corrcoef(X, rowvar=False)).reshape(X.shape[1], X.shape[1])

@@ -16,11 +16,20 @@ from simulation.verification import formulas
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class PooledReadings:
+    """Readings ``(n, k, p)`` of all sites' training cases read again, and the site of each."""
+
+    values: np.ndarray
+    sites: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class PooledRows:
     """Rows of all sites' training cases: features as extracted, and as they are put to use.
 
     `prepared` is what the study lets become of the features before they are chosen from: clipped
-    and harmonised, computed here from the pooled rows alone.
+    and harmonised, computed here from the pooled rows alone. `tune_features` are the tune cases',
+    as extracted, and `tune_sites` where each is.
     """
 
     names: tuple[str, ...]
@@ -31,6 +40,9 @@ class PooledRows:
     labels: np.ndarray
     sites: np.ndarray
     folds: np.ndarray
+    tune_features: np.ndarray
+    tune_sites: np.ndarray
+    readings: PooledReadings | None = None
 
     def columns(self, wanted: tuple[str, ...]) -> np.ndarray:
         """Prepared features by name ``(n, k)``."""
@@ -50,20 +62,49 @@ def pool_rows(job: Job, study: Study, settings: Settings) -> PooledRows:
     record: ScaleRecord = need(study.standardise, "standardise")
     names: tuple[str, ...] = ()
     parts: list[tuple[np.ndarray, ...]] = []
+    tune: list[tuple[np.ndarray, np.ndarray]] = []
     for site in sorted(settings.sites.training):
         bench = SiteService(job.site_files[site], settings, threads=job.threads).bench
         names, table = bench.site.features(bench.site.training, discretise.extraction)
         parts.append((table, *rows_of(bench, settings, site)))
-    features, *others = (np.concatenate(column) for column in zip(*parts, strict=True))
+        table = bench.site.features(bench.site.tuning, discretise.extraction)[1]
+        tune.append((table, np.full(len(table), site)))
+    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    features, ranges, clinical, labels, sites, fold = columns
     place = [names.index(name) for name in record.scale.names]
     prepared = np.full_like(features, np.nan)
     prepared[:, place] = formulas.prepare_features(
         features[:, place],
-        others[3],
+        sites,
         clip_quantile=settings.standardise.clip_quantile,
         combat=settings.standardise.harmonise == "combat",
     )
-    return PooledRows(names, features, prepared, *others)
+    tune_features, tune_sites = (np.concatenate(column) for column in zip(*tune, strict=True))
+    return PooledRows(
+        names,
+        features,
+        prepared,
+        ranges,
+        clinical,
+        labels,
+        sites,
+        fold,
+        tune_features,
+        tune_sites,
+    )
+
+
+def pool_readings(job: Job, study: Study, settings: Settings) -> PooledReadings | None:
+    """Read every training site's readings and stack them; None where the study has none."""
+    if settings.stability is None:
+        return None
+    discretise: DiscretiseRecord = need(study.discretise, "discretise")
+    values, sites = [], []
+    for name in sorted(settings.sites.training):
+        site = SiteService(job.site_files[name], settings, threads=job.threads).bench.site
+        values.append(site.readings(site.training, discretise.extraction)[1])
+        sites.append(np.full(len(values[-1]), name))
+    return PooledReadings(np.concatenate(values), np.concatenate(sites))
 
 
 def rows_of(bench: Workbench, settings: Settings, site: str) -> tuple[np.ndarray, ...]:

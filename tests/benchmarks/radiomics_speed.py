@@ -35,7 +35,8 @@ from client.prepare import prepare, task_for
 from client.radiomics.engine import plain_extractor, plain_number
 from client.radiomics.features import ibsi_features
 from client.radiomics.plain import plain_features
-from shared.config import Radiomics, Study
+from shared.config import Study
+from shared.radiomics_settings import Radiomics
 from shared.strict_yaml import parse_settings
 
 PHASE = "nephrographic"

@@ -13,7 +13,15 @@ from client.workbench import Workbench
 from shared.codec import content_hash
 from shared.config import networks
 from shared.errors import CodecError, PolicyError, StateError
-from shared.models import Bundle, ClinicalModel, FusionModel, Projection, RadiomicsModel, Scale
+from shared.models import (
+    Bundle,
+    ClinicalModel,
+    Extraction,
+    FusionModel,
+    Projection,
+    RadiomicsModel,
+    Scale,
+)
 from shared.networks import build_network, get_weights
 from shared.stages.embed import OutputsRequest, RowsRequest
 
@@ -21,7 +29,10 @@ EVERYTHING = ("embeddings", "labels", "radiomics_score", "clinical")
 N = {"train": 6, "tune": 5, "internal_test": 3}
 CLINICAL = ClinicalModel(("sessile", "age"), np.array([0.5, 60.0]), np.array([0.1, 0.2, 0.01]))
 RADIOMICS = RadiomicsModel(
-    Scale(("f",), np.zeros(1), np.ones(1)), np.array([2.0]), 1.0, np.array([0.0, 1.0])
+    Scale.of(Extraction({}), ("f",), np.zeros(1), np.ones(1)),
+    np.array([2.0]),
+    1.0,
+    np.array([0.0, 1.0]),
 )
 
 
@@ -59,7 +70,7 @@ class Site:
     def labels(self, cases):
         return np.arange(len(cases.cases)) % 2
 
-    def features(self, cases):
+    def features(self, cases, _extraction):
         return ("f",), self._rng(cases).normal(size=(len(cases.cases), 1))
 
     def clinical(self, cases, columns):
@@ -198,7 +209,7 @@ def test_each_model_gives_its_probability_of_each_case(make_bench, weights, bund
     _, logits = kept_outputs(bench, content_hash(weights), cases)
     rows = bench.site.clinical(cases, ("sessile", "age"))
     age = np.where(np.isnan(rows[:, 1]), 60, rows[:, 1])
-    score = 2 * bench.site.features(cases)[1][:, 0] + 1
+    score = 2 * bench.site.features(cases, Extraction({}))[1][:, 0] + 1
     for model, logit in {
         "clinical": 0.1 + 0.2 * rows[:, 0] + 0.01 * age,
         "radiomics": score,

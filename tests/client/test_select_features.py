@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from client.stages.select_features import answer_calibrate, answer_gram, answer_screen, folds
-from shared.config import Selection
 from shared.glm import logistic_sums
 from shared.gram import gram, pool_grams
-from shared.models import RadiomicsModel, Scale, radiomics_score, score_design
+from shared.models import Extraction, RadiomicsModel, Scale, radiomics_score, score_design
+from shared.radiomics_settings import Selection
 from shared.ranks import rank_sums
 from shared.stages.select_features import CalibrateRequest, GramRequest, ScreenRequest
 
 NAMES = ("a", "b", "c")
-SCALE = Scale(("c", "a"), np.array([1.0, 0.0]), np.array([2.0, 1.0]))
+SCALE = Scale.of(Extraction({}), ("c", "a"), np.array([1.0, 0.0]), np.array([2.0, 1.0]))
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def bench():
     site = SimpleNamespace(
         name="site_a",
         training="train",
-        features=lambda _: (NAMES, table),
+        features=lambda _cases, _extraction: (NAMES, table),
         labels=lambda _: labels,
         rows=(table, labels),
     )
@@ -52,8 +52,9 @@ def test_with_welch_moments_leave_and_ranks_stay(bench):
     table, labels = bench.site.rows
     reply = answer_screen(ScreenRequest(SCALE), bench)
     assert reply.ranks is None
+    z = (np.nanmean(table[labels == 0, 2]) - 1) / 2
     np.testing.assert_allclose(reply.moments.positive.mean[1], table[labels == 1, 0].mean())
-    np.testing.assert_allclose(reply.moments.negative.mean[0], np.nanmean(table[labels == 0, 2]))
+    np.testing.assert_allclose(reply.moments.negative.mean[0], z)
 
 
 def test_the_folds_products_pool_to_those_of_all_training_cases(bench):
@@ -102,5 +103,6 @@ def test_the_calibration_step_is_that_of_the_score_on_the_labels(bench):
     expected = logistic_sums(np.column_stack([np.ones(23), score]), bench.site.rows[1], beta)
     np.testing.assert_allclose(found.score, expected.score, rtol=1e-10)
     np.testing.assert_allclose(found.information, expected.information, rtol=1e-10)
-    np.testing.assert_allclose(score_design(radiomics_score(model, *bench.site.features(None))),
-                               np.column_stack([np.ones(23), score]), rtol=1e-10)  # fmt: skip
+    table, _ = bench.site.rows
+    design = score_design(radiomics_score(model, NAMES, table, "site_a"))
+    np.testing.assert_allclose(design, np.column_stack([np.ones(23), score]), rtol=1e-10)

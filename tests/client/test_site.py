@@ -12,9 +12,11 @@ import pytest
 from client.site import Site, TestCases, TrainingCases, TuneCases, n_threads, open_site
 from shared.config import Study, networks
 from shared.errors import CohortError, ConfigError, ImageError
+from shared.models import Extraction
 
 MakeSite = Callable[..., Path]
 Change = Callable[..., Study]
+NO_FILTERS = Extraction({})
 
 
 def ids(cases: Any) -> list[str]:
@@ -72,7 +74,7 @@ def test_an_unknown_clinical_column_is_named(site: Site) -> None:
 
 
 def test_features_and_tensors_have_a_row_for_each_case(site: Site) -> None:
-    names, table = site.features(site.training)
+    names, table = site.features(site.training, NO_FILTERS)
     assert table.shape == (4, len(names))
     assert np.isfinite(table).all()
     for network in networks(site.study):
@@ -82,7 +84,7 @@ def test_features_and_tensors_have_a_row_for_each_case(site: Site) -> None:
 
 
 def test_brighter_tumours_have_brighter_features(site: Site) -> None:
-    names, table = site.features(site.everyone)
+    names, table = site.features(site.everyone, NO_FILTERS)
     mean = table[:, names.index("nephrographic__original__firstorder__Mean")]
     labels = site.labels(site.everyone)
     assert mean[labels == 1].min() > mean[labels == 0].max()
@@ -98,12 +100,14 @@ def test_the_manifests_order_changes_nothing(
     assert ids(before.training) == ids(after.training)
     for part in ("training", "tuning"):
         first, second = getattr(before, part), getattr(after, part)
-        np.testing.assert_array_equal(before.features(first)[1], after.features(second)[1])
+        np.testing.assert_array_equal(
+            before.features(first, NO_FILTERS)[1], after.features(second, NO_FILTERS)[1]
+        )
 
 
 def test_two_sites_have_the_same_columns(tmp_path: Path, make_site: MakeSite, study: Study) -> None:
     sites = [open_site(make_site(tmp_path / n, n=4, name=n), study) for n in ("site_a", "site_b")]
-    first, second = (site.features(site.training)[0] for site in sites)
+    first, second = (site.features(site.training, NO_FILTERS)[0] for site in sites)
     assert first == second
 
 
@@ -112,10 +116,10 @@ def test_the_second_opening_computes_nothing(
 ) -> None:
     site_file = make_site(tmp_path, n=4)
     first = open_site(site_file, study)
-    expected = first.features(first.training)[1]
+    expected = first.features(first.training, NO_FILTERS)[1]
     monkeypatch.setattr("client.prepare._work", lambda _: pytest.fail("computed again"))
     again = open_site(site_file, study)
-    np.testing.assert_array_equal(again.features(again.training)[1], expected)
+    np.testing.assert_array_equal(again.features(again.training, NO_FILTERS)[1], expected)
 
 
 def test_the_cache_holds_no_patients_id(tmp_path: Path, make_site: MakeSite, study: Study) -> None:
@@ -130,7 +134,7 @@ def test_progress_counts_the_cases(tmp_path: Path, make_site: MakeSite, study: S
     seen: list[tuple[str, int, int]] = []
     site = open_site(make_site(tmp_path, n=4), study, progress=lambda *at: seen.append(at))
     site.prepare()
-    assert seen == [("radiomics", done, 4) for done in range(5)]
+    assert seen == [("images", done, 4) for done in range(5)]
 
 
 def test_worker_processes_give_the_same_numbers(
@@ -140,7 +144,7 @@ def test_worker_processes_give_the_same_numbers(
     for threads in (1, 2):
         site_file = make_site(tmp_path / str(threads), n=5)
         site = open_site(site_file, study, threads=threads)
-        tables.append(site.features(site.everyone)[1])
+        tables.append(site.features(site.everyone, NO_FILTERS)[1])
         tables.append(site.tensors(site.everyone, networks(study)[0])[0])
     np.testing.assert_array_equal(tables[0], tables[2])
     np.testing.assert_array_equal(tables[1], tables[3])
@@ -154,7 +158,7 @@ def test_a_missing_phase_is_nan_in_the_table_and_absent_in_tensors(
     path.write_text(path.read_text().replace("images/P002_excretory.nii.gz", ""))
     site = open_site(site_file, change(study, cohort={"missing_phase": "allow"}))
     row = ids(site.everyone).index("P002")
-    names, table = site.features(site.everyone)
+    names, table = site.features(site.everyone, NO_FILTERS)
     missing = {name for name, value in zip(names, table[row], strict=True) if np.isnan(value)}
     assert missing == {name for name in names if name.startswith("excretory")}
     tensor, present = site.tensors(site.everyone, networks(study)[0])
@@ -167,7 +171,7 @@ def test_bad_images_stop_naming_each(tmp_path: Path, make_site: MakeSite, study:
     spoil(site_file, "P001", "P004")
     site = open_site(site_file, study)
     with pytest.raises(ImageError) as caught:
-        site.features(site.training)
+        site.features(site.training, NO_FILTERS)
     for patient in ("P001", "P004"):
         assert f"{patient}, excretory: {patient}_excretory.nii.gz" in str(caught.value)
 
@@ -183,7 +187,7 @@ def test_bad_images_are_set_aside_before_the_splits_are_drawn(
         ("P004", "image"),
     ]
     assert [len(handle) for handle in (site.training, site.tuning, site.internal_test)] == [4, 2, 2]
-    assert site.features(site.everyone)[1].shape[0] == 8
+    assert site.features(site.everyone, NO_FILTERS)[1].shape[0] == 8
 
 
 def test_too_few_patients_stop(

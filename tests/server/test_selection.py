@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 
-from server.selection import fit_score, prune_features, rank_by_p, take
-from shared.config import Selection
+from server.selection import prune_features, rank_by_p, stable_features, take
+from shared.errors import CohortError
 from shared.gram import gram, pool_grams
-from simulation import pooled
+from shared.radiomics_settings import Selection
+from simulation.verification import formulas
 
 NAMES = ("a", "b", "c", "d")
 P = np.array([0.2, 0.01, 0.04, 0.9])
@@ -65,7 +66,7 @@ def test_mrmr_orders_what_pruning_left_as_the_pooled_rows_do(n_features):
     names = tuple("abcdefgh")
     sites = [gram(names, X[rows], y[rows]) for rows in np.array_split(rng.permutation(90), 4)]
     settings = keep(max_correlation=1.0, mrmr_features=n_features)
-    expected = tuple(names[i] for i in pooled.mrmr(X, y, n_features))
+    expected = tuple(names[i] for i in formulas.mrmr(X, y, n_features))
     assert prune_features(pool_grams(sites), settings) == expected
 
 
@@ -84,12 +85,15 @@ def test_part_of_a_gram_is_the_gram_of_part_of_the_table(rows):
     assert (found.names, found.n, found.yy) == (("d", "b"), 60, expected.yy)
 
 
-def test_the_score_finds_the_feature_that_decides(rows):
-    X, y = rows
-    folds = [gram(NAMES, X[k::5], y[k::5]) for k in range(5)]
-    fit = fit_score(folds, ("a", "b", "d"), Selection(max_features=1))
-    assert fit.names == ("b",)
-    assert fit.coefficients[0] > 0
+def test_features_kept_often_enough_stay_in_their_order():
+    frequency = np.array([0.3, 0.8, 0.0, 0.5])
+    assert stable_features(NAMES, frequency, 0.5) == ("b", "d")
+    assert stable_features(NAMES, frequency, 0.0) == NAMES
+
+
+def test_where_no_feature_is_kept_often_enough_the_error_says_what_to_do():
+    with pytest.raises(CohortError, match=r"on 90% or more.*best on 80%.*selection\.min_frequency"):
+        stable_features(NAMES, np.array([0.3, 0.8, 0.0, 0.5]), 0.9)
 
 
 def test_the_folds_pool_to_the_whole(rows):

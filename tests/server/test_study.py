@@ -6,11 +6,12 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from server import study as study_module
+from server import study_folder as study_module
 from server.study import (
     BranchesRecord,
     ClinicalRecord,
     CohortRecord,
+    DiscretiseRecord,
     EmbeddingRecord,
     EvaluationRecord,
     ExternalRecord,
@@ -21,25 +22,43 @@ from server.study import (
     RoundRecord,
     ScaleRecord,
     SelectionRecord,
+    StabilityRecord,
     Study,
-    StudyFolder,
 )
+from server.study_folder import StudyFolder
 from shared.codec import content_hash
+from shared.combat import Combat
 from shared.errors import StateError
 from shared.files import BESIDE
 from shared.glm import LogisticFit
+from shared.icc import icc, icc_sums
 from shared.lasso import LassoFit
-from shared.models import Bundle, ClinicalModel, FusionModel, Projection, RadiomicsModel, Scale
+from shared.models import (
+    Bundle,
+    ClinicalModel,
+    Extraction,
+    FusionModel,
+    Projection,
+    RadiomicsModel,
+    Scale,
+    SiteScale,
+)
 from shared.moments import class_moments
 from shared.networks import Layout, Weights
 from shared.scores import score_sums
-from shared.site_signal import SiteAnova
+from shared.site_signal import SiteAnova, SiteConfusion
 from shared.stages.describe_cohort import Description, SplitCount
 from shared.stages.external_evaluate import ExternalReply
 from shared.stages.hello import Reply as Hello
 
 ONE, TWO = np.array([0.1]), np.array([0.1, -2.5])
-SCALE = Scale(("f",), ONE, np.array([2.0]))
+SCALE = Scale(
+    Extraction({"log_2mm": 7.5}), ("f",), -ONE, ONE, ONE, np.array([2.0]),
+    {"site_a": SiteScale(ONE, ONE)},
+)  # fmt: skip
+ANOVA = SiteAnova(("f",), ONE, ONE, ONE, np.array([True]))
+COMBAT = Combat(("f",), ONE, ONE, {"site_a": ONE}, {"site_a": ONE})
+ICC_SUMS = icc_sums(("f",), np.array([[[1.0], [1.5]], [[2.0], [2.5]], [[4.0], [3.0]]]))
 FIT = LogisticFit(("intercept", "x"), TWO, np.eye(2), -3.5, 9, 4, True)
 RADIOMICS = RadiomicsModel(SCALE, ONE, 0.2, TWO)
 CLINICAL = ClinicalModel(("age",), ONE, TWO)
@@ -64,12 +83,19 @@ ROUNDS = (
 SLOTS = {
     "hello": Greetings({"site_a": Hello("site_a", "training", True, "c", "s", {"numpy": "2"})}),
     "describe_cohort": CohortRecord({"site_a": COHORT}),
-    "standardise": ScaleRecord(SCALE, SiteAnova(("f",), ONE, ONE, ONE, np.array([True]))),
+    "discretise": DiscretiseRecord(SCALE.extraction, ONE),
+    "stability": StabilityRecord(ICC_SUMS, icc(ICC_SUMS, "1,1"), ("f",)),
+    "standardise": ScaleRecord(SCALE, ANOVA, COMBAT, ANOVA),
     "select_features": SelectionRecord(
         screened=("f", "g"),
         p_values=np.array([0.01, 0.2]),
+        edges=np.array([[-0.5, 0.7], [0.0, 0.0]]),
+        looks=SiteConfusion(("site_a", "site_b"), np.array([[3, 1], [0, 2]]), 0.875, None),
         pruned=("f",),
-        lasso=LassoFit(("f",), ONE, 0.5, 0.1, ONE, ONE, ONE),
+        frequency=ONE,
+        frequency_alpha=0.1,
+        candidates=("f",),
+        lasso=LassoFit(("f",), ONE, 0.5, 0.1, ONE, ONE, ONE, "log_loss"),
         calibration=FIT,
         model=RADIOMICS,
     ),

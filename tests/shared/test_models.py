@@ -8,10 +8,12 @@ from shared.codec import pack, unpack
 from shared.models import (
     Bundle,
     ClinicalModel,
+    Extraction,
     FusionModel,
     Projection,
     RadiomicsModel,
     Scale,
+    SiteScale,
     clinical_design,
     fusion_design,
     fusion_probability,
@@ -19,10 +21,11 @@ from shared.models import (
     radiomics_score,
     score_design,
     standardise,
+    to_scale,
 )
 
 NAN = np.nan
-SCALE = Scale(("b", "a"), np.array([10.0, 1.0]), np.array([2.0, 0.5]))
+SCALE = Scale.of(Extraction({}), ("b", "a"), np.array([10.0, 1.0]), np.array([2.0, 0.5]))
 RADIOMICS = RadiomicsModel(SCALE, np.array([1.0, -2.0]), 0.25, np.array([0.1, 3.0]))
 FUSION = FusionModel(("x", "y"), np.array([1.0, 2]), np.array([2.0, 4]), np.array([0.5, 1, -1]))
 
@@ -42,16 +45,32 @@ def bundle():
 
 def test_features_are_found_by_name_and_put_on_the_pooled_scale():
     table = np.array([[1.5, 99.0, 12.0], [1.0, 99.0, 10.0]])
-    found = standardise(SCALE, ("a", "unused", "b"), table)
+    found = standardise(SCALE, ("a", "unused", "b"), table, "site_a")
     np.testing.assert_allclose(found, [[1, 1], [0, 0]])
 
 
 def test_a_missing_feature_is_at_its_mean():
-    np.testing.assert_array_equal(standardise(SCALE, ("a", "b"), np.array([[NAN, 10]])), [[0, 0]])
+    table = np.array([[NAN, 10]])
+    np.testing.assert_array_equal(standardise(SCALE, ("a", "b"), table, "site_a"), [[0, 0]])
+    np.testing.assert_array_equal(to_scale(SCALE, ("a", "b"), table, "site_a"), [[0, NAN]])
+
+
+def test_a_feature_is_clipped_to_its_limits_before_it_is_scaled():
+    limits = replace(SCALE, low=np.array([9.0, -np.inf]), high=np.array([11.0, 1.5]))
+    found = standardise(limits, ("a", "b"), np.array([[2.0, 99.0], [-1.0, 0.0]]), "site_a")
+    np.testing.assert_array_equal(found, [[0.5, 1], [-0.5, -4]])
+
+
+def test_a_harmonised_site_has_a_scale_of_its_own_and_no_other_site_has():
+    own = SiteScale(np.array([12.0, 2.0]), np.array([1.0, 0.25]))
+    scale = replace(SCALE, sites={"site_b": own}).take(("a", "b"))
+    row = np.array([[2.5, 13.0]])
+    np.testing.assert_array_equal(standardise(scale, ("a", "b"), row, "site_b"), [[2, 1]])
+    np.testing.assert_array_equal(standardise(scale, ("a", "b"), row, "site_d"), [[3, 1.5]])
 
 
 def test_an_outlier_is_clipped_at_five_standard_deviations():
-    found = standardise(SCALE, ("a", "b"), np.array([[1e9, -1e9]]))
+    found = standardise(SCALE, ("a", "b"), np.array([[1e9, -1e9]]), "site_a")
     np.testing.assert_array_equal(found, [[-5, 5]])
 
 
@@ -61,7 +80,7 @@ def test_part_of_a_scale_keeps_the_order_asked():
 
 
 def test_the_radiomics_score_is_linear_in_the_standardised_features():
-    score = radiomics_score(RADIOMICS, ("a", "b"), np.array([[1.5, 12.0], [1.0, 10.0]]))
+    score = radiomics_score(RADIOMICS, ("a", "b"), np.array([[1.5, 12.0], [1.0, 10.0]]), "site_a")
     np.testing.assert_allclose(score, [0.25 + 1 - 2, 0.25])
     np.testing.assert_array_equal(score_design(score), [[1, -0.75], [1, 0.25]])
 

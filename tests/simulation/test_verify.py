@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import trifed
-from server.study import Study, StudyFolder
+from server.study import Study
+from server.study_folder import StudyFolder
 from simulation.simulate import verify_folder
 
 OFF = 1e-6
@@ -78,7 +79,29 @@ def change_differences(study: Study) -> Study:
     return replace(study, standardise=replace(record, sites=sites))
 
 
+def change_icc(name: str) -> Callable[[Study], Study]:
+    """An estimate or a bound of one intraclass correlation off by a millionth."""
+
+    def apply(study: Study) -> Study:
+        record = study.stability
+        found = replace(record.icc, **{name: bumped(getattr(record.icc, name))})
+        return replace(study, stability=replace(record, icc=found))
+
+    return apply
+
+
+def change_stable_features(study: Study) -> Study:
+    """The last stable feature forgotten."""
+    record = study.stability
+    return replace(study, stability=replace(record, kept=record.kept[:-1]))
+
+
+ICC = ("stability", "intraclass correlations")
 BREAKS = {
+    "ICC": (change_icc("estimate"), *ICC),
+    "lower bound of an ICC": (change_icc("low"), *ICC),
+    "upper bound of an ICC": (change_icc("high"), *ICC),
+    "stable features": (change_stable_features, "stability", "features kept"),
     "difference between sites": (
         change_differences,
         "standardise",
@@ -107,9 +130,21 @@ BREAKS = {
         "LASSO intercept",
     ),
     "LASSO error": (
-        change_selection(lasso=lambda fit: replace(fit, cv_mse=fit.cv_mse + OFF)),
+        change_selection(lasso=lambda fit: replace(fit, cv_error=fit.cv_error + OFF)),
         "select_features",
         "LASSO cross-validation error",
+    ),
+    "selection frequency": (
+        change_selection(frequency=bumped),
+        "select_features",
+        "selection frequencies",
+    ),
+    "balanced accuracy": (
+        change_selection(
+            looks=lambda looks: replace(looks, balanced_accuracy=looks.balanced_accuracy + OFF)
+        ),
+        "select_features",
+        "balanced accuracy of the site",
     ),
     "calibration": (
         change_selection(
@@ -148,6 +183,7 @@ def test_every_exact_number_is_within_the_tolerance(finished_run):
     verification = verify_folder(finished_run.out)
     assert max(check.largest_difference for check in verification.checks) <= 1e-8
     assert {check.stage for check in verification.checks} == {
+        "stability",
         "standardise",
         "select_features",
         "clinical_model",

@@ -147,3 +147,28 @@ def test_a_patient_who_kills_or_outlasts_his_reader_is_named(
     assert {v.problem.split(":")[0] for v in report.verdicts} == {f"P{i:03d}" for i in range(4)}
     assert "took longer than 0 s" in report.verdicts[0].problem
     assert "P000_excretory.nii.gz" in report.verdicts[0].problem
+
+
+@pytest.mark.parametrize("n_digits", [8, 64])
+def test_the_study_file_that_the_coordinator_named_is_the_right_one(
+    tmp_path: Path, make_site: MakeSite, study: Study, n_digits: int
+) -> None:
+    site_file = make_site(tmp_path, n=4)
+    told = digest(study)[:n_digits].upper()
+    assert check_site(site_file, study, isolated=False, study_hash=told).ready
+
+
+def test_another_study_file_than_the_coordinator_named_is_a_problem(
+    tmp_path: Path, make_site: MakeSite, study: Study
+) -> None:
+    report = check_site(make_site(tmp_path, n=4), study, isolated=False, study_hash="0" * 8)
+    assert not report.ready
+    assert "begins with 00000000: some setting differs" in report.problems[0]
+
+
+@pytest.mark.parametrize("text", ["0123", "study.yaml"])
+def test_what_is_no_hash_is_bad_usage(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["site", "check", "site.yaml", "--study", "study.yaml", "--study-hash", text]
+    with pytest.raises(SystemExit, match="2"):
+        trifed.main(command)
+    assert f"'{text}' is not a hash" in capsys.readouterr().err

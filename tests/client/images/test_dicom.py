@@ -11,8 +11,8 @@ import SimpleITK as sitk  # noqa: N813
 from client.cohort.manifest import Case
 from client.images.volumes import Volume, read_case
 from client.radiomics.features import ibsi_features
-from shared.config import Radiomics
 from shared.errors import ImageError
+from shared.radiomics_settings import Radiomics
 from tests.client.radiomics.test_ibsi import off, reference_values
 from tests.dicom_made import (
     ORIGIN,

@@ -14,7 +14,7 @@ import pytest
 from client.images.volumes import to_itk
 from client.radiomics.engine import PYRADIOMICS, FeatureEngine, feature_classes, feature_names_of
 from client.radiomics.features import ibsi_features
-from shared.config import Radiomics
+from shared.radiomics_settings import Radiomics
 
 FindData = Callable[[str], Path]
 ENGINES: dict[str, FeatureEngine] = {"pyradiomics": PYRADIOMICS}

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +12,17 @@ from client.cohort.manifest import Case
 from client.images.volumes import Volume, read_case, to_itk
 from client.radiomics.engine import plain_extractor
 from client.radiomics.features import (
-    discretise,
     extract,
+    extract_ranges,
+    extracted_names,
     feature_names,
-    filter_names,
     ibsi_features,
+    with_deltas,
 )
-from shared.config import Radiomics
-from shared.errors import ImageError, InstallError
+from client.radiomics.ibsi import discretise
+from shared.errors import ConfigError, ImageError, InstallError
 from shared.phases import Phase
+from shared.radiomics_settings import Radiomics
 
 PHASE: Phase = "nephrographic"
 FindData = Callable[[str], Path]
@@ -95,7 +98,7 @@ def test_every_column_is_computed() -> None:
     found = ibsi_features(ball(), FILTERS)
     assert {f"{PHASE}__{name}" for name in found} == set(feature_names((PHASE,), FILTERS))
     assert np.isfinite(list(found.values())).all()
-    assert len(filter_names(FILTERS)) == 11
+    assert len(FILTERS.filter_names) == 11
 
 
 def test_a_phase_that_is_missing_is_nan_and_shape_stays() -> None:
@@ -104,6 +107,63 @@ def test_a_phase_that_is_missing_is_nan_and_shape_stays() -> None:
     assert tuple(row) == feature_names(phases, FILTERS)
     missing = {name for name, value in row.items() if np.isnan(value)}
     assert missing == {n for n in row if n.startswith("corticomedullary") and "shape" not in n}
+
+
+def test_a_width_for_each_image_is_that_width_and_no_other_image_changes() -> None:
+    widths = dict.fromkeys(FILTERS.filtered_names, 10.0) | {"wavelet_LLH": 2.0}
+    own = FILTERS.model_copy(update={"bin_width_filtered_hu": widths})
+    narrow = FILTERS.model_copy(update={"bin_width_filtered_hu": 2.0})
+    found, usual, narrowed = (ibsi_features(ball(), s) for s in (own, FILTERS, narrow))
+    for name, value in found.items():
+        expected = narrowed if name.startswith("wavelet_LLH__") else usual
+        assert value == expected[name], name
+    assert found != usual
+
+
+def test_a_width_that_is_to_be_learnt_is_asked_for() -> None:
+    learnt = FILTERS.model_copy(update={"bin_width_filtered_hu": "learnt"})
+    with pytest.raises(ConfigError, match=r"study-frozen.yaml of a run"):
+        ibsi_features(ball(), learnt)
+
+
+def test_the_range_of_a_filtered_image_is_that_of_most_of_its_voxels() -> None:
+    settings = FILTERS.model_copy(update={"log_sigma_mm": (), "classes": ("firstorder",)})
+    ranges = extract_ranges(NO_FILES, {PHASE: ball()}, settings=settings)
+    features = ibsi_features(ball(), settings)
+    for name, value in zip(settings.filtered_names, ranges, strict=True):
+        whole = features[f"{name}__firstorder__Range"]
+        inner = features[f"{name}__firstorder__90Percentile"]
+        inner -= features[f"{name}__firstorder__10Percentile"]
+        assert inner < value <= whole
+
+
+def test_the_range_of_a_patient_is_the_mean_over_his_phases() -> None:
+    bright = replace(ball(), image=ball().image * 2)
+    one, other, both = (
+        extract_ranges(NO_FILES, found, settings=FILTERS)
+        for found in ({PHASE: ball()}, {PHASE: bright}, {PHASE: ball(), "excretory": bright})
+    )
+    np.testing.assert_allclose(both, (one + other) / 2, rtol=1e-12)
+
+
+def test_a_difference_of_phases_is_the_later_less_the_earlier_of_every_feature_but_shape() -> None:
+    phases: tuple[Phase, ...] = ("corticomedullary", "excretory")
+    settings = Radiomics(
+        classes=("shape", "firstorder"), deltas=(("excretory", "corticomedullary"),)
+    )
+    extracted, names = extracted_names(phases, settings), feature_names(phases, settings)
+    rows = np.random.default_rng(1).normal(size=(3, len(extracted)))
+    rows[2, extracted.index("excretory__original__firstorder__Mean")] = np.nan
+    table = dict(zip(names, with_deltas(rows, phases, settings).T, strict=True))
+    differences = [name for name in names if "_minus_" in name]
+    assert len(differences) == sum("excretory" in name for name in extracted)
+    assert not any("__shape__" in name for name in differences)
+    for name in differences:
+        what = name.removeprefix("excretory_minus_corticomedullary__")
+        expected = table[f"excretory__{what}"] - table[f"corticomedullary__{what}"]
+        np.testing.assert_array_equal(table[name], expected)
+    mean = table["excretory_minus_corticomedullary__original__firstorder__Mean"]
+    assert list(np.isnan(mean)) == [False, False, True]
 
 
 def test_the_stored_number_type_does_not_change_a_feature() -> None:
@@ -119,8 +179,8 @@ def test_the_stored_number_type_does_not_change_a_feature() -> None:
 def test_the_padding_is_wide_enough_for_the_filters(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = FILTERS.model_copy(update={"spacing_mm": (1.0, 1.0, 1.0)})
     narrow = ibsi_features(ball(), settings)
-    monkeypatch.setattr("client.radiomics.features.LOG_REACH", 30.0)
-    monkeypatch.setattr("client.radiomics.features.WAVELET_REACH", 40)
+    monkeypatch.setattr("client.radiomics.ibsi.LOG_REACH", 30.0)
+    monkeypatch.setattr("client.radiomics.ibsi.WAVELET_REACH", 40)
     wide = ibsi_features(ball(), settings)
     assert narrow == pytest.approx(wide, rel=2e-3)
 

@@ -13,8 +13,8 @@ import SimpleITK as sitk  # noqa: N813
 from client.cohort.manifest import Case
 from client.images.volumes import Volume, read_case
 from client.radiomics.features import ibsi_features
-from shared.config import Radiomics
 from shared.phases import Phase
+from shared.radiomics_settings import Radiomics
 
 PHASE: Phase = "nephrographic"
 FindData = Callable[[str], Path]

@@ -11,7 +11,7 @@ import SimpleITK as sitk  # noqa: N813
 from client.radiomics.engine import plain_extractor, plain_number
 from client.radiomics.filters import filter_names
 from client.radiomics.plain import plain_features
-from shared.config import Radiomics
+from shared.radiomics_settings import Radiomics
 
 FindData = Callable[[str], Path]
 ALL = Radiomics(mode="pyradiomics", log_sigma_mm=(1.0, 2.0), wavelet="coif1")
