@@ -59,7 +59,8 @@ def add_extract(actions: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         help="radiomics of this hospital's patients to a table",
         description="""Extract the study's radiomics features of every patient of this site to a CSV
-file, one row for each patient. The table stays in the hospital.""",
+file, one row for each patient, and beside it to FILE.json with which settings and software. The
+table stays in the hospital. A site may bring it instead of images (data.features in site.yaml).""",
         epilog="""examples:
   trifed site extract site.yaml --study my.yaml --out features.csv
   trifed site extract site.yaml --study my.yaml --out f.csv --mode pyradiomics""",
