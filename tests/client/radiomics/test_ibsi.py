@@ -16,6 +16,7 @@ from client.preprocess import resample
 from client.radiomics.engine import feature_names_of
 from client.radiomics.features import ibsi_features
 from shared.phases import Phase
+from shared.radiomics_settings import Radiomics
 from shared.strict_yaml import load_settings
 from tests.ibsi_values import IBSI, IBSI_TAGS, N_DERIVED, N_VALUES, OWN, REFERENCES, off, values_of
 
