@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from client.release import check_columns
 from client.workbench import Workbench
 from shared.icc import IccSums, icc_sums
 from shared.stages.stability import LEAST_READ, Request
@@ -11,7 +12,9 @@ def answer(request: Request, bench: Workbench) -> IccSums:
     """What the analysis of variance needs of the training cases that are read again."""
     site = bench.site
     names, readings = site.readings(site.training, request.extraction)
-    return icc_sums(names, with_enough(readings))
+    enough = with_enough(readings)
+    check_columns(site, "the sums of readings", names, enough.mean(axis=1))
+    return icc_sums(names, enough)
 
 
 def with_enough(readings: np.ndarray) -> np.ndarray:

@@ -19,11 +19,12 @@ from client.release import (
 )
 from client.service import SiteService
 from client.settings import Release
-from client.stages import ANSWERS
+from client.stages import ANSWERS, stability
 from server.aggregate import _identify_process
 from shared.codec import content_hash
 from shared.config import Study, networks
 from shared.errors import SmallCellError
+from shared.logistic_lasso_sums import Problems
 from shared.models import (
     Bundle,
     ClinicalModel,
@@ -34,6 +35,7 @@ from shared.models import (
     Scale,
 )
 from shared.networks import EMBEDDING_WIDTH, build_network, get_weights
+from shared.site_signal import SiteLda
 from shared.stages import (
     clinical_model,
     describe_cohort,
@@ -44,6 +46,7 @@ from shared.stages import (
     standardise,
     train_branches,
 )
+from shared.stages.stability import Request as ReadAgain
 from shared.strict_yaml import parse_settings
 from shared.wire import error_code, to_record
 from tests.conftest import STUDY, changed, write_site
@@ -55,11 +58,14 @@ NOT_OF_A_CELL = {
     "embed_rows": "single patients, as the site file discloses",
     "evaluate_outputs": "how many cases there are",
     "external_outputs": "how many cases there are",
+    "read_again": "of a feature that fewer than five cases have all readings of, nothing",
 }
 BY_LABEL = {
     "describe_cohort",
     "screen_features",
+    "bin_features",
     "multiply_features",
+    "logistic_lasso",
     "calibrate_score",
     "clinical_step",
     "train_branch",
@@ -182,7 +188,15 @@ def requests(one_branch: Study) -> dict[str, Any]:
         "standardise": standardise.Request(extraction),
         "count_features": standardise.CountRequest(extraction, names, np.zeros((2, 1))),
         "screen_features": select_features.ScreenRequest(scale),
+        "count_scaled_features": select_features.ThresholdsRequest(scale, np.zeros((2, 1))),
+        "bin_features": select_features.BinsRequest(scale, np.array([[-1e9, 0.0, 1e9]] * 2)),
         "multiply_features": select_features.GramRequest(scale),
+        "look_alike": select_features.LookRequest(
+            scale, SiteLda(names, ("site_a", "site_b"), np.zeros((2, 2)), np.zeros(2))
+        ),
+        "logistic_lasso": select_features.LogisticLassoRequest(
+            scale, Problems(np.ones((1, 2), dtype=bool), np.zeros((1, 2)))
+        ),
         "calibrate_score": select_features.CalibrateRequest(radiomics, np.zeros(2)),
         "predictor_means": clinical_model.MeansRequest(),
         "clinical_step": clinical,
@@ -240,6 +254,22 @@ def test_the_same_questions_are_answered_where_one_patient_is_enough(plant, requ
     service = plant(name, limit=1)
     prepare_scores(service, requests, name)
     assert isinstance(service.answer(name, requests[name]), ANSWERS[name][0].reply)
+
+
+@pytest.mark.parametrize(("limit", "refused"), [(1, False), (6, False), (7, True)])
+def test_readings_of_fewer_than_the_hospital_allows_do_not_leave(limit, refused):
+    readings = np.random.default_rng(3).normal(size=(8, 3, 2))
+    readings[:2, 1, 1] = np.nan
+    readings[:4, 2, 0] = np.nan
+    hospital = site(limit)
+    hospital.training = None
+    hospital.readings = lambda _cases, _extraction: (NAMES, readings)
+    bench: Any = SimpleNamespace(site=hospital)
+    if refused:
+        with pytest.raises(SmallCellError, match="of 'b' would be of 6 patients"):
+            stability.answer(ReadAgain(Extraction({})), bench)
+        return
+    np.testing.assert_array_equal(stability.answer(ReadAgain(Extraction({})), bench).n, [0, 6])
 
 
 @pytest.mark.parametrize("name", ["describe_cohort", "train_branch", "evaluate_scores"])
