@@ -98,17 +98,13 @@ def check_site(
     cache_folder = site_file.parent / settings.cache
     faults, notes = machine_problems(cache_folder, settings.device, study, len(found.cases))
     notes = memory_note(found.measures, workers) + permission_note(site_file) + notes
+    notes += _reader_notes(found, settings, study)
     return CheckReport(
         site=settings.name,
         role=settings.role,
         verdicts=verdicts,
         problems=(*problems, *faults),
-        notes=(
-            *_notes(verdicts, settings),
-            *_reader_notes(found, settings, study),
-            *table_findings(_usable(found), study),
-            *notes,
-        ),
+        notes=(*_notes(verdicts, settings), *table_findings(_usable(found), study), *notes),
         machine=describe_machine(cache_folder, study),
     )
 
