@@ -16,6 +16,12 @@ def add_commands(commands: Any) -> None:
     )
     actions = site.add_subparsers(title="commands", required=True, metavar="COMMAND")
     add_init(actions)
+    add_check(actions)
+    add_extract(actions)
+
+
+def add_check(actions: Any) -> None:
+    """`trifed site check`."""
     check = actions.add_parser(
         "check",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -44,12 +50,17 @@ Exit code 0 if the site is ready, else 1.""",
         "a study file with another hash is not the study's",
     )
     check.set_defaults(run=run_site_check)
+
+
+def add_extract(actions: Any) -> None:
+    """`trifed site extract`."""
     extract = actions.add_parser(
         "extract",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         help="radiomics of this hospital's patients to a table",
         description="""Extract the study's radiomics features of every patient of this site to a CSV
-file, one row for each patient. The table stays in the hospital.""",
+file, one row for each patient, and beside it to FILE.json with which settings and software. The
+table stays in the hospital. A site may bring it instead of images (data.features in site.yaml).""",
         epilog="""examples:
   trifed site extract site.yaml --study my.yaml --out features.csv
   trifed site extract site.yaml --study my.yaml --out f.csv --mode pyradiomics""",
@@ -153,16 +164,18 @@ def run_site_check(options: argparse.Namespace) -> int:
     from client.check.doctor import check_site
     from client.check.page import write_page
     from client.check.report import print_report
-    from client.progress import SpokenProgress
+    from client.progress import shown_progress
     from shared.config import load_study
 
-    report = check_site(
-        options.site_file,
-        load_study(options.study),
-        threads=options.threads,
-        progress=SpokenProgress(),
-        study_hash=options.study_hash or "",
-    )
+    study = load_study(options.study)
+    with shown_progress(Console(stderr=True)) as progress:
+        report = check_site(
+            options.site_file,
+            study,
+            threads=options.threads,
+            progress=progress,
+            study_hash=options.study_hash or "",
+        )
     print_report(report, Console())
     if options.html is not None:
         page = options.html if options.html.name else options.site_file.parent / "check.html"
@@ -173,7 +186,10 @@ def run_site_check(options: argparse.Namespace) -> int:
 
 def run_site_extract(options: argparse.Namespace) -> int:
     """Write the radiomics table."""
+    from rich.console import Console
+
     from client.extract import extract_table
+    from client.progress import shown_progress
     from shared.config import load_study
     from shared.radiomics_settings import Radiomics
     from shared.strict_yaml import load_settings
@@ -185,6 +201,9 @@ def run_site_extract(options: argparse.Namespace) -> int:
     if options.mode:
         radiomics = Radiomics.model_validate(radiomics.model_dump() | {"mode": options.mode})
     study = study.model_copy(update={"radiomics": radiomics})
-    n_cases = extract_table(options.site_file, study, options.out, threads=options.threads)
+    with shown_progress(Console(stderr=True)) as progress:
+        n_cases = extract_table(
+            options.site_file, study, options.out, threads=options.threads, progress=progress
+        )
     print(f"{options.out}: {n_cases} patients")
     return 0

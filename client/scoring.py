@@ -3,6 +3,7 @@
 import numpy as np
 
 from client.embeddings import kept_outputs
+from client.release import check_classes
 from client.site import Cases
 from client.workbench import Workbench
 from shared.config import networks
@@ -102,6 +103,11 @@ def model_sums(bench: Workbench, cases: Cases, bundle: Bundle) -> dict[str, Scor
     """What may be told of each model's scores on a handle's cases."""
     settings = bench.study.evaluation
     labels = bench.site.labels(cases)
+    check_classes(bench.site, f"the scores on {cases.split}", labels)
+    found = probabilities(bench, cases, bundle)
+    for model, scores in found.items():
+        scored = labels[np.isfinite(scores)]
+        check_classes(bench.site, f"{model}'s scores on {cases.split}", scored)
     return {
         model: score_sums(
             scores,
@@ -110,5 +116,5 @@ def model_sums(bench: Workbench, cases: Cases, bundle: Bundle) -> dict[str, Scor
             calibration_bins=settings.calibration_bins,
             threshold=bundle.thresholds.get(model, float("nan")),
         )
-        for model, scores in probabilities(bench, cases, bundle).items()
+        for model, scores in found.items()
     }

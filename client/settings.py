@@ -1,13 +1,16 @@
 """The site file: what one hospital alone knows; it never leaves the hospital."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from shared.config import Study
+from shared.errors import ConfigError
 from shared.quantities import Name
 from shared.strict_yaml import Settings, load_settings
 
+FeaturesFrom = Literal["images", "trifed", "elsewhere"]
 Disclosure = Literal["embeddings", "labels", "radiomics_score", "clinical"]
 
 
@@ -15,9 +18,38 @@ class Data(Settings):
     """Where the patients' files are; relative paths start at the site file's folder."""
 
     root: str = "."
-    manifest: str = "manifest.csv"
+    manifest: str | None = "manifest.csv"
     clinical: str | None = "clinical.csv"
+    features: str | None = None
+    features_from: Literal["trifed", "elsewhere"] = "trifed"
     resample_masks: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _table_names_the_patients(cls, found: Any) -> Any:
+        """With a table of features, patients are its rows unless a manifest is named."""
+        if isinstance(found, dict) and found.get("features") is not None:
+            return {"manifest": None} | found
+        return found
+
+    @model_validator(mode="after")
+    def _somebody_is_named(self) -> Self:
+        if self.manifest is None and self.features is None:
+            raise ValueError("manifest may be left out only where features names a table")
+        if self.features is None and self.features_from != "trifed":
+            raise ValueError(
+                "features_from says where the table 'features' is from; name the table"
+            )
+        return self
+
+
+LEAST_CELL = 3
+
+
+class Release(Settings):
+    """What is too few: a statistic of fewer patients, but not of none, never leaves."""
+
+    min_cell: Annotated[int, Field(ge=1)] = 5
 
 
 class Device(Settings):
@@ -38,8 +70,32 @@ class SiteSettings(Settings):
     cache: str = "cache"
     device: Device = Device()
     disclose: tuple[Disclosure, ...] = ()
+    release: Release = Release()
+
+    @model_validator(mode="after")
+    def _cells_are_large_enough(self) -> Self:
+        if self.release.min_cell < LEAST_CELL and not self.synthetic:
+            raise ValueError(
+                f"release.min_cell must be at least {LEAST_CELL}, not {self.release.min_cell}; "
+                "only made-up patients (synthetic: true) may do with less"
+            )
+        return self
 
 
 def load_site_settings(path: Path) -> SiteSettings:
     """Read and check a site file."""
     return load_settings(path, SiteSettings)
+
+
+def check_role(settings: SiteSettings, study: Study) -> None:
+    """Refuse a site that the study does not name in its role.
+
+    Raises:
+        ConfigError: If the study does not list the site, or lists it in the other role.
+    """
+    members = study.sites.training if settings.role == "training" else study.sites.external
+    if settings.name not in members:
+        raise ConfigError(
+            f"site.yaml: '{settings.name}' with role {settings.role} is not in the study's "
+            f"sites.{settings.role} ({', '.join(members) or 'none'}). Correct name or role."
+        )

@@ -8,32 +8,34 @@ depends on the patients' ids alone.
 import hashlib
 import logging
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from client.cache import Cache
 from client.cohort.cases import Cases, TestCases, TrainingCases, TuneCases
-from client.cohort.manifest import Case, Exclusion, check_cohort_size, read_manifest
+from client.cohort.feature_table import feature_rows, missing_phases, read_cohort
+from client.cohort.manifest import Case, Exclusion, check_cohort_size
+from client.cohort.patients import Patients
 from client.cohort.splits import assign_splits
 from client.cohort.tables import listed
-from client.prepare import Progress, prepare, task_for
-from client.products import Product, Ranges, Readings, Row, Tensor, has_phases
+from client.prepare import Progress
+from client.products import Product, Ranges, Readings, Row, Tensor
 from client.radiomics.features import extracted_names, feature_names, with_deltas
-from client.settings import Device, SiteSettings, load_site_settings
+from client.settings import Device, FeaturesFrom, SiteSettings, check_role, load_site_settings
+from client.shelf import Shelf
 from client.tensors import input_shape
 from shared.branches import Network
-from shared.config import Split, Study, networks
-from shared.errors import CohortError, ConfigError, ImageError
+from shared.config import Study, networks
+from shared.errors import ImageError
 from shared.models import Extraction
+from shared.phases import Phase
 
 __all__ = ["Cases", "Site", "TestCases", "TrainingCases", "TuneCases", "open_site"]
 
 
-class Site:
+class Site(Patients):
     """One hospital, opened; made by `open_site`."""
 
     def __init__(
@@ -45,21 +47,28 @@ class Site:
         threads: int,
         progress: Progress,
     ) -> None:
+        super().__init__(settings.name)
         self.settings = settings
         self.study = study
         self.threads = threads
         self.exclusions: tuple[Exclusion, ...] = ()
         self.log = logging.getLogger(f"trifed.site.{settings.name}")
-        self._root = (site_file.parent / settings.data.root).resolve()
-        self._cache = Cache(site_file.parent / settings.cache)
-        self._progress = progress
-        self._cases: tuple[Case, ...] = ()
-        self._keys: dict[tuple[str, str, str], dict[str, str]] = {}
+        self._shelf = Shelf(
+            study,
+            (site_file.parent / settings.data.root).resolve(),
+            Cache(site_file.parent / settings.cache),
+            threads=threads,
+            progress=progress,
+        )
+        self._prepared: set[tuple[str, str, str]] = set()
 
     @property
-    def name(self) -> str:
-        """The site's name, as the study has it."""
-        return self.settings.name
+    def features_from(self) -> FeaturesFrom:
+        """Where the radiomics features come from; `images` unless the site brings a table."""
+        data = self.settings.data
+        if data.features is None:
+            return "images"
+        return "elsewhere" if self.study.radiomics.mode == "table" else data.features_from
 
     @property
     def role(self) -> str:
@@ -74,96 +83,48 @@ class Site:
     @property
     def cache_folder(self) -> Path:
         """Where this hospital keeps what was computed; nothing in it leaves the hospital."""
-        return self._cache.folder
+        return self._shelf.cache.folder
 
-    @property
-    def training(self) -> TrainingCases:
-        """The training split; empty at an external site."""
-        return TrainingCases(self._in_split("train"), "train")
-
-    @property
-    def tuning(self) -> TuneCases:
-        """The tune split; empty at an external site."""
-        return TuneCases(self._in_split("tune"), "tune")
-
-    @property
-    def internal_test(self) -> TestCases:
-        """The internal test split; empty at an external site."""
-        return TestCases(self._in_split("internal_test"), "internal_test")
-
-    @property
-    def external_test(self) -> TestCases:
-        """All cases of an external site; empty elsewhere."""
-        return TestCases(self._in_split("external_test"), "external_test")
-
-    def handle(self, split: Split) -> Cases:
-        """The handle of a split by its name."""
-        handles: dict[Split, type[Cases]] = {"train": TrainingCases, "tune": TuneCases}
-        return handles.get(split, TestCases)(self._in_split(split), split)
-
-    def _in_split(self, split: Split) -> tuple[Case, ...]:
-        return tuple(case for case in self._cases if case.split == split)
-
-    @property
-    def everyone(self) -> Cases:
-        """All cases of the site, whatever their split."""
-        return Cases(self._cases, "all")
-
-    def labels(self, cases: Cases) -> NDArray[np.int64]:
-        """The labels 0/1, shape (n,).
-
-        Raises:
-            CohortError: If the site was opened without labels.
-        """
-        labels = [case.label for case in cases]
-        if any(label is None for label in labels):
-            raise CohortError(
-                f"{self.name}: was opened without labels. Set data.clinical in site.yaml."
-            )
-        return np.array(labels, dtype=np.int64).reshape(len(labels))
-
-    def clinical(self, cases: Cases, columns: Sequence[str]) -> NDArray[np.float64]:
-        """Columns of the clinical table, shape (n, k); NaN where a cell is blank.
-
-        Raises:
-            CohortError: If a column is not one of the clinical table's numbers.
-        """
-        known = {column for case in self._cases for column in case.clinical}
-        lacking = [column for column in columns if column not in known and len(self._cases)]
-        if lacking:
-            raise CohortError(
-                f"{self.name}: the clinical table has no column of numbers '{lacking[0]}'. "
-                "Add it, or take it out of the study."
-            )
-        values = [[case.clinical[column] for column in columns] for case in cases]
-        return np.array(values, dtype=np.float64).reshape(len(values), len(columns))
+    def lacking(self, case: Case) -> list[Phase]:
+        """The phases that a case lacks: it has no image of them, or no feature in a table."""
+        if self.features_from == "images":
+            return [phase for phase in self.study.phases if phase not in case.images]
+        return missing_phases(case.features, self.study)
 
     def features(
         self, cases: Cases, extraction: Extraction
     ) -> tuple[tuple[str, ...], NDArray[np.float64]]:
         """The radiomics table: names, the same at every site, and values (n, p).
 
-        NaN stands where a patient lacks the phase. All cases are extracted on first need.
+        NaN stands where a patient lacks the phase. All cases are extracted on first need, unless
+        the site brings its features as a table.
 
         Raises:
             ImageError: If a case cannot be used and the study says to stop.
             InstallError: If PyRadiomics is not installed.
         """
         phases, settings = self.study.phases, self.study.radiomics
-        rows = self._rows(
-            cases, Row(self.study, extraction), len(extracted_names(phases, settings))
-        )
+        extracted = extracted_names(phases, settings)
+        if self.features_from == "images":
+            product = Row(self.study, extraction)
+            self.prepare(product)
+            rows = self._shelf.rows(cases, product, len(extracted))
+        else:
+            rows = feature_rows(cases.cases, extracted)
         return feature_names(phases, settings), with_deltas(rows, phases, settings)
 
     def ranges(self, cases: Cases) -> tuple[tuple[str, ...], NDArray[np.float64]]:
         """The range of each filtered image inside the ROI, HU: names and values (n, filters).
 
+        NaN where there is no image.
+
         Raises:
             ImageError: If a case cannot be used and the study says to stop.
             InstallError: If PyRadiomics is not installed.
         """
-        names = self.study.radiomics.filtered_names
-        return names, self._rows(cases, Ranges(self.study), len(names))
+        names, product = self.study.radiomics.filtered_names, Ranges(self.study)
+        self.prepare(product)
+        return names, self._shelf.rows(cases, product, len(names))
 
     def readings(
         self, cases: TrainingCases, extraction: Extraction
@@ -181,7 +142,7 @@ class Site:
         product = Readings(self.study, extraction)
         fitting = [case for case in cases if product.is_for(case)]
         chosen = tuple(fitting[: product.stability.cases_per_site])
-        bad, keys = self._prepare(chosen, [product])
+        bad = self._shelf.fill(chosen, [product])
         if bad and self.study.cohort.on_bad_case == "stop":
             raise ImageError(listed(list(bad.values())))
         for reason in bad.values():
@@ -190,20 +151,11 @@ class Site:
         names, first = self.features(TrainingCases(read, cases.split), extraction)
         found = np.empty((len(read), 1 + product.n_others, len(names)))
         found[:, 0] = first
+        others = self._shelf.arrays(read, product)
         for place, case in zip(found, read, strict=True):
-            others = self._cached(keys[product.depends_on][case.patient_id])
-            place[1:] = with_deltas(others, self.study.phases, self.study.radiomics)
+            rows = others[case.patient_id]
+            place[1:] = with_deltas(rows, self.study.phases, self.study.radiomics)
         return names, found
-
-    def _rows(self, cases: Cases, product: Product, width: int) -> NDArray[np.float64]:
-        """A product that is one row for each case, (n, width)."""
-        self.prepare(product)
-        rows = np.full((len(cases), width), np.nan)
-        keys = self._keys[product.depends_on]
-        for row, case in enumerate(cases):
-            if product.is_for(case):
-                rows[row] = self._cached(keys[case.patient_id])
-        return rows
 
     def tensors(
         self, cases: Cases, network: Network
@@ -217,56 +169,43 @@ class Site:
         """
         product = Tensor(self.study, network)
         self.prepare(product)
-        present = np.array([has_phases(case, network) for case in cases], dtype=bool)
+        kept = self._shelf.arrays(cases.cases, product)
+        present = np.array([case.patient_id in kept for case in cases], dtype=bool)
         stacked = np.zeros((len(cases), *input_shape(network)), dtype=np.float32)
-        keys = self._keys[product.depends_on]
         for row, case in enumerate(cases):
             if present[row]:
-                stacked[row] = self._cached(keys[case.patient_id])
+                stacked[row] = kept[case.patient_id]
         return stacked, present
 
     def prepare(self, *wanted: Product) -> None:
         """Compute these products of every case, unless the cache has them.
 
         What needs the same images is computed with them, so that each is opened once: the
-        networks' inputs, and the radiomics rows unless they wait for widths to be learnt.
+        networks' inputs, and the radiomics rows unless they wait for widths to be learnt. Two
+        patients with the same radiomics are one patient's images twice; the later one is bad.
 
         Raises:
             ImageError: If a case cannot be used and the study says to stop, or the splits are
                 drawn already; up to ten are listed.
         """
+        if self.features_from != "images":
+            return
         widths = self.study.radiomics.given_widths
         radiomics = Ranges(self.study) if widths is None else Row(self.study, Extraction(widths))
         tensors = [Tensor(self.study, network) for network in networks(self.study)]
         products = {product.depends_on: product for product in (*wanted, radiomics, *tensors)}
-        missing = [product for key, product in products.items() if key not in self._keys]
+        missing = [product for key, product in products.items() if key not in self._prepared]
         if not missing:
             return
-        bad, keys = self._prepare(self._cases, missing)
+        bad = self._shelf.fill(self._cases, missing)
+        if radiomics in missing:
+            usable = [case for case in self._cases if case.patient_id not in bad]
+            bad |= self._shelf.copies(usable, radiomics)
         drawn = any(case.split is not None for case in self._cases)
         if bad and (drawn or self.study.cohort.on_bad_case == "stop"):
             raise ImageError(listed(list(bad.values())))
         self._exclude(bad)
-        self._keys |= keys
-
-    def _prepare(
-        self, cases: Sequence[Case], products: Sequence[Product]
-    ) -> tuple[dict[str, str], dict[tuple[str, str, str], dict[str, str]]]:
-        """Why patients cannot be used, and under which names the cache keeps what of whom."""
-        bad: dict[str, str] = {}
-        tasks = []
-        for case in cases:
-            try:
-                tasks.append(task_for(case, self.study, self._root, self._cache, products))
-            except ImageError as error:
-                bad[case.patient_id] = str(error)
-        bad |= prepare(tasks, threads=self.threads, progress=self._progress)
-        keys: dict[tuple[str, str, str], dict[str, str]] = {p.depends_on: {} for p in products}
-        for task in tasks:
-            for product, key in task.products:
-                keys[product.depends_on][task.case.patient_id] = key
-        in_order = [case.patient_id for case in cases if case.patient_id in bad]
-        return {patient: bad[patient] for patient in in_order}, keys
+        self._prepared |= products.keys()
 
     def _exclude(self, bad: dict[str, str]) -> None:
         gone = [case for case in self._cases if case.patient_id in bad]
@@ -277,18 +216,9 @@ class Site:
             self.log.warning("excluded: %s", bad[case.patient_id])
         self._cases = tuple(case for case in self._cases if case.patient_id not in bad)
 
-    def _cached(self, key: str) -> NDArray[Any]:
-        array = self._cache.get(key)
-        if array is None:
-            raise ImageError(
-                f"{self.name}: an entry of the cache {self._cache.folder} was lost during the "
-                "run. Start again; it will be computed anew."
-            )
-        return array
-
     def _load(self, *, labels_required: bool, site_file: Path) -> None:
         """Read the tables, set bad cases aside, then draw the splits."""
-        manifest = read_manifest(
+        manifest = read_cohort(
             self.settings, site_file, self.study, labels_required=labels_required
         )
         self.exclusions = manifest.exclusions
@@ -332,20 +262,6 @@ def open_site(
     )
     site._load(labels_required=labels_required, site_file=site_file)
     return site
-
-
-def check_role(settings: SiteSettings, study: Study) -> None:
-    """Refuse a site that the study does not name in its role.
-
-    Raises:
-        ConfigError: If the study does not list the site, or lists it in the other role.
-    """
-    members = study.sites.training if settings.role == "training" else study.sites.external
-    if settings.name not in members:
-        raise ConfigError(
-            f"site.yaml: '{settings.name}' with role {settings.role} is not in the study's "
-            f"sites.{settings.role} ({', '.join(members) or 'none'}). Correct name or role."
-        )
 
 
 def n_threads(wanted: int) -> int:

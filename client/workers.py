@@ -108,9 +108,10 @@ class _Team(Generic[T, R]):
                     continue
                 if isinstance(said, _Raised):
                     raise said.error
-                if member.index is not None:
-                    yield member.index, said
-                self._assign(member, waiting)
+                done = member.index
+                self._assign(member, waiting)  # before anyone looks at what is done
+                if done is not None:
+                    yield done, said
             elif self._left(member) <= 0:
                 yield from self._lose(member, "time")
 

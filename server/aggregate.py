@@ -138,7 +138,9 @@ def check_updates(settings: Aggregation, current: Weights, updates: Mapping[str,
         AggregationError: Naming every site at fault and what is wrong with its reply.
     """
     if not updates:
-        raise AggregationError("no site sent an update")
+        raise AggregationError(
+            "no site sent an update; at least one must have images of all phases of the network"
+        )
     faults = {
         site: fault
         for site in sorted(updates)

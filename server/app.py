@@ -9,7 +9,7 @@ from server.coordinator import Coordinator
 from server.federation import FlowerFederation, roll_call
 from server.progress import LoggedProgress, Progress
 from server.run import run_study
-from server.study import StudyFolder
+from server.study_folder import StudyFolder
 from shared.job import read_job
 
 app = ServerApp()

@@ -6,7 +6,8 @@ from typing import Any
 
 from server.federation import Federation
 from server.progress import Progress
-from server.study import Study, StudyFolder
+from server.study import Study
+from server.study_folder import StudyFolder
 from shared.config import Study as Settings
 from shared.errors import StateError
 

@@ -1,10 +1,13 @@
 """In a line, what each stage lets leave a hospital; `shared/stages` says it in full."""
 
+from shared.config import Study as Settings
+
 DISCLOSED = [
     {"stage": "hello", "what": "versions, hashes of code and study, the site's name and role"},
     {
         "stage": "describe_cohort",
-        "what": "counts by split and label; moments of clinical variables by label",
+        "what": "counts by split and label; moments of clinical variables by label; whether "
+        "features come from images or a table",
     },
     {
         "stage": "discretise",
@@ -23,7 +26,9 @@ DISCLOSED = [
     },
     {
         "stage": "select_features",
-        "what": "a rank statistic for each feature; sums of products of the screened features",
+        "what": "a rank statistic for each feature, or its moments or histogram by label; sums of "
+        "products of the screened features, by fold; gradient and Hessian of each step of the "
+        "logistic LASSO; how many tune cases look like each site's",
     },
     {"stage": "clinical_model", "what": "gradient and information of each Newton step"},
     {
@@ -38,3 +43,20 @@ DISCLOSED = [
     {"stage": "evaluate", "what": "binned score counts by label, for each model and split"},
     {"stage": "external_evaluate", "what": "the same for the external cohort, and its counts"},
 ]
+
+
+INPUTS = {
+    "embeddings": "reduced embeddings",
+    "radiomics_score": "radiomics score",
+    "clinical": "clinical predictors",
+}
+
+
+def disclosed_by(settings: Settings) -> list[dict[str, str]]:
+    """What this study's stages let leave: nothing of networks where it trains none."""
+    inputs = ", ".join(words for name, words in INPUTS.items() if name in settings.fusion.inputs)
+    rows = f"{inputs} and label of each tune case, without ids, as the site file discloses"
+    found = [
+        entry for entry in DISCLOSED if settings.branches or entry["stage"] != "train_branches"
+    ]
+    return [entry | {"what": rows} if entry["stage"] == "embed" else entry for entry in found]

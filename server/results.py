@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from server.coordinator import Coordinator, need
-from server.disclosed import DISCLOSED
+from server.disclosed import disclosed_by
 from server.performance import external_results, model_results
+from server.selection_results import kept_results, lasso_results, look_results, screen_results
 from server.stability_results import stability_results
 from server.study import (
     BranchesRecord,
@@ -74,7 +75,7 @@ def collect_results(study: Study, settings: Settings) -> dict[str, Any]:
             "external_sites": external_results(study, settings),
             "confidence_level": settings.evaluation.confidence_level,
             "interval_methods": {"AUC": "DeLong", "proportions": "Wilson"},
-            "disclosed": DISCLOSED,
+            "disclosed": disclosed_by(settings),
         }
     )
     return results
@@ -109,6 +110,7 @@ def site_results(role: str, description: Description) -> dict[str, Any]:
             for split, count in description.splits.items()
         },
         "missing_phases": description.missing_phases,
+        "features_from": description.features_from,
     }
 
 
@@ -142,25 +144,18 @@ def is_binary(pooled: Moments, i: int) -> bool:
 def radiomics_results(study: Study, settings: Settings) -> dict[str, Any]:
     """How many features stood at each step, which were kept, and the LASSO's path."""
     record: SelectionRecord = need(study.select_features, "select_features")
-    p_of = dict(zip(record.screened, record.p_values, strict=True))
     return {
         "bin_widths_hu": bin_widths(study),
         "stability": stability_results(need(study.stability, "stability"), settings.stability),
         "n_features": len(need(study.standardise, "standardise").scale.names),
         "n_screened": len(record.screened),
         "n_after_pruning": len(record.pruned),
-        "site_differences": site_differences(need(study.standardise, "standardise").sites),
+        "screen": screen_results(settings.selection),
+        "site_differences": site_differences(need(study.standardise, "standardise").sites)
+        | look_results(record.looks),
         "harmonised": harmonised(need(study.standardise, "standardise")),
-        "kept": [
-            {"feature": name, "coefficient": c, "p": p_of[name]}
-            for name, c in zip(record.lasso.names, record.lasso.coefficients, strict=True)
-        ],
-        "lasso": {
-            "alphas": record.lasso.alphas,
-            "cv_mse": record.lasso.cv_mse,
-            "cv_se": record.lasso.cv_se,
-            "alpha": record.lasso.alpha,
-        },
+        "kept": kept_results(record),
+        "lasso": lasso_results(record, settings.selection),
     }
 
 
@@ -223,7 +218,10 @@ def branch_results(study: Study, settings: Settings) -> dict[str, Any]:
 
 
 def network_results(branch: str, record: NetworkRecord) -> dict[str, Any]:
-    """One network's rounds: losses by site, tune AUC of each round's aggregate, bytes moved."""
+    """One network's rounds: losses by site, tune AUC of each round's aggregate, bytes moved.
+
+    A site without an image for the network has no loss.
+    """
     return {
         "branch": branch,
         "n_parameters": record.n_parameters,
@@ -237,7 +235,9 @@ def network_results(branch: str, record: NetworkRecord) -> dict[str, Any]:
                 "n_cases": sum(n for n, _ in entry.sites.values()),
                 "bytes": entry.n_bytes,
                 "sites": {
-                    site: {"loss": loss, "n_cases": n} for site, (n, loss) in entry.sites.items()
+                    site: {"loss": loss, "n_cases": n}
+                    for site, (n, loss) in entry.sites.items()
+                    if n
                 },
             }
             for entry in record.rounds

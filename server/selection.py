@@ -1,23 +1,23 @@
-"""Which radiomics features to keep, from pooled statistics alone."""
+"""Which radiomics features to keep: what is decided from pooled statistics, asking nothing."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import false_discovery_control
 
+from shared.errors import CohortError
 from shared.gram import Gram, prune
-from shared.lasso import LassoFit, lasso_cv
 from shared.mrmr import mrmr
 from shared.radiomics_settings import Selection
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Screened:
-    """Features in the order of their p-values, smallest first."""
+    """Features in the order of their p-values, smallest first; edges of their bins if binned."""
 
     names: tuple[str, ...]
     p_values: np.ndarray
+    edges: np.ndarray | None = None
 
 
 def rank_by_p(names: tuple[str, ...], p_values: np.ndarray, settings: Selection) -> Screened:
@@ -43,10 +43,24 @@ def prune_features(total: Gram, settings: Selection) -> tuple[str, ...]:
     return tuple(names[i] for i in mrmr(take(total, names), settings.mrmr_features))
 
 
-def fit_score(folds: Sequence[Gram], names: tuple[str, ...], settings: Selection) -> LassoFit:
-    """The LASSO on the kept features, its penalty chosen by cross-validation on the folds."""
-    parts = [take(fold, names) for fold in folds]
-    return lasso_cv(parts, rule=settings.lasso_rule, max_features=settings.max_features)
+def stable_features(
+    names: tuple[str, ...], frequency: np.ndarray, min_frequency: float
+) -> tuple[str, ...]:
+    """The features that the LASSO keeps on at least this share of half samples, in their order.
+
+    Raises:
+        CohortError: If there is none.
+    """
+    stable = tuple(
+        name for name, share in zip(names, frequency, strict=True) if share >= min_frequency
+    )
+    if not stable:
+        raise CohortError(
+            f"no radiomics feature is kept by the LASSO on {min_frequency:.0%} or more of the half "
+            f"samples (the best on {frequency.max():.0%}). Lower selection.min_frequency; 0 keeps "
+            "what the LASSO keeps on all training cases."
+        )
+    return stable
 
 
 def take(gram: Gram, names: tuple[str, ...]) -> Gram:

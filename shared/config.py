@@ -201,6 +201,8 @@ class Study(Settings):
             raise ValueError("radiomics.deltas: a pair must name two phases")
         if not self.branches and "embeddings" in self.fusion.inputs:
             raise ValueError("without branches there are no embeddings; drop them in fusion.inputs")
+        if self.branches and self.radiomics.mode == "table":
+            raise ValueError("branches need images; radiomics.mode is table. Set branches: []")
         if self.stability is not None and self.radiomics.mode == "table":
             raise ValueError("stability needs images; radiomics.mode is table")
         names = [branch.name for branch in self.branches]

@@ -55,6 +55,12 @@ class PolicyError(TrifedError):
     code = "E_POLICY"
 
 
+class SmallCellError(PolicyError):
+    """A statistic would be of fewer patients than the hospital lets anything be told of."""
+
+    code = "E_SMALL_CELL"
+
+
 class CodecError(TrifedError):
     """A message does not have the form that the stage's contract gives it."""
 
@@ -85,6 +91,9 @@ class TrainingError(TrifedError):
     code = "E_TRAINING"
 
 
-CODES = frozenset(
-    {TrifedError.code} | {error_class.code for error_class in TrifedError.__subclasses__()}
-)
+def _codes(error_class: type[TrifedError]) -> set[str]:
+    """The codes of a class and of all that derive from it."""
+    return {error_class.code}.union(*map(_codes, error_class.__subclasses__()))
+
+
+CODES = frozenset(_codes(TrifedError))

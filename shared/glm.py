@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 from shared.checks import Floats, Ints, check_labels, require, require_numbers
 from shared.errors import CohortError, FederationError
@@ -74,7 +74,7 @@ class LogisticFit:
     @property
     def p(self) -> Floats:
         """Two-sided Wald p values (k,)."""
-        return np.asarray(2 * stats.norm.sf(np.abs(self.z)))
+        return np.asarray(2 * special.ndtr(-np.abs(self.z)))
 
     @property
     def odds_ratio(self) -> Floats:
@@ -83,7 +83,7 @@ class LogisticFit:
 
     def ci(self, level: float = 0.95) -> tuple[Floats, Floats]:
         """Wald intervals of the coefficients, low and high (k,); exponentiate for odds ratios."""
-        reach = stats.norm.ppf(0.5 + level / 2) * self.se
+        reach = special.ndtri(0.5 + level / 2) * self.se
         return self.coefficients - reach, self.coefficients + reach
 
 

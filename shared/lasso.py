@@ -1,4 +1,7 @@
-"""LASSO and its cross-validation from sums of products: features are chosen without any case."""
+"""LASSO and its cross-validation from sums of products: features are chosen without any case.
+
+The logistic one, which needs several questions, is in `shared.logistic_lasso`.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,15 +17,18 @@ from shared.gram import Gram, covariances, pool_grams, subtract
 PRECISION = 1e-12
 MAX_STEPS = 10_000
 DEPENDENT = 1e-10
+Loss = Literal["squared_error", "log_loss"]
+Rule = Literal["min", "one_se"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LassoFit:
     """The features that LASSO keeps, their coefficients on the z-scale, and how it chose.
 
-    coefficients has shape (k,), in the order of names. alphas, cv_mse and cv_se have shape (a,):
-    the penalties tried, largest first, with the mean over folds of the squared error on the fold
-    left out, and that mean's standard error.
+    coefficients has shape (k,), in the order of names. alphas, cv_error and cv_se have shape (a,):
+    the penalties tried, largest first, with the mean over folds of the loss for each case of the
+    fold left out, and that mean's standard error. loss says which loss was minimised and is meant:
+    the squared error of the label (linear) or the log-loss (logistic).
     """
 
     names: tuple[str, ...]
@@ -30,12 +36,13 @@ class LassoFit:
     intercept: float
     alpha: float
     alphas: Floats
-    cv_mse: Floats
+    cv_error: Floats
     cv_se: Floats
+    loss: Loss
 
     def __post_init__(self) -> None:
         require_numbers("lasso.coefficients", self.coefficients, (len(self.names),))
-        for name in ("alphas", "cv_mse", "cv_se"):
+        for name in ("alphas", "cv_error", "cv_se"):
             require_numbers(f"lasso.{name}", getattr(self, name), self.alphas.shape, minimum=0.0)
         require(bool(np.isfinite([self.intercept, self.alpha]).all()), "lasso must be finite")
 
@@ -51,12 +58,21 @@ def alpha_grid(gram: Gram, n: int = 50) -> Floats:
         CohortError: If no feature varies together with the label.
     """
     largest = float(np.abs(covariances(gram)[1]).max(initial=0.0)) if gram.n else 0.0
+    return penalties(largest, len(gram.names), gram.n, n=n, ratio=1e-3)
+
+
+def penalties(largest: float, n_features: int, n_cases: int, *, n: int, ratio: float) -> Floats:
+    """Penalties (n,) evenly spaced on the log scale, from the largest to `ratio` times it.
+
+    Raises:
+        CohortError: If the largest is zero, so that no feature varies together with the label.
+    """
     if largest <= PRECISION:
         raise CohortError(
-            f"no feature of {len(gram.names)} varies with the label over {gram.n} cases; "
+            f"no feature of {n_features} varies with the label over {n_cases} cases; "
             "the training cohort needs both classes and features that are not constant"
         )
-    return np.geomspace(largest, largest * 1e-3, n)
+    return np.geomspace(largest, largest * ratio, n)
 
 
 def lasso_path(gram: Gram, alphas: Floats) -> Floats:
@@ -82,7 +98,7 @@ def lasso_path(gram: Gram, alphas: Floats) -> Floats:
     path = np.zeros((len(alphas), len(c)))
     b = np.zeros(len(c))
     for row, alpha in enumerate(alphas):
-        b = _solve(C, c, float(alpha), b)
+        b = solve_quadratic(C, c, float(alpha), b)
         path[row] = b
     return path
 
@@ -99,9 +115,7 @@ def squared_error(gram: Gram, b: Floats, b0: float) -> float:
     return max(float(total) / gram.n, 0.0)
 
 
-def lasso_cv(
-    folds: Sequence[Gram], *, rule: Literal["min", "one_se"], max_features: int
-) -> LassoFit:
+def lasso_cv(folds: Sequence[Gram], *, rule: Rule, max_features: int) -> LassoFit:
     """Choose the penalty by cross-validation and keep the features it leaves.
 
     The Gram of a fold's training rows is the total less the fold, and the fold's own Gram gives
@@ -127,13 +141,10 @@ def lasso_cv(
     total = pool_grams(folds)
     alphas = alpha_grid(total)
     errors = np.array([_fold_errors(total, fold, alphas) for fold in folds if fold.n > 0])
-    if len(errors) < 2:
-        raise CohortError(
-            f"cross-validation needs two folds with cases, found {len(errors)} of {len(folds)}"
-        )
-    mse, se = errors.mean(axis=0), errors.std(axis=0, ddof=1) / np.sqrt(len(errors))
     path = lasso_path(total, alphas)
-    place = _choose(mse, se, np.count_nonzero(path, axis=1), rule=rule, max_features=max_features)
+    place, error, se = choose_penalty(
+        errors, np.count_nonzero(path, axis=1), rule=rule, max_features=max_features
+    )
     b = path[place]
     kept = np.flatnonzero(b)
     return LassoFit(
@@ -142,8 +153,9 @@ def lasso_cv(
         intercept(total, b),
         float(alphas[place]),
         alphas,
-        mse,
+        error,
         se,
+        "squared_error",
     )
 
 
@@ -154,17 +166,43 @@ def _fold_errors(total: Gram, fold: Gram, alphas: Floats) -> list[float]:
     return [squared_error(fold, b, intercept(train, b)) for b in lasso_path(train, alphas)]
 
 
-def _choose(mse: Floats, se: Floats, kept: Ints, *, rule: str, max_features: int) -> int:
+def choose_penalty(
+    errors: Floats, kept: Ints, *, rule: Rule, max_features: int
+) -> tuple[int, Floats, Floats]:
+    """Choose a penalty by the errors (folds, a) of cross-validation; see `lasso_cv`.
+
+    Args:
+        errors: The mean loss on each fold that has cases, for each penalty, largest first.
+        kept: How many features each penalty keeps on all folds, (a,).
+
+    Returns:
+        The place of the penalty, and for each the mean over folds and its standard error.
+
+    Raises:
+        CohortError: If there are fewer than two folds.
+    """
+    if len(errors) < 2:
+        raise CohortError(
+            f"cross-validation needs two folds with cases, found {len(errors)}; "
+            "more training cases, or fewer folds"
+        )
+    mean, se = errors.mean(axis=0), errors.std(axis=0, ddof=1) / np.sqrt(len(errors))
     too_many = kept > max_features
     end = int(too_many.argmax()) if too_many.any() else len(kept)
-    best = int(mse[:end].argmin())
+    best = int(mean[:end].argmin())
     if rule == "one_se":
-        best = int((mse[:end] <= mse[best] + se[best]).argmax())
-    return best if kept[best] else int((kept > 0).argmax())
+        best = int((mean[:end] <= mean[best] + se[best]).argmax())
+    return best if kept[best] else int((kept > 0).argmax()), mean, se
 
 
-def _solve(C: Floats, c: Floats, alpha: float, b: Floats) -> Floats:
-    """Let features enter one by one, the worst violation of the optimality conditions first."""
+def solve_quadratic(C: Floats, c: Floats, alpha: float, b: Floats) -> Floats:
+    """Minimise b'Cb / 2 - c'b + alpha |b|_1 from a start b (p,); C (p, p) has no negative value.
+
+    Features enter one by one, the worst violation of the optimality conditions first.
+
+    Raises:
+        CohortError: If that does not come to an end.
+    """
     b = _settle(C, c, alpha, b, np.flatnonzero(b), np.sign(b))
     for _ in range(MAX_STEPS):
         gradient = c - C @ b

@@ -43,6 +43,8 @@ class Radiomics(Settings):
             raise ValueError("columns names the features of mode: table, and belongs to it alone")
         if len(set(self.columns)) != len(self.columns):
             raise ValueError("each of columns may stand once")
+        if {"patient_id", "split"} & set(self.columns):
+            raise ValueError("columns names features; patient_id and split are none")
         if self.mode == "table" and self.deltas:
             raise ValueError("deltas are of features that are extracted; mode: table extracts none")
         return self

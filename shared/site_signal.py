@@ -192,6 +192,25 @@ def balanced_accuracy(confusion: Ints) -> float:
     return float((np.diag(confusion)[there] / cases[there]).mean())
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class SiteConfusion:
+    """Whether cases that the discriminant has not seen look like their own site's.
+
+    counts (k, k): row i, of which site's those of site i look, in the order of sites; with the
+    balanced accuracy. Both are None where it cannot be known, and why_not says why.
+    """
+
+    sites: tuple[str, ...]
+    counts: Ints | None
+    balanced_accuracy: float | None
+    why_not: str | None
+
+    @property
+    def chance(self) -> float:
+        """The balanced accuracy of guessing."""
+        return 1 / len(self.sites)
+
+
 def _site_means(parts: Sequence[Moments], sites: Sequence[str], total: Gram) -> tuple[Ints, Floats]:
     """Cases (k,) and means (k, p) of the sites, if they are those of the Gram."""
     agreed_names([*parts, total])

@@ -5,7 +5,10 @@ import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 
-from client.cohort.manifest import read_manifest
+import numpy as np
+
+from client.cohort.copies import is_telling
+from client.cohort.feature_table import read_cohort
 from client.settings import load_site_settings
 from shared.config import Study
 from shared.errors import ManifestError
@@ -19,11 +22,13 @@ def refuse_shared_patients(site_files: Mapping[str, Path], study: Study) -> None
     """
     by_id: dict[str, str] = {}
     by_image: dict[str, str] = {}
+    by_row: dict[bytes, str] = {}
     for site in sorted(site_files):
         settings = load_site_settings(site_files[site])
-        manifest = read_manifest(settings, site_files[site], study)
+        manifest = read_cohort(settings, site_files[site], study)
+        file = settings.data.manifest or settings.data.features
         for case in manifest.cases:
-            here = f"{site} ({settings.data.manifest} line {case.line}, {case.patient_id})"
+            here = f"{site} ({file} line {case.line}, {case.patient_id})"
             key = unicodedata.normalize("NFC", case.patient_id).casefold()
             if key in by_id:
                 raise ManifestError(
@@ -31,6 +36,12 @@ def refuse_shared_patients(site_files: Mapping[str, Path], study: Study) -> None
                     "person, keep one of the two; if not, give the ids a prefix for each hospital."
                 )
             by_id[key] = here
+            row = np.array(list(case.features.values()))
+            if is_telling(row) and (twin := by_row.setdefault(row.tobytes(), here)) != here:
+                raise ManifestError(
+                    f"the same row of features is at two sites: {twin} and {here}. "
+                    "Keep the patient at one of the two."
+                )
             for phase, path in case.images.items():
                 content = content_hash(path)
                 if by_image.get(content, here) != here:

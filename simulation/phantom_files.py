@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import SimpleITK
 
-from client.settings import SiteSettings
+from client.settings import LEAST_CELL, Release, SiteSettings
 from shared.config import Study
 from shared.files import replace_atomically, write_atomically
 from shared.phases import PHASES, Phase
@@ -132,6 +132,7 @@ def site_file(study: Study, site: str) -> str:
         role="training" if training else "external",
         synthetic=True,
         disclose=("embeddings", "labels", "radiomics_score", "clinical") if training else (),
+        release=Release(min_cell=1 if phantom_of(study).size == "tiny" else LEAST_CELL),
     )
     return f"# The patients of this site are made up: synthetic data.\n{dump_settings(settings)}"
 

@@ -11,7 +11,7 @@ from client.site import n_threads
 from server.coordinator import Coordinator
 from server.progress import Progress
 from server.run import run_study
-from server.study import StudyFolder
+from server.study_folder import StudyFolder
 from shared.config import Study, load_study
 from shared.errors import ConfigError, StateError
 from shared.files import write_atomically

@@ -7,12 +7,18 @@ shares no code with the federated side beyond the sites' reading of their own fi
 
 from dataclasses import replace
 
-from server.study import StudyFolder
+from server.study_folder import StudyFolder
 from shared.job import Job
 from simulation.verification.checks import Check, Verification
 from simulation.verification.clinical_model import check_clinical
+from simulation.verification.lasso import check_frequency, check_lasso
 from simulation.verification.rows import pool_readings, pool_rows
-from simulation.verification.select_features import check_calibration, check_gram, check_screen
+from simulation.verification.select_features import (
+    check_calibration,
+    check_looks,
+    check_pruning,
+    check_screen,
+)
 from simulation.verification.stability import check_stability
 from simulation.verification.standardise import check_scale, check_sites, check_widths
 
@@ -22,7 +28,10 @@ CHECKS = (
     check_scale,
     check_sites,
     check_screen,
-    check_gram,
+    check_pruning,
+    check_looks,
+    check_lasso,
+    check_frequency,
     check_calibration,
     check_clinical,
 )

@@ -16,6 +16,7 @@ from shared.strict_yaml import dump_settings, parse_settings
 
 PHASES = ("corticomedullary", "nephrographic", "excretory")
 TINY = Path(__file__).with_name("tiny.yaml")
+THOROUGH = Path(__file__).with_name("thorough.yaml")
 REFERENCE_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 IHC = ("0", "2+", "1+", "3+")
 STUDY = """
@@ -110,7 +111,7 @@ def write_site(
     site_file = folder / "site.yaml"
     site_file.write_text(
         f"version: 1\nname: {name}\nrole: {role}\nsynthetic: true\n"
-        "device: {kind: cpu, threads: 1}\n"
+        "device: {kind: cpu, threads: 1}\nrelease: {min_cell: 1}\n"
     )
     return site_file
 
@@ -177,9 +178,21 @@ class FinishedRun:
 @pytest.fixture(scope="package")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     """The tiny study, run once for all tests, with every question recorded."""
+    return recorded_run(TINY, tmp_path_factory.mktemp("finished") / "run")
+
+
+@pytest.fixture(scope="package")
+def thorough_run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
+    """The same for the study that leaves nothing off."""
+    return recorded_run(THOROUGH, tmp_path_factory.mktemp("thorough") / "run")
+
+
+def recorded_run(study_file: Path, out: Path) -> FinishedRun:
+    """Run a study file and record the questions."""
     from simulation.local import LocalFederation
 
-    out, asked, ask = tmp_path_factory.mktemp("finished") / "run", [], LocalFederation.ask
+    asked: list[tuple[str, tuple[str, ...]]] = []
+    ask = LocalFederation.ask
 
     def recorded(self: Any, question: Any, request: Any, sites: Any, **options: Any) -> Any:
         asked.append((question.name, tuple(sites)))
@@ -187,7 +200,7 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(LocalFederation, "ask", recorded)
-        results = simulate(TINY, out)
+        results = simulate(study_file, out)
     return FinishedRun(out, results, tuple(asked))
 
 

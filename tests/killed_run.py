@@ -23,7 +23,7 @@ from client.cache import Cache
 from client.service import SiteService
 from server.aggregate import Aggregator
 from server.progress import LoggedProgress
-from server.study import StudyFolder
+from server.study_folder import StudyFolder
 
 SPOTS: dict[str, tuple[Any, str, Callable[..., bool], str]] = {
     "question": (SiteService, "answer", lambda _self, _name, _request: True, "before"),

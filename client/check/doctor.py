@@ -1,14 +1,18 @@
 """Is this hospital ready to join? Which patient, which file, what to do.
 
-Everything that training opens is opened, and nothing leaves the hospital.
+Everything that training opens is opened, or read where the site brings a table of features, and
+nothing leaves the hospital.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from client.check.clinical_findings import impossible_values, table_findings
 from client.check.comparison import same_images, unlike_the_others
+from client.check.feature_findings import brought, feature_findings
 from client.check.findings import findings_of
 from client.check.machine import (
     available_memory,
@@ -20,11 +24,12 @@ from client.check.machine import (
 from client.check.measures import Measures
 from client.check.report import CheckReport, Verdict, clipped
 from client.check.second_masks import second_reader_notes
-from client.cohort.manifest import Case, Manifest, check_cohort_size, read_manifest
+from client.cohort.feature_table import read_cohort
+from client.cohort.manifest import Case, Manifest, check_cohort_size
 from client.cohort.splits import assign_splits
 from client.prepare import PATIENT_LIMIT_S, Outcome, Progress, check_images
-from client.settings import SiteSettings, load_site_settings
-from client.site import check_role, n_threads
+from client.settings import SiteSettings, check_role, load_site_settings
+from client.site import n_threads
 from client.workers import Limits
 from shared.config import Study, digest
 from shared.errors import TrifedError
@@ -78,35 +83,49 @@ def check_site(
     settings = load_site_settings(site_file)
     problems = [*_wrong_role(settings, study), *_wrong_study(study, study_hash)]
     workers = n_threads(settings.device.threads if threads is None else threads)
+    look = partial(
+        check_images,
+        study=study,
+        threads=workers,
+        progress=progress or (lambda *_: None),
+        isolated=isolated,
+        limits=limits or _limits(workers),
+    )
     found = _Found()
     verdicts: tuple[Verdict, ...] = ()
     try:
-        found.manifest = read_manifest(settings, site_file, _set_aside(study))
-        outcomes = check_images(
-            found.cases,
-            study,
-            threads=workers,
-            progress=progress or (lambda *_: None),
-            isolated=isolated,
-            limits=limits or _limits(workers),
-        )
-        _compare(found, outcomes)
+        found.manifest = read_cohort(settings, site_file, _set_aside(study))
+        if settings.data.features is None:
+            _compare(found, look(found.cases))
+        found.warn(impossible_values(_usable(found)))
         verdicts = _verdicts(found, study, settings.name)
-        problems += _cohort_problems(found, study, settings.name)
+        problems += _cohort_problems(found, study, settings.name) + _small_cells(verdicts, settings)
     except TrifedError as error:
         problems.append(str(error))
     cache_folder = site_file.parent / settings.cache
-    faults, notes = machine_problems(cache_folder, settings.device, study, len(found.cases))
+    n_imaged = sum(bool(case.images) for case in found.cases)
+    faults, notes = machine_problems(cache_folder, settings.device, study, n_imaged)
     notes = memory_note(found.measures, workers) + permission_note(site_file) + notes
-    notes += _reader_notes(found, settings, study)
     return CheckReport(
         site=settings.name,
         role=settings.role,
         verdicts=verdicts,
         problems=(*problems, *faults),
-        notes=(*_notes(verdicts, settings), *table_findings(_usable(found), study), *notes),
+        notes=(*_of_patients(found, verdicts, settings, study), *notes),
         machine=describe_machine(cache_folder, study),
+        features=brought(settings, study),
     )
+
+
+def _of_patients(
+    found: _Found, verdicts: Sequence[Verdict], settings: SiteSettings, study: Study
+) -> list[str]:
+    """What is worth knowing of the patients and their tables as a whole."""
+    usable = _usable(found)
+    notes = _notes(verdicts, settings)
+    if settings.role == "training":
+        notes += second_reader_notes(usable, study)
+    return notes + feature_findings(usable, settings, study) + table_findings(usable, study)
 
 
 def _limits(workers: int) -> Limits:
@@ -153,7 +172,6 @@ def _compare(found: _Found, outcomes: Mapping[str, Outcome]) -> None:
     found.warn({patient: findings_of(measures) for patient, measures in usable.items()})
     found.warn({patient: outcomes[patient].warnings for patient in usable})
     found.warn(unlike_the_others(usable))
-    found.warn(impossible_values(_usable(found)))
 
 
 def _verdicts(found: _Found, study: Study, site_name: str) -> tuple[Verdict, ...]:
@@ -165,7 +183,7 @@ def _verdicts(found: _Found, study: Study, site_name: str) -> tuple[Verdict, ...
             case.label,
             "",
             tuple(clipped(text) for text in found.warnings.get(case.patient_id, ())),
-            found.measures[case.patient_id],
+            found.measures.get(case.patient_id, {}),
         )
         for case in assign_splits(_usable(found), study, site_name)
     ]
@@ -194,8 +212,17 @@ def _cohort_problems(found: _Found, study: Study, site_name: str) -> list[str]:
     return problems
 
 
-def _reader_notes(found: _Found, settings: SiteSettings, study: Study) -> list[str]:
-    return second_reader_notes(_usable(found), study) if settings.role == "training" else []
+def _small_cells(verdicts: Sequence[Verdict], settings: SiteSettings) -> list[str]:
+    """That a split holds so few patients of a label that the site will tell nothing of it."""
+    limit = settings.release.min_cell
+    counts = Counter((v.split, v.label) for v in verdicts if v.ready and v.label is not None)
+    return [
+        f"the split {split} holds {n} {'positive' if label else 'negative'} patients, but nothing "
+        f"is told of fewer than {limit} (release.min_cell in site.yaml), so the study will stop "
+        "here. Add patients, or enlarge the split's share in the study."
+        for (split, label), n in sorted(counts.items())
+        if n < limit
+    ]
 
 
 def _notes(verdicts: Sequence[Verdict], settings: SiteSettings) -> list[str]:

@@ -50,7 +50,7 @@ def machine_problems(
 ) -> tuple[list[str], list[str]]:
     """What keeps this machine from taking part, and what may."""
     problems, notes = [], []
-    if not engine_version():
+    if not engine_version() and study.radiomics.mode != "table":
         problems.append(
             f"PyRadiomics is not installed, but the study needs it. Install it: {INSTALL}"
         )

@@ -43,6 +43,7 @@ class CheckReport:
         problems: What must be put right before the site can join; empty where it is ready.
         notes: What is worth knowing.
         machine: Cores, memory, disk, GPU, versions and hashes, as text by name.
+        features: The table that features are brought in, and its origin; empty for images.
     """
 
     site: str
@@ -51,6 +52,7 @@ class CheckReport:
     problems: tuple[str, ...]
     notes: tuple[str, ...]
     machine: dict[str, str]
+    features: str = ""
 
     @property
     def ready(self) -> bool:
@@ -75,6 +77,7 @@ class CheckReport:
             f"{self.site}: {n_ready} patients usable, {len(self.verdicts) - n_ready} not; "
             + ("ready" if self.ready else "NOT ready")
             + look
+            + (f"; {self.features}" if self.features else "")
         )
 
 

@@ -3,13 +3,13 @@
 Nothing here opens an image. Every problem names the file, the line, the patient and a remedy.
 """
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import get_args
 
 from client.cohort.clinical import ClinicalTable, read_clinical
+from client.cohort.manifest_columns import Columns, manifest_columns
 from client.cohort.tables import (
     CaseError,
     ExclusionKind,
@@ -18,18 +18,15 @@ from client.cohort.tables import (
     check_splits,
     clean_id,
     listed,
-    need_column,
     read_table,
     refuse_duplicates,
 )
 from client.settings import SiteSettings
 from shared.config import Split, Study
 from shared.errors import CohortError, ManifestError
-from shared.phases import PHASES, Phase, phase_named
+from shared.phases import Phase
 
 SPLITS: dict[str, Split] = {name: name for name in get_args(Split)}
-OWN_COLUMNS = ("patient_id", "mask", "roi", "mask2", "roi2", "split")
-KINDS = ("image", "mask", "mask2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +36,9 @@ class Case:
     `split` is None until it is drawn; `label` is None where labels were not asked for;
     `clinical` holds NaN where the table is blank. `line` is the line of the manifest. `roi` is
     the tumour's name in a DICOM mask, empty where it has only one; `resample_mask` allows a mask
-    that was drawn on another grid. `second_masks` are a second reader's, of some phases or of none,
-    and `second_roi` the tumour's name in these.
+    that was drawn on another grid. `features` is the patient's row of a table that the site brings
+    instead of images; empty where it has images. `second_masks` are a second reader's, of some
+    phases or of none, and `second_roi` the tumour's name in these.
     """
 
     patient_id: str
@@ -52,6 +50,7 @@ class Case:
     clinical: dict[str, float]
     roi: str = ""
     resample_mask: bool = False
+    features: dict[str, float] = field(default_factory=dict)
     second_masks: dict[Phase, Path] = field(default_factory=dict)
     second_roi: str = ""
 
@@ -81,20 +80,11 @@ class Manifest:
 
 
 @dataclass(frozen=True, slots=True)
-class _Columns:
-    """Which column of the manifest holds what."""
-
-    images: dict[Phase, str]
-    masks: dict[Phase, str]
-    second_masks: dict[Phase, str]
-
-
-@dataclass(frozen=True, slots=True)
 class _Reader:
     """What reading one row of the manifest needs to know."""
 
     table: Table
-    columns: _Columns
+    columns: Columns
     clinical: ClinicalTable | None
     study: Study
     settings: SiteSettings
@@ -122,11 +112,11 @@ def read_manifest(
             be used. Up to ten problems are listed.
     """
     folder = site_file.parent
-    table = read_table(folder / site.data.manifest, lower=True)
+    table = read_table(folder / (site.data.manifest or ""), lower=True)
     reader = _Reader(
         table=table,
-        columns=_manifest_columns(table, study),
-        clinical=_read_clinical(site, folder, study) if labels_required else None,
+        columns=manifest_columns(table, study),
+        clinical=clinical_of(site, folder, study) if labels_required else None,
         study=study,
         settings=site,
         root=(folder / site.data.root).resolve(),
@@ -253,43 +243,15 @@ def _inside(root: Path, text: str, column: str) -> Path:
     return path
 
 
-def _read_clinical(site: SiteSettings, folder: Path, study: Study) -> ClinicalTable:
+def clinical_of(site: SiteSettings, folder: Path, study: Study) -> ClinicalTable:
+    """The site's clinical table.
+
+    Raises:
+        ManifestError: If the site file names none, or it cannot be used.
+    """
     if site.data.clinical is None:
         raise ManifestError(
             f"{site.name}: data.clinical is not set, but the study needs labels. Set it in "
             "site.yaml to the table that holds them."
         )
     return read_clinical(folder / site.data.clinical, study)
-
-
-def _manifest_columns(table: Table, study: Study) -> _Columns:
-    found: dict[str, dict[Phase, str]] = {kind: {} for kind in KINDS}
-    for column in table.columns:
-        if column in OWN_COLUMNS:
-            continue
-        kind, _, word = column.partition("_")
-        phase = phase_named(word) if kind in KINDS else None
-        if phase is None:
-            raise ManifestError(f"{table.path.name} line 1: {_unknown_column(column, study)}")
-        place = found[kind]
-        if phase in place:
-            raise ManifestError(
-                f"{table.path.name} line 1: columns '{place[phase]}' and '{column}' both name the "
-                f"phase '{phase}'. Keep one."
-            )
-        place[phase] = column
-    for phase in study.phases:
-        if phase not in found["image"] and study.cohort.missing_phase == "stop":
-            need_column(table, f"image_{phase}")
-    if "mask" not in table.columns and not found["mask"]:
-        need_column(table, "mask")
-    return _Columns(found["image"], found["mask"], found["mask2"])
-
-
-def _unknown_column(column: str, study: Study) -> str:
-    phases = dict.fromkeys((*study.phases, *PHASES))
-    known = [*OWN_COLUMNS]
-    known += [f"{kind}_{phase}" for kind in KINDS for phase in phases]
-    near = difflib.get_close_matches(column, known, n=1, cutoff=0.5)
-    hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}."
-    return f"'{column}' is not a column of a manifest; {hint}"

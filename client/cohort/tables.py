@@ -13,7 +13,7 @@ from shared.config import Split
 from shared.errors import ManifestError
 
 SHOWN = 10
-ExclusionKind = Literal["phase", "mask", "file", "label", "clinical", "image"]
+ExclusionKind = Literal["phase", "mask", "file", "label", "clinical", "image", "features"]
 BLANK = frozenset({"", "na", "n/a", "nan"})
 SHARES: tuple[Split, ...] = ("train", "tune", "internal_test")
 YES_NO = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}

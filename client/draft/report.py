@@ -62,7 +62,7 @@ def print_draft(draft: Draft, out: Path, study_file: Path, console: Console) -> 
     if n_rois:
         lines.append(f"{n_rois} patients have a mask whose ROI must be named in column 'roi'.")
     if n_left:
-        lines.append(f"{n_left} files, folders or series were left out; {WHY} says why.")
+        lines.append(f"Left out (files, folders or series): {n_left}; {WHY} says why.")
     lines += [
         "This is a draft. Next:",
         f"  1. open {out / MANIFEST}; confirm or correct every line ({WHY} says why it is so)",

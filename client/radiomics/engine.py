@@ -12,9 +12,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from client.images.volumes import Triple, itk_spacing, to_itk
-from client.radiomics.cooccurrence import glcm_members
+from client.images.volumes import Triple, itk_spacing
 from client.radiomics.first_order import first_order
+from client.radiomics.matrices import pack
+from client.radiomics.surface import class_on_mask
+from client.radiomics.textures import class_on_levels
 from shared.errors import InstallError
 from shared.radiomics_settings import Radiomics
 
@@ -59,8 +61,7 @@ class PyRadiomicsEngine:
 
     def shape(self, mask: NDArray[np.bool_], spacing_mm: Triple) -> dict[str, float]:
         """The features of the class `shape`, by name."""
-        drawn = to_itk(mask.astype(np.uint8), spacing_mm)
-        values = feature_classes()["shape"](drawn, drawn, label=1).execute()
+        values = class_on_mask(feature_classes()["shape"])(mask, spacing_mm).execute()
         return {name: plain_number(value) for name, value in values.items()}
 
     def features(
@@ -72,16 +73,15 @@ class PyRadiomicsEngine:
         wanted: Mapping[str, Sequence[str]],
     ) -> dict[str, float]:
         """Histogram and texture features, named `family__feature`."""
-        counts = np.bincount(levels[mask])
-        present = np.flatnonzero(counts)
-        stored = to_itk(levels, spacing_mm)
+        packed = pack(levels, mask)
         found: dict[str, float] = {}
         for family, names in wanted.items():
             if family == "firstorder":
-                values = first_order(image[mask], counts[present], math.prod(spacing_mm))
+                counts = np.bincount(packed.row[packed.inside])[1:]
+                values = first_order(image[mask], counts, math.prod(spacing_mm))
                 found |= {f"firstorder__{name}": plain_number(values[name]) for name in names}
                 continue
-            texture = _class_on_arrays(family)(stored, stored, mask=mask, present=present)
+            texture = class_on_levels(family, feature_classes()[family])(levels, mask, packed)
             texture.enabledFeatures = dict.fromkeys(names, True)
             for name, value in texture.execute().items():
                 found[f"{family}__{name}"] = plain_number(value)
@@ -89,34 +89,6 @@ class PyRadiomicsEngine:
 
 
 PYRADIOMICS = PyRadiomicsEngine()
-
-
-@cache
-def _class_on_arrays(family: str) -> Any:
-    """A class of PyRadiomics that takes levels for its image, and its mask as an array.
-
-    Its own constructor would discretise once more, and look its features up by inspection.
-    """
-    original = feature_classes()[family]
-    known = original.getFeatureNames()
-
-    def take_mask(self: Any) -> None:
-        self.maskArray = self.settings["mask"].copy()
-
-    def take_levels(self: Any, levels: Any) -> Any:
-        self.coefficients["grayLevels"] = self.settings["present"]
-        self.coefficients["Ng"] = int(self.settings["present"][-1])
-        return levels
-
-    members: dict[str, Any] = {
-        "_initSegmentBasedCalculation": take_mask,
-        "_applyBinning": take_levels,
-        "getFeatureNames": classmethod(lambda _: known),
-        "__module__": original.__module__,
-    }
-    if family == "glcm":
-        members |= glcm_members(original)
-    return type(original.__name__, (original,), members)
 
 
 def feature_names_of(family: str) -> tuple[str, ...]:

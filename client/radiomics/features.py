@@ -28,8 +28,6 @@ def feature_names(phases: Sequence[Phase], settings: Radiomics) -> tuple[str, ..
     They follow from the study alone, so that they are the same at every site: what is extracted,
     then the differences of phases, `later_minus_earlier__filter__family__feature`.
     """
-    if settings.mode == "table":
-        return settings.columns
     names = extracted_names(phases, settings)
     differences = [
         f"{later}_minus_{earlier}__{name}"
@@ -41,10 +39,12 @@ def feature_names(phases: Sequence[Phase], settings: Radiomics) -> tuple[str, ..
 
 def extracted_names(phases: Sequence[Phase], settings: Radiomics) -> tuple[str, ...]:
     """The features that are computed from images: phases in the study's order, then filters,
-    feature classes and features.
+    feature classes and features. With `mode: table`, the columns that the study names.
 
     Shape describes the tumour, not a phase, and stands once, under the first phase.
     """
+    if settings.mode == "table":
+        return settings.columns
     known = {family: _features_in(family, settings) for family in settings.classes}
     names = []
     for phase in phases:

@@ -1,8 +1,9 @@
 """`mode: pyradiomics`: the features of plain PyRadiomics, several times faster.
 
-The numbers are those of `RadiomicsFeatureExtractor.execute`, to the last digits. Three things
+The numbers are those of `RadiomicsFeatureExtractor.execute`, to the last digits. Four things
 make the difference: only the tumour's neighbourhood is resampled, each image is filtered and
-discretised once for all feature classes, and nothing is hashed or described.
+discretised once for all feature classes, matrices and surface are counted in whole-array steps,
+and nothing is hashed or described.
 """
 
 import warnings

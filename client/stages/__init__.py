@@ -25,7 +25,15 @@ from shared.stages.embed import EMBED_OUTPUTS, EMBED_ROWS
 from shared.stages.evaluate import EVALUATE_OUTPUTS, EVALUATE_SCORES
 from shared.stages.external_evaluate import EXTERNAL_OUTPUTS, EXTERNAL_SCORES
 from shared.stages.hello import EXTERNAL_HELLO, HELLO
-from shared.stages.select_features import CALIBRATE, GRAM, SCREEN
+from shared.stages.select_features import (
+    BIN_FEATURES,
+    CALIBRATE,
+    COUNT_SCALED,
+    GRAM,
+    LOGISTIC_LASSO,
+    LOOK_ALIKE,
+    SCREEN,
+)
 from shared.stages.stability import READINGS
 from shared.stages.standardise import COUNT_FEATURES, STANDARDISE
 from shared.stages.train_branches import TRAIN_BRANCH
@@ -43,7 +51,11 @@ ANSWERS: dict[str, tuple[Question[Any, Any], Answer]] = {
         (STANDARDISE, standardise.answer),
         (COUNT_FEATURES, standardise.answer_count),
         (SCREEN, select_features.answer_screen),
+        (COUNT_SCALED, select_features.answer_count_scaled),
+        (BIN_FEATURES, select_features.answer_bins),
         (GRAM, select_features.answer_gram),
+        (LOOK_ALIKE, select_features.answer_look_alike),
+        (LOGISTIC_LASSO, select_features.answer_logistic_lasso),
         (CALIBRATE, select_features.answer_calibrate),
         (PREDICTOR_MEANS, clinical_model.answer_means),
         (CLINICAL_STEP, clinical_model.answer_step),

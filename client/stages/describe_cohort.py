@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from client.release import check_class_columns, check_classes
 from client.site import Cases
 from client.workbench import Workbench
 from shared.moments import class_moments
@@ -19,18 +20,19 @@ def describe(bench: Workbench, handles: tuple[Cases, ...]) -> Description:
     site, study = bench.site, bench.study
     everyone = site.everyone
     variables = tuple(dict.fromkeys((*study.clinical.predictors, *study.cohort.describe)))
-    missing: dict[str, int] = {
-        phase: sum(phase not in case.images for case in everyone.cases) for phase in study.phases
-    }
+    for cases in handles:
+        check_classes(site, f"the count of the split {cases.split}", site.labels(cases))
+    labels, rows = site.labels(everyone), site.clinical(everyone, variables)
+    check_class_columns(site, "the moments", variables, rows, labels)
+    lacking = Counter(phase for case in everyone for phase in site.lacking(case))
     return Description(
         n_cases=len(everyone.cases),
         splits={
             cases.split: SplitCount(len(cases.cases), int(site.labels(cases).sum()))
             for cases in handles
         },
-        missing_phases=missing,
+        missing_phases={phase: lacking[phase] for phase in study.phases},
         exclusions=dict(Counter(exclusion.kind for exclusion in site.exclusions)),
-        variables=class_moments(
-            variables, site.clinical(everyone, variables), site.labels(everyone)
-        ),
+        variables=class_moments(variables, rows, labels),
+        features_from=site.features_from,
     )

@@ -3,6 +3,7 @@
 import numpy as np
 
 from client.embeddings import keep_outputs, kept_outputs
+from client.release import check_cases
 from client.scoring import fusion_columns
 from client.seeds import generator_for
 from client.workbench import Workbench
@@ -27,6 +28,7 @@ def answer_outputs(request: OutputsRequest, bench: Workbench) -> OutputsReply:
     demand_disclosure(bench, "embeddings")
     embeddings, _ = kept_outputs(bench, content_hash(request.weights), site.training)
     rows = embeddings[np.isfinite(embeddings).all(axis=1)]
+    check_cases(site, "the sums of embeddings", len(rows))
     return OutputsReply(EmbeddingSums(len(rows), rows.sum(axis=0), rows.T @ rows))
 
 
@@ -51,9 +53,13 @@ def answer_rows(request: RowsRequest, bench: Workbench) -> RowsReply:
 def demand_disclosure(bench: Workbench, what: str) -> None:
     """Go on only if the site file names what is about to leave.
 
+    A site that brings its features as a table has no embeddings to disclose.
+
     Raises:
         PolicyError: If it does not.
     """
+    if what == "embeddings" and bench.site.features_from != "images":
+        return
     if what not in bench.site.settings.disclose:
         raise PolicyError(
             f"the study asks for '{what}' of each tune case, and the site file does not disclose "

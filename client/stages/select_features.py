@@ -2,39 +2,75 @@
 
 import numpy as np
 
+from client.release import (
+    check_cases,
+    check_class_columns,
+    check_classes,
+    check_columns,
+    check_folds,
+)
 from client.scoring import radiomics_scores
 from client.seeds import generator_for
+from client.site import Cases
 from client.stages.standardise import training_features
 from client.workbench import Workbench
 from shared.glm import LogisticSums, logistic_sums
 from shared.gram import gram
+from shared.logistic_lasso_sums import LogisticLassoSums, logistic_lasso_sums
 from shared.models import Scale, score_design, standardise, to_scale
 from shared.moments import class_moments
+from shared.quantiles import CountsBelow, counts_below, histogram
 from shared.ranks import rank_sums
+from shared.site_signal import assign
 from shared.stages.select_features import (
+    BinsReply,
+    BinsRequest,
     CalibrateRequest,
     GramReply,
     GramRequest,
+    LogisticLassoRequest,
+    LookReply,
+    LookRequest,
     ScreenReply,
     ScreenRequest,
+    ThresholdsRequest,
 )
 
 
 def answer_screen(request: ScreenRequest, bench: Workbench) -> ScreenReply:
     """The statistic of the study's screen for each feature."""
-    names, table = training_features(bench, request.scale.extraction, request.scale.names)
-    table = to_scale(request.scale, names, table, bench.site.name)
+    names, table = request.scale.names, gappy_features(bench, request.scale)
     labels = bench.site.labels(bench.site.training)
+    check_class_columns(bench.site, "the screening statistic", names, table, labels)
     if bench.study.selection.screen == "van_elteren":
         return ScreenReply(rank_sums(names, table, labels), None)
     return ScreenReply(None, class_moments(names, table, labels))
 
 
+def answer_count_scaled(request: ThresholdsRequest, bench: Workbench) -> CountsBelow:
+    """How many training cases have a feature at or below each threshold of the scale."""
+    names, table = request.scale.names, gappy_features(bench, request.scale)
+    check_columns(bench.site, "the count", names, table)
+    return counts_below(names, table, request.thresholds)
+
+
+def answer_bins(request: BinsRequest, bench: Workbench) -> BinsReply:
+    """Each feature's histogram of the training cases of each label."""
+    names, table = request.scale.names, gappy_features(bench, request.scale)
+    labels = bench.site.labels(bench.site.training)
+    check_class_columns(bench.site, "the histogram", names, table, labels)
+    return BinsReply(
+        histogram(names, table[labels == 0], request.edges),
+        histogram(names, table[labels == 1], request.edges),
+    )
+
+
 def answer_gram(request: GramRequest, bench: Workbench) -> GramReply:
     """Products of the standardised features, for each fold."""
-    scaled = scaled_features(bench, request.scale)
+    scaled = scaled_features(bench, bench.site.training, request.scale)
     labels = bench.site.labels(bench.site.training)
     fold = folds(labels, bench.study.selection.folds, bench)
+    check_folds(bench.site, "the sums of products", labels, fold)
     return GramReply(
         tuple(
             gram(request.scale.names, scaled[fold == k], labels[fold == k])
@@ -43,15 +79,39 @@ def answer_gram(request: GramRequest, bench: Workbench) -> GramReply:
     )
 
 
+def answer_look_alike(request: LookRequest, bench: Workbench) -> LookReply:
+    """How many tune cases, which the discriminant was not fitted on, look like each site's."""
+    check_cases(bench.site, "the count of look-alikes", len(bench.site.tuning))
+    scaled = scaled_features(bench, bench.site.tuning, request.scale)
+    return LookReply(assign(request.lda, scaled))
+
+
+def answer_logistic_lasso(request: LogisticLassoRequest, bench: Workbench) -> LogisticLassoSums:
+    """This site's part of the problems, at its own best intercept for each."""
+    scaled = scaled_features(bench, bench.site.training, request.scale)
+    labels = bench.site.labels(bench.site.training)
+    fold = folds(labels, bench.study.selection.folds, bench)
+    check_folds(bench.site, "the sums of the LASSO", labels, fold)
+    return logistic_lasso_sums(scaled, labels, fold, request.problems)
+
+
 def answer_calibrate(request: CalibrateRequest, bench: Workbench) -> LogisticSums:
     """Gradient and information of the score's calibration."""
+    labels = bench.site.labels(bench.site.training)
+    check_classes(bench.site, "the calibration's sums", labels)
     score = radiomics_scores(bench, bench.site.training, request.model)
-    return logistic_sums(score_design(score), bench.site.labels(bench.site.training), request.beta)
+    return logistic_sums(score_design(score), labels, request.beta)
 
 
-def scaled_features(bench: Workbench, scale: Scale) -> np.ndarray:
-    """The training cases' features on the pooled scale ``(n, p)``."""
+def gappy_features(bench: Workbench, scale: Scale) -> np.ndarray:
+    """The training cases' features on the pooled scale ``(n, p)``, NaN where one is missing."""
     names, table = training_features(bench, scale.extraction, scale.names)
+    return to_scale(scale, names, table, bench.site.name)
+
+
+def scaled_features(bench: Workbench, cases: Cases, scale: Scale) -> np.ndarray:
+    """Cases' features on the pooled scale ``(n, p)``, clipped, a missing one at its mean."""
+    names, table = bench.site.features(cases, scale.extraction)
     return standardise(scale, names, table, bench.site.name)
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from client.release import check_columns
 from client.workbench import Workbench
 from shared.models import Extraction
 from shared.moments import moments
@@ -12,6 +13,7 @@ from shared.stages.standardise import CountRequest, Reply, Request
 def answer(request: Request, bench: Workbench) -> Reply:
     """Moments of the radiomics features of the training cases."""
     names, table = training_features(bench, request.extraction, request.names)
+    check_columns(bench.site, "the moments", names, table)
     if request.low is not None and request.high is not None:
         table = np.clip(table, request.low, request.high)
     return Reply(moments(names, table))
@@ -20,6 +22,7 @@ def answer(request: Request, bench: Workbench) -> Reply:
 def answer_count(request: CountRequest, bench: Workbench) -> CountsBelow:
     """How many training cases have a feature at or below each threshold."""
     names, table = training_features(bench, request.extraction, request.names)
+    check_columns(bench.site, "the count", names, table)
     return counts_below(names, table, request.thresholds)
 
 

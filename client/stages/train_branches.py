@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from client.release import check_cases, check_classes
 from client.seeds import seed_for
 from client.site import TrainingCases, TuneCases
 from client.training import RoundPlan, outputs, train_round
@@ -30,6 +31,7 @@ def train(bench: Workbench, request: Request, cases: TrainingCases) -> tuple[int
     inputs = bench.inputs(network, cases)
     if not inputs.present.any():
         return 0, 0.0
+    check_cases(bench.site, f"{network.name}'s weights", int(inputs.present.sum()))
     plan = RoundPlan(
         training=network.branch.training,
         round=request.round,
@@ -44,8 +46,9 @@ def train(bench: Workbench, request: Request, cases: TrainingCases) -> tuple[int
 def score_tune(bench: Workbench, network: Network, cases: TuneCases) -> tuple[ScoreSums, float]:
     """Binned scores and the summed loss of the loaded weights on the tune cases."""
     inputs = bench.inputs(network, cases)
-    _, logits = outputs(bench.module(network), inputs.tensor, bench.compute(network))
     labels = bench.site.labels(cases)[inputs.present]
+    check_classes(bench.site, f"{network.name}'s scores on tune", labels)
+    _, logits = outputs(bench.module(network), inputs.tensor, bench.compute(network))
     settings = bench.study.evaluation
     sums = score_sums(
         1 / (1 + np.exp(-logits)),

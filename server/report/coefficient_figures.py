@@ -14,6 +14,7 @@ from server.report.words import (
     interval,
     is_number,
     level,
+    listed,
     name,
     number,
     odds,
@@ -74,10 +75,10 @@ def fusion_pictures(results: Results) -> list[Picture]:
     if not rows:
         return []
     caption = (
-        "Coefficients of the fusion layer, a ridge logistic regression of the label on the "
-        f"branches' embeddings, the radiomics score and the clinical data, fitted on the "
+        "Coefficients of the fusion layer, a ridge logistic regression of the label on "
+        f"{_inputs(results, rows)}, fitted on the "
         f"{fusion.get('fitted_on') or 'tune'} split (n = {count(fusion.get('n_cases'))}), which "
-        f"trained no branch; penalty {number(fusion.get('penalty'), 1)}. Ridge shrinks "
+        f"took no part in fitting these; penalty {number(fusion.get('penalty'), 1)}. Ridge shrinks "
         "coefficients towards zero and shares weight among correlated inputs: their sizes do not "
         "rank them."
     )
@@ -87,6 +88,17 @@ def fusion_pictures(results: Results) -> list[Picture]:
         (5.6, 0.9 + 0.27 * len(rows)),
     )
     return [Picture("fusion", "Fusion layer", caption, (panel,), columns=1)]
+
+
+def _inputs(results: Results, rows: Sequence[Mapping[str, Any]]) -> str:
+    """What stands behind the fusion layer's columns, in words."""
+    fitted = (results.get("clinical") or {}).get("coefficients") or []
+    clinical = {row["predictor"] for row in fitted}
+    columns = {row["name"] for row in rows} - {"intercept"}
+    parts = ["the branches' embeddings"] if columns - clinical - {"radiomics_score"} else []
+    parts += ["the radiomics score"] if "radiomics_score" in columns else []
+    parts += ["the clinical data"] if columns & clinical else []
+    return listed(parts)
 
 
 def _draw_coefficients(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:

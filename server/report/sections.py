@@ -75,7 +75,9 @@ def _radiomics_line(results: Results) -> str:
         f"Of {count(radiomics.get('n_features'))} features {count(radiomics.get('n_screened'))} "
         f"passed the screening, {count(radiomics.get('n_after_pruning'))} were left after one of "
         f"each correlated pair was dropped, and the LASSO kept {len(radiomics.get('kept') or [])}."
+        + _screen_line(radiomics.get("screen") or {})
         + _site_line(radiomics.get("site_differences") or {})
+        + _look_line(radiomics.get("site_differences") or {})
         + _harmonised_line(radiomics.get("harmonised") or {})
         + _widths_line(radiomics.get("bin_widths_hu") or {})
     )
@@ -98,6 +100,10 @@ def _widths_line(found: Mapping[str, Any]) -> str:
     return f" The sites learnt the width of a grey level of each filtered image (HU): {widths}."
 
 
+def _screen_line(screen: Mapping[str, Any]) -> str:
+    return f" {screen['warning']}" if screen.get("warning") else ""
+
+
 def _site_line(found: Mapping[str, Any]) -> str:
     """Can the features tell the hospital?"""
     if found.get("share") is None:
@@ -110,6 +116,20 @@ def _site_line(found: Mapping[str, Any]) -> str:
     return (
         f" Between the training sites {found['share']:.0%} of the features differ (analysis of "
         f"variance, p < 0.05; {found['expected']:.0%} would by chance){'' if alike else meaning}."
+    )
+
+
+def _look_line(found: Mapping[str, Any]) -> str:
+    """Which site's do cases look like?"""
+    if found.get("why_not"):
+        why = str(found["why_not"]).rstrip(".")
+        return f" Whether a case tells its hospital could not be tried: {why}."
+    if found.get("balanced_accuracy") is None:
+        return ""
+    return (
+        " A discriminant of the sites, fitted on the screened features of training cases, assigns "
+        f"{found['balanced_accuracy']:.0%} of the {count(found.get('n_cases'))} tune cases, mean "
+        f"over sites, to their own hospital ({found['chance']:.0%} by guessing)."
     )
 
 

@@ -66,7 +66,8 @@ def _who(results: Results) -> str:
             numbers = [site.get("n_cases") for site in found]
             total = sum(numbers) if all(map(is_number, numbers)) else None
             parts.append(f"{plural(len(found), f'{role} site')} (n = {count(total)})")
-    phases = results.get("phases") or []
+    imaged = {site.get("features_from", "images") for site in sites.values()} != {"elsewhere"}
+    phases = results.get("phases") or [] if imaged else []
     text = listed(parts)
     text = f"{text[:1].upper()}{text[1:]} took part." if parts else "No site is on record."
     if phases:

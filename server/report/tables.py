@@ -49,7 +49,22 @@ def _site_table(cohort: Mapping[str, Any]) -> list[Table]:
         rows.append(row(who, count(value.get("n_cases")), excluded, *cells, phases or "none"))
     columns = ("Site", "Cases", "Excluded", *map(split_name, splits), "Missing phases")
     note = "Splits: cases, and beneath them how many of these are positive."
-    return [Table("Sites, exclusions and splits", columns, tuple(rows), (note,))]
+    notes = (note, *_brought(sites))
+    return [Table("Sites, exclusions and splits", columns, tuple(rows), notes)]
+
+
+def _brought(sites: Mapping[str, Any]) -> list[str]:
+    """Which sites brought their radiomics features as a table, and where it is from."""
+    origins = {
+        "trifed": "extracted by trifed with this study's settings",
+        "elsewhere": "from elsewhere, which only the site can answer for",
+    }
+    found = []
+    for origin, words in origins.items():
+        names = [site for site, value in sites.items() if value.get("features_from") == origin]
+        if names:
+            found.append(f"Radiomics features brought as a table, {words}: {', '.join(names)}.")
+    return found
 
 
 def _split_cell(split: Mapping[str, Any] | None) -> Cell:
@@ -139,15 +154,32 @@ def radiomics_tables(results: Results) -> list[Table]:
     rows = []
     for entry, part in zip(kept, parts, strict=True):
         words = part if apart else [str(entry["feature"])]
-        rows.append(row(*words, coefficient(entry.get("coefficient")), p_value(entry.get("p"))))
+        numbers = (p_value(entry.get("p")), share(entry.get("frequency")))
+        rows.append(row(*words, coefficient(entry.get("coefficient")), *numbers))
     titles = ("Phase", "Filter", "Family", "Feature") if apart else ("Feature",)
-    columns = (*titles, "Coefficient", "P, screening")
-    note = (
+    columns = (*titles, "Coefficient", "P, screening", "Frequency")
+    notes = (
         "Coefficients belong to standardised features. P values are those of the screening test "
         "that the features were chosen by, not adjusted for that choice: they are no evidence "
-        "of an association."
+        "of an association.",
+        _frequency_note(radiomics.get("lasso") or {}),
     )
-    return [Table("Radiomics features kept", columns, tuple(rows), (note,), texts=len(titles))]
+    return [Table("Radiomics features kept", columns, tuple(rows), notes, texts=len(titles))]
+
+
+def _frequency_note(lasso: Mapping[str, Any]) -> str:
+    """What the frequency is, and what the study did with it."""
+    text = (
+        f"Frequency: on how many of {count(lasso.get('half_samples'))} random halves of the folds "
+        "the LASSO at one penalty keeps the feature."
+    )
+    least = lasso.get("min_frequency")
+    if is_number(least) and least > 0:
+        text += (
+            f" The LASSO was fitted once more on the {count(lasso.get('n_candidates'))} features "
+            f"with {share(least)} or more; the frequencies are those from before."
+        )
+    return text
 
 
 def clinical_tables(results: Results) -> list[Table]:

@@ -87,35 +87,45 @@ def _finish_rounds(axes: Axes, best: object, label: str) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
+LINEAR_SUMS = "sums and products of features"
+LOGISTIC_SUMS = "gradients and Hessians, each site at its own best intercept,"
+
+
+def _loss_name(lasso: Mapping[str, Any]) -> str:
+    return {"log_loss": "Log-loss", "squared_error": "Squared error"}.get(
+        str(lasso.get("loss")), "Error"
+    )
+
+
 def lasso_pictures(results: Results) -> list[Picture]:
     """The cross-validation curve of the LASSO."""
     lasso = (results.get("radiomics") or {}).get("lasso") or {}
-    if not lasso.get("alphas") or not lasso.get("cv_mse"):
+    if not lasso.get("alphas") or not lasso.get("cv_error"):
         return []
+    logistic = lasso.get("loss") == "log_loss"
     caption = (
-        "Mean squared error of the LASSO over the folds against its penalty; the band is one "
-        "standard error either side, the dotted line the penalty that was used. The whole path "
-        "was computed by the server from sums and products of features that the training sites "
-        "sent for each fold of their train split, which gives what one pooled table would give."
+        f"{_loss_name(lasso)} of the {'logistic' if logistic else 'linear'} LASSO on the folds "
+        "left out, mean over folds, against its penalty; the band is one standard error either "
+        "side, the dotted line the penalty that was used. The whole path was computed by the "
+        f"server from {LOGISTIC_SUMS if logistic else LINEAR_SUMS} that the training sites sent "
+        "for the folds of their train split, which gives what one pooled table would give."
     )
     panel = Panel(lambda axes: _draw_lasso(axes, lasso), "Error against penalty", (5.2, 2.9))
     return [Picture("lasso", "Choice of the LASSO penalty", caption, (panel,), columns=1)]
 
 
 def _draw_lasso(axes: Axes, lasso: Mapping[str, Any]) -> None:
-    alphas, mse, errors = (
-        gaps(lasso["alphas"]),
-        gaps(lasso["cv_mse"]),
-        gaps(lasso.get("cv_se")),
-    )
-    if len(errors) == len(mse):
-        low = [m - e for m, e in zip(mse, errors, strict=True)]
-        high = [m + e for m, e in zip(mse, errors, strict=True)]
+    alphas, error = gaps(lasso["alphas"]), gaps(lasso["cv_error"])
+    spread = gaps(lasso.get("cv_se"))
+    if len(spread) == len(error):
+        low = [m - e for m, e in zip(error, spread, strict=True)]
+        high = [m + e for m, e in zip(error, spread, strict=True)]
         axes.fill_between(alphas, low, high, color=HEADLINE, alpha=0.13, lw=0)
-    axes.plot(alphas, mse, color=HEADLINE, marker=".", ms=3)
+    axes.plot(alphas, error, color=HEADLINE, marker=".", ms=3)
     if is_number(lasso.get("alpha")):
         axes.axvline(lasso["alpha"], color=INK, lw=0.9, ls=DASHES[2])
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set(xlabel="Penalty (alpha, log scale)", ylabel="Cross-validated error")
+    label = f"Cross-validated {_loss_name(lasso).lower()}"
+    axes.set(xlabel="Penalty (alpha, log scale)", ylabel=label)

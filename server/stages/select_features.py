@@ -3,33 +3,31 @@
 import numpy as np
 
 from server.coordinator import Coordinator, need
-from server.selection import Screened, fit_score, prune_features, rank_by_p
+from server.radiomics_score import ScoreFitting
+from server.screening import screen
+from server.selection import prune_features
+from server.site_look import look_alike
 from server.study import SelectionRecord, Study
 from shared.glm import LogisticFit, LogisticSums, fit_logistic, pool_logistic_sums
 from shared.gram import Gram, pool_grams
 from shared.models import RadiomicsModel, Scale
-from shared.moments import ClassMoments, pool_class_moments
-from shared.moments import welch as welch_test
-from shared.ranks import van_elteren
-from shared.stages.select_features import (
-    CALIBRATE,
-    GRAM,
-    SCREEN,
-    CalibrateRequest,
-    GramRequest,
-    ScreenReply,
-    ScreenRequest,
-)
+from shared.stages.select_features import CALIBRATE, GRAM, CalibrateRequest, GramRequest
 
 
 def run(study: Study, coordinator: Coordinator) -> Study:
     """Screen, prune, LASSO and calibrate: a radiomics score."""
-    settings = coordinator.settings.selection
-    scale: Scale = need(study.standardise, "standardise").scale
-    screened = screen(coordinator, scale)
-    folds = ask_grams(coordinator, scale.take(screened.names))
-    kept = prune_features(pool_grams(folds), settings)
-    lasso = fit_score(folds, kept, settings)
+    whole: Scale = need(study.standardise, "standardise").scale
+    screened = screen(coordinator, whole)
+    scale = whole.take(screened.names)
+    by_site = ask_grams(coordinator, scale)
+    looks = look_alike(coordinator, scale, by_site)
+    folds = [pool_grams(parts) for parts in zip(*by_site.values(), strict=True)]
+    pruned = prune_features(pool_grams(folds), coordinator.settings.selection)
+    fitting = ScoreFitting(coordinator, scale, folds)
+    first = fitting.fit(pruned)
+    frequency = fitting.frequency(pruned, first.alpha)
+    candidates = fitting.candidates(pruned, frequency)
+    lasso = first if candidates == pruned else fitting.fit(candidates)
     model = RadiomicsModel(
         scale.take(lasso.names), lasso.coefficients, lasso.intercept, np.zeros(2)
     )
@@ -37,7 +35,12 @@ def run(study: Study, coordinator: Coordinator) -> Study:
     record = SelectionRecord(
         screened=screened.names,
         p_values=screened.p_values,
-        pruned=kept,
+        edges=screened.edges,
+        looks=looks,
+        pruned=pruned,
+        frequency=frequency,
+        frequency_alpha=first.alpha,
+        candidates=candidates,
         lasso=lasso,
         calibration=calibration,
         model=RadiomicsModel(
@@ -47,31 +50,10 @@ def run(study: Study, coordinator: Coordinator) -> Study:
     return coordinator.save(study, select_features=record)
 
 
-def screen(coordinator: Coordinator, scale: Scale) -> Screened:
-    """The features that differ most between the labels, by p-value."""
-    replies = coordinator.federation.ask(SCREEN, ScreenRequest(scale), coordinator.training)
-    return rank_by_p(
-        scale.names,
-        screen_p_values(coordinator.settings.selection.screen, list(replies.values())),
-        coordinator.settings.selection,
-    )
-
-
-def screen_p_values(method: str, replies: list[ScreenReply]) -> np.ndarray:
-    """P-values ``(p,)`` of the study's screen from the sites' statistics."""
-    if method == "van_elteren":
-        _, p = van_elteren([need(reply.ranks, "screening by ranks") for reply in replies])
-        return p
-    parts: list[ClassMoments] = [need(r.moments, "screening by moments") for r in replies]
-    _, p = welch_test(pool_class_moments(parts))
-    return p
-
-
-def ask_grams(coordinator: Coordinator, scale: Scale) -> list[Gram]:
-    """The pooled Gram of each fold."""
+def ask_grams(coordinator: Coordinator, scale: Scale) -> dict[str, tuple[Gram, ...]]:
+    """Each training site's Gram of each fold."""
     replies = coordinator.federation.ask(GRAM, GramRequest(scale), coordinator.training)
-    by_site = [reply.folds for reply in replies.values()]
-    return [pool_grams(parts) for parts in zip(*by_site, strict=True)]
+    return {site: reply.folds for site, reply in replies.items()}
 
 
 def calibrate(coordinator: Coordinator, model: RadiomicsModel) -> LogisticFit:

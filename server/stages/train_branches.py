@@ -149,7 +149,7 @@ def with_round(
 ) -> NetworkRecord:
     """The record with a new round, not scored yet."""
     sites = {site: (reply.n_cases, reply.loss) for site, reply in replies.items()}
-    n_bytes = weights.vector.nbytes * 2 * len(replies)
+    n_bytes = weights.vector.nbytes * (len(replies) + len(updates_of(replies)))
     entry = RoundRecord(number, sites, None, None, n_bytes)
     return replace(record, rounds=(*record.rounds, entry))
 

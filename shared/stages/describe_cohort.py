@@ -2,11 +2,12 @@
 
 Leaves the hospital: counts of patients by split, label and missing phase, how many were set aside
 and for which kind of reason, and count, mean and summed squared deviation of each clinical
-variable by label.
+variable by label; whether the radiomics features come from images or from a table, and whose.
 Stays: every patient's values.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 from shared.moments import ClassMoments
 from shared.stages import Question
@@ -27,13 +28,18 @@ class SplitCount:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Description:
-    """One site's cohort in numbers."""
+    """One site's cohort in numbers.
+
+    `features_from` says where its radiomics features come from: its images; a table that trifed
+    extracted with the study's settings; or a table from elsewhere, for which only the site answers.
+    """
 
     n_cases: int
     splits: dict[str, SplitCount]
     missing_phases: dict[str, int]
     exclusions: dict[str, int]
     variables: ClassMoments
+    features_from: Literal["images", "trifed", "elsewhere"] = "images"
 
 
 DESCRIBE_COHORT = Question("describe_cohort", "query", Request, Description)

@@ -43,8 +43,8 @@ def _posterior(batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Shift and variance of a batch's standardised rows after empirical Bayes, both ``(p,)``."""
     n = np.isfinite(batch).sum(axis=0)
     own = np.nanmean(batch, axis=0)
-    spread = np.nanvar(batch, axis=0, ddof=1)
-    spread = np.where(spread > 0, spread, 1.0)
+    constant = np.nanmax(batch, axis=0) == np.nanmin(batch, axis=0)
+    spread = np.where(constant, 1.0, np.nanvar(batch, axis=0, ddof=1))
     bar, tau2 = own.mean(), own.var(ddof=1)
     mean, s2 = spread.mean(), spread.var(ddof=1)
     a, b = (2 * s2 + mean**2) / s2, (mean * s2 + mean**3) / s2
@@ -81,6 +81,37 @@ def welch_p(values: np.ndarray, labels: np.ndarray) -> float:
     positive = values[known & (labels == 1)]
     negative = values[known & (labels == 0)]
     return float(stats.ttest_ind(positive, negative, equal_var=False).pvalue)
+
+
+def mann_whitney_p(values: np.ndarray, labels: np.ndarray, edges: np.ndarray) -> float:
+    """Mann & Whitney's test of one feature binned between edges, by SciPy; 1 without any spread."""
+    known = np.isfinite(values)
+    binned, y = np.searchsorted(edges, values[known], side="right"), labels[known]
+    if len(np.unique(binned)) < 2 or len(np.unique(y)) < 2:
+        return 1.0
+    test = stats.mannwhitneyu(
+        binned[y == 1], binned[y == 0], use_continuity=False, method="asymptotic"
+    )
+    return float(test.pvalue)
+
+
+def sites_looked_like(
+    X: np.ndarray, sites: np.ndarray, unseen: np.ndarray, *, shrinkage: float
+) -> np.ndarray:
+    """The site that each unseen row ``(m, p)`` is nearest to, by discriminant analysis on rows.
+
+    Mahalanobis distance to each site's mean by the covariance within sites, its correlations
+    shrunk by the amount given.
+    """
+    names = np.unique(sites)
+    means = np.array([X[sites == site].mean(axis=0) for site in names])
+    within = X - means[np.searchsorted(names, sites)]
+    varies = within.std(axis=0) > 1e-6 * np.sqrt((X**2).mean(axis=0))
+    covariance = np.cov(within[:, varies], rowvar=False, ddof=0).reshape(varies.sum(), -1)
+    covariance = (1 - shrinkage) * covariance + shrinkage * np.diag(np.diag(covariance))
+    gaps = (unseen[:, None, :] - means[None, :, :])[..., varies]
+    distance = np.einsum("msp,pq,msq->ms", gaps, np.linalg.inv(covariance), gaps)
+    return np.asarray(names[distance.argmin(axis=1)])
 
 
 def intraclass(x: np.ndarray, *, two_way: bool) -> tuple[float, float, float]:

@@ -28,7 +28,8 @@ class PooledRows:
     """Rows of all sites' training cases: features as extracted, and as they are put to use.
 
     `prepared` is what the study lets become of the features before they are chosen from: clipped
-    and harmonised, computed here from the pooled rows alone.
+    and harmonised, computed here from the pooled rows alone. `tune_features` are the tune cases',
+    as extracted, and `tune_sites` where each is.
     """
 
     names: tuple[str, ...]
@@ -39,6 +40,8 @@ class PooledRows:
     labels: np.ndarray
     sites: np.ndarray
     folds: np.ndarray
+    tune_features: np.ndarray
+    tune_sites: np.ndarray
     readings: PooledReadings | None = None
 
     def columns(self, wanted: tuple[str, ...]) -> np.ndarray:
@@ -59,10 +62,13 @@ def pool_rows(job: Job, study: Study, settings: Settings) -> PooledRows:
     record: ScaleRecord = need(study.standardise, "standardise")
     names: tuple[str, ...] = ()
     parts: list[tuple[np.ndarray, ...]] = []
+    tune: list[tuple[np.ndarray, np.ndarray]] = []
     for site in sorted(settings.sites.training):
         bench = SiteService(job.site_files[site], settings, threads=job.threads).bench
         names, table = bench.site.features(bench.site.training, discretise.extraction)
         parts.append((table, *rows_of(bench, settings, site)))
+        table = bench.site.features(bench.site.tuning, discretise.extraction)[1]
+        tune.append((table, np.full(len(table), site)))
     columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
     features, ranges, clinical, labels, sites, fold = columns
     place = [names.index(name) for name in record.scale.names]
@@ -73,7 +79,19 @@ def pool_rows(job: Job, study: Study, settings: Settings) -> PooledRows:
         clip_quantile=settings.standardise.clip_quantile,
         combat=settings.standardise.harmonise == "combat",
     )
-    return PooledRows(names, features, prepared, ranges, clinical, labels, sites, fold)
+    tune_features, tune_sites = (np.concatenate(column) for column in zip(*tune, strict=True))
+    return PooledRows(
+        names,
+        features,
+        prepared,
+        ranges,
+        clinical,
+        labels,
+        sites,
+        fold,
+        tune_features,
+        tune_sites,
+    )
 
 
 def pool_readings(job: Job, study: Study, settings: Settings) -> PooledReadings | None:

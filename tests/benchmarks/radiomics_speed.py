@@ -7,6 +7,9 @@ dropped. Processor time is what to compare where the machine is shared.
 
 `PyRadiomics` is `RadiomicsFeatureExtractor.execute` as it comes; `lean` is the same without the
 description of the images (`additionalInfo`), which no feature needs.
+
+`site` prepares patients of three such phases, by one worker in this process and by two of their
+own, whose start counts. It needs two idle cores.
 """
 
 import argparse
@@ -32,14 +35,18 @@ from client.cache import Cache
 from client.cohort.manifest import Case
 from client.images.volumes import Volume, from_itk, read_case, use_one_thread
 from client.prepare import prepare, task_for
+from client.products import Row
 from client.radiomics.engine import plain_extractor, plain_number
 from client.radiomics.features import ibsi_features
 from client.radiomics.plain import plain_features
 from shared.config import Study
+from shared.models import Extraction
+from shared.phases import Phase
 from shared.radiomics_settings import Radiomics
 from shared.strict_yaml import parse_settings
 
-PHASE = "nephrographic"
+PHASE: Phase = "nephrographic"
+PHASES: tuple[Phase, ...] = ("corticomedullary", "nephrographic", "excretory")
 SHAPE, SPACING = (60, 512, 512), (3.0, 0.8, 0.8)
 FILTERS: dict[str, Any] = {"log_sigma_mm": (1.0, 2.0, 3.0), "wavelet": "coif1"}
 ENGINES = ("PyRadiomics", "lean", "pyradiomics", "ibsi")
@@ -50,7 +57,7 @@ title: How fast radiomics is
 seed: 1
 sites: {{training: [site_a, site_b]}}
 endpoint: {{name: HER2, column: her2_ihc, negative: ["0", "1+"], positive: ["2+", "3+"]}}
-phases: [nephrographic]
+phases: [corticomedullary, nephrographic, excretory]
 radiomics: {{mode: {mode}, log_sigma_mm: [1.0, 2.0, 3.0], wavelet: coif1}}
 clinical: {{predictors: [sessile]}}
 branches:
@@ -80,13 +87,14 @@ def phase_and_mask(seed: int) -> tuple[Any, Any]:
 
 
 def files_of(seed: int, folder: Path) -> Case:
-    """A made-up patient's files, written where they are not yet."""
+    """A made-up patient's files, the same for all phases, written where they are not yet."""
     image, mask = folder / f"image-{seed}.nii.gz", folder / f"mask-{seed}.nii.gz"
     if not mask.exists():
         folder.mkdir(parents=True, exist_ok=True)
         for what, path in zip(phase_and_mask(seed), (image, mask), strict=True):
             sitk.WriteImage(what, str(path))
-    return Case(f"P-{seed:03}", 2, None, 0, {PHASE: image}, {PHASE: mask}, {})
+    images, masks = dict.fromkeys(PHASES, image), dict.fromkeys(PHASES, mask)
+    return Case(f"P-{seed:03}", 2, None, 0, images, masks, {})
 
 
 def computes(engine: str, image: Any, mask: Any, volume: Volume | None) -> Callable[[], Any]:
@@ -168,12 +176,16 @@ def measure_site(options: argparse.Namespace) -> None:
     """A site's own preparation of some patients: by one and by two workers, and from its cache."""
     cases = [files_of(seed, options.folder) for seed in range(1, options.cases + 1)]
     study = parse_settings(STUDY.format(mode=options.mode), Study, name="study.yaml")
+    widths = study.radiomics.given_widths
+    assert widths is not None
+    row = Row(study, Extraction(widths))
     for workers in (1, 2):
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:
             times = []
             for _ in range(2):
                 began = time.perf_counter()
-                tasks = [task_for(c, study, options.folder, Cache(Path(folder))) for c in cases]
+                cache = Cache(Path(folder))
+                tasks = [task_for(c, study, options.folder, cache, [row]) for c in cases]
                 bad = prepare(tasks, threads=workers, progress=lambda *_: None)
                 times.append(time.perf_counter() - began)
                 if bad:
@@ -200,7 +212,7 @@ def main() -> None:
     )
     parser.add_argument("parts", nargs="*", help="speed, memory, site (default: all)")
     parser.add_argument("--turns", type=int, default=5, help="turns of each engine")
-    parser.add_argument("--cases", type=int, default=6, help="patients of the site, at least 4")
+    parser.add_argument("--cases", type=int, default=8, help="patients of the site, at least 4")
     parser.add_argument(
         "--mode", choices=("ibsi", "pyradiomics"), default="ibsi", help="the site's"
     )

@@ -6,7 +6,7 @@ import pytest
 from client import embeddings as embeddings_module
 from client.embeddings import kept_outputs
 from client.scoring import branch_probability, fusion_columns, probabilities
-from client.settings import Device
+from client.settings import Device, Release
 from client.stages.embed import answer_outputs, answer_rows
 from client.training import outputs
 from client.workbench import Workbench
@@ -49,12 +49,14 @@ class Handle:
 class Site:
     """A hospital without files: tensors and tables are drawn from the split's name."""
 
-    name, role, threads = "site_a", "training", 1
+    name, role, threads, features_from = "site_a", "training", 1, "images"
     training, tuning, internal_test = Handle("train"), Handle("tune"), Handle("internal_test")
 
     def __init__(self, study, folder, disclose=EVERYTHING):
         self.study, self.cache_folder = study, folder
-        self.settings = SimpleNamespace(device=Device(kind="cpu"), disclose=disclose)
+        self.settings = SimpleNamespace(
+            device=Device(kind="cpu"), disclose=disclose, release=Release(min_cell=1)
+        )
 
     def _rng(self, cases):
         return np.random.default_rng(len(cases.cases))

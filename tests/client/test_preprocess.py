@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from client.images.volumes import Volume
 from client.preprocess import Grid, around, box_of, ibsi_grid, resample, sample, window
@@ -87,3 +88,13 @@ def test_the_padding_stops_at_the_volumes_edge() -> None:
 def test_the_window_maps_to_minus_one_and_one() -> None:
     values = window(np.array([-1000.0, -160.0, 40.0, 240.0, 3000.0]), (-160.0, 240.0))
     assert values.tolist() == [-1, -1, 0, 1, 1]
+
+
+def test_splines_by_axes_are_those_in_space() -> None:
+    """Against scipy, which sums over 64 neighbours; the grid reaches beyond the array."""
+    array = np.random.default_rng(6).normal(0, 200, (9, 14, 11))
+    grid = Grid((-0.7, 2.1, -1.3), (0.31, 0.83, 1.7), (33, 13, 9))
+    expected = ndimage.affine_transform(
+        array, grid.step, offset=grid.first, output_shape=grid.shape, order=3, mode="nearest"
+    )
+    np.testing.assert_allclose(sample(array, grid, order=3), expected, atol=1e-10)

@@ -3,6 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from client.settings import Release
 from client.stages.select_features import answer_calibrate, answer_gram, answer_screen, folds
 from shared.glm import logistic_sums
 from shared.gram import gram, pool_grams
@@ -23,6 +24,7 @@ def bench():
     table[4, 2] = np.nan
     site = SimpleNamespace(
         name="site_a",
+        settings=SimpleNamespace(release=Release(min_cell=1)),
         training="train",
         features=lambda _cases, _extraction: (NAMES, table),
         labels=lambda _: labels,

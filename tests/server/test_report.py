@@ -131,12 +131,12 @@ def fitted() -> dict[str, Any]:
             "n_screened": 58,
             "n_after_pruning": 23,
             "kept": [
-                {"feature": f, "coefficient": 0.11 - 0.05 * k, "p": 0.0004 * 9**k}
+                {"feature": f, "coefficient": 0.11 - 0.05 * k, "p": 0.0004 * 9**k, "frequency": 0.9}
                 for k, f in enumerate(features)
             ],
             "lasso": {
                 "alphas": alphas.tolist(),
-                "cv_mse": (0.2 + 0.02 * np.log10(alphas / 0.03) ** 2).tolist(),
+                "cv_error": (0.2 + 0.02 * np.log10(alphas / 0.03) ** 2).tolist(),
                 "cv_se": [0.008] * 25,
                 "alpha": 0.03,
             },

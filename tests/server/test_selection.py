@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from server.selection import fit_score, prune_features, rank_by_p, take
+from server.selection import prune_features, rank_by_p, stable_features, take
+from shared.errors import CohortError
 from shared.gram import gram, pool_grams
 from shared.radiomics_settings import Selection
 from simulation.verification import formulas
@@ -84,12 +85,15 @@ def test_part_of_a_gram_is_the_gram_of_part_of_the_table(rows):
     assert (found.names, found.n, found.yy) == (("d", "b"), 60, expected.yy)
 
 
-def test_the_score_finds_the_feature_that_decides(rows):
-    X, y = rows
-    folds = [gram(NAMES, X[k::5], y[k::5]) for k in range(5)]
-    fit = fit_score(folds, ("a", "b", "d"), Selection(max_features=1))
-    assert fit.names == ("b",)
-    assert fit.coefficients[0] > 0
+def test_features_kept_often_enough_stay_in_their_order():
+    frequency = np.array([0.3, 0.8, 0.0, 0.5])
+    assert stable_features(NAMES, frequency, 0.5) == ("b", "d")
+    assert stable_features(NAMES, frequency, 0.0) == NAMES
+
+
+def test_where_no_feature_is_kept_often_enough_the_error_says_what_to_do():
+    with pytest.raises(CohortError, match=r"on 90% or more.*best on 80%.*selection\.min_frequency"):
+        stable_features(NAMES, np.array([0.3, 0.8, 0.0, 0.5]), 0.9)
 
 
 def test_the_folds_pool_to_the_whole(rows):

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from client.settings import Release
 from client.stages import discretise as site_discretise
 from client.stages import standardise as site_standardise
 from server.stages import discretise, standardise
@@ -45,6 +46,7 @@ def coordinator_of(parts, **settings):
         name = f"site_{i}"
         site = SimpleNamespace(
             name=name,
+            settings=SimpleNamespace(release=Release(min_cell=1)),
             training="train",
             features=lambda _cases, _extraction, rows=rows: (NAMES, rows),
             ranges=lambda _cases, rows=rows: (NAMES, rows),

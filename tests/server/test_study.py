@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from server import study as study_module
+from server import study_folder as study_module
 from server.study import (
     BranchesRecord,
     ClinicalRecord,
@@ -24,8 +24,8 @@ from server.study import (
     SelectionRecord,
     StabilityRecord,
     Study,
-    StudyFolder,
 )
+from server.study_folder import StudyFolder
 from shared.codec import content_hash
 from shared.combat import Combat
 from shared.errors import StateError
@@ -46,7 +46,7 @@ from shared.models import (
 from shared.moments import class_moments
 from shared.networks import Layout, Weights
 from shared.scores import score_sums
-from shared.site_signal import SiteAnova
+from shared.site_signal import SiteAnova, SiteConfusion
 from shared.stages.describe_cohort import Description, SplitCount
 from shared.stages.external_evaluate import ExternalReply
 from shared.stages.hello import Reply as Hello
@@ -89,8 +89,13 @@ SLOTS = {
     "select_features": SelectionRecord(
         screened=("f", "g"),
         p_values=np.array([0.01, 0.2]),
+        edges=np.array([[-0.5, 0.7], [0.0, 0.0]]),
+        looks=SiteConfusion(("site_a", "site_b"), np.array([[3, 1], [0, 2]]), 0.875, None),
         pruned=("f",),
-        lasso=LassoFit(("f",), ONE, 0.5, 0.1, ONE, ONE, ONE),
+        frequency=ONE,
+        frequency_alpha=0.1,
+        candidates=("f",),
+        lasso=LassoFit(("f",), ONE, 0.5, 0.1, ONE, ONE, ONE, "log_loss"),
         calibration=FIT,
         model=RADIOMICS,
     ),

@@ -10,7 +10,8 @@ from server.federation import settle
 from server.progress import LoggedProgress
 from server.stages import train_branches
 from server.stages.train_branches import best_weights, initial_seed, run, with_scores
-from server.study import NetworkRecord, RoundRecord, Study, StudyFolder
+from server.study import NetworkRecord, RoundRecord, Study
+from server.study_folder import StudyFolder
 from shared.errors import AggregationError, CohortError, FederationError
 from shared.networks import Weights, get_weights, layout_of
 from shared.scores import score_sums

@@ -49,8 +49,8 @@ def test_cross_validation_is_sklearns(rows):
     cuts = [(np.flatnonzero(k != FOLD), np.flatnonzero(k == FOLD)) for k in range(5)]
     model = LassoCV(alphas=fit.alphas, cv=cuts, tol=1e-14, max_iter=100_000).fit(X, y)
     kept = [NAMES.index(name) for name in fit.names]
-    np.testing.assert_allclose(fit.cv_mse, model.mse_path_.mean(axis=1), rtol=1e-9)
-    assert fit.alpha == model.alpha_
+    np.testing.assert_allclose(fit.cv_error, model.mse_path_.mean(axis=1), rtol=1e-9)
+    assert (fit.alpha, fit.loss) == (model.alpha_, "squared_error")
     assert kept == np.flatnonzero(model.coef_).tolist()
     np.testing.assert_allclose(fit.coefficients, model.coef_[kept], atol=1e-9)
     np.testing.assert_allclose(fit.predict(X[:, kept]), model.predict(X), atol=1e-9)
@@ -81,16 +81,16 @@ def test_any_division_among_sites_gives_the_pooled_fit(rows, n_sites):
     pooled, whole = (lasso_cv(part, rule="min", max_features=10) for part in (folds, grams(rows)))
     assert pooled.names == whole.names
     np.testing.assert_allclose(pooled.coefficients, whole.coefficients, rtol=1e-9)
-    np.testing.assert_allclose(pooled.cv_mse, whole.cv_mse, rtol=1e-9)
+    np.testing.assert_allclose(pooled.cv_error, whole.cv_error, rtol=1e-9)
 
 
 def test_one_standard_error_keeps_no_more_features(rows):
     least, within = (lasso_cv(grams(rows), rule=r, max_features=40) for r in ("min", "one_se"))
     place = int(np.flatnonzero(within.alphas == within.alpha)[0])
-    best = int(within.cv_mse.argmin())
+    best = int(within.cv_error.argmin())
     assert within.alpha > least.alpha
-    assert within.cv_mse[place] <= within.cv_mse[best] + within.cv_se[best]
-    assert within.cv_mse[place - 1] > within.cv_mse[best] + within.cv_se[best]
+    assert within.cv_error[place] <= within.cv_error[best] + within.cv_se[best]
+    assert within.cv_error[place - 1] > within.cv_error[best] + within.cv_se[best]
 
 
 def test_no_more_features_are_kept_than_allowed(rows):
@@ -110,11 +110,11 @@ def test_noise_still_gives_a_score_from_the_first_features_to_enter(rows):
 def test_a_fold_without_cases_is_left_out(rows):
     with_empty = lasso_cv(grams(rows, count=7), rule="min", max_features=10)
     without = lasso_cv(grams(rows), rule="min", max_features=10)
-    np.testing.assert_array_equal(with_empty.cv_mse, without.cv_mse)
+    np.testing.assert_array_equal(with_empty.cv_error, without.cv_error)
 
 
 def test_one_fold_is_not_enough(rows):
-    with pytest.raises(CohortError, match="needs two folds with cases, found 1 of 3"):
+    with pytest.raises(CohortError, match="needs two folds with cases, found 1"):
         lasso_cv(grams(rows, np.zeros(200), 3), rule="min", max_features=10)
 
 

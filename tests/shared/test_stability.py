@@ -8,7 +8,9 @@ from sklearn.linear_model import Lasso
 
 from shared.errors import CohortError, ConfigError, FederationError
 from shared.gram import gram, pool_grams
-from shared.stability import half_samples, selection_frequency
+from shared.logistic_lasso_sums import logistic_lasso_sums, pool_logistic_lasso_sums
+from shared.stability import half_samples, logistic_selection_frequency, selection_frequency
+from simulation.verification import pooled_lasso
 
 NAMES = tuple(f"f{j}" for j in range(20))
 BLOCK = np.random.default_rng(11).integers(0, 10, 160)
@@ -110,3 +112,58 @@ def test_a_penalty_must_be_a_number_above_zero(rows, penalty):
 def test_no_subsample_is_no_answer(rows):
     with pytest.raises(ConfigError, match="n_subsamples must be at least 1"):
         selection_frequency(grams(rows), PENALTY, n_subsamples=0, seed=1)
+
+
+def test_logistic_frequencies_are_those_of_one_tables_fits(rows):
+    X, y = rows
+    site = np.arange(160) % 3
+    ask = asking(rows, site)
+    found = logistic_selection_frequency(ask, grams(rows), PENALTY, n_subsamples=15, seed=3)
+    kept = []
+    for half in half_samples(10, n_subsamples=15, seed=3):
+        inside = np.isin(BLOCK, half)
+        words = np.array([f"s{s}" for s in site[inside]])
+        kept.append(pooled_lasso.logistic_lasso(X[inside], y[inside], words, PENALTY).beta != 0)
+    np.testing.assert_allclose(found, np.mean(kept, axis=0), atol=1e-12)
+    assert 0 < found.max() <= 1
+
+
+def test_equal_halves_are_asked_about_once_and_counted_as_often_as_drawn(rows):
+    block = BLOCK % 4
+    sizes, plain = [], asking(rows, np.arange(160) % 2, block)
+
+    def ask(problems):
+        sizes.append(len(problems.training))
+        return plain(problems)
+
+    blocks = grams(rows, block, 4)
+    found = logistic_selection_frequency(ask, blocks, PENALTY, n_subsamples=300, seed=3)
+    assert max(sizes) == 6
+    assert found.max() <= 1
+
+
+def test_a_half_without_both_classes_keeps_no_feature(rows):
+    X, _ = rows
+    y = (BLOCK == 0).astype(np.int64) * (X[:, 0] > 0)
+    ask = asking((X, y), np.zeros(160, dtype=int))
+    blocks = grams((X, y))
+    found = logistic_selection_frequency(ask, blocks, 0.001, n_subsamples=40, seed=3)
+    drawn = half_samples(10, n_subsamples=40, seed=3)
+    assert found.max() == np.mean([0 in half for half in drawn])
+
+
+def test_a_logistic_penalty_must_be_above_zero(rows):
+    with pytest.raises(ConfigError, match="penalty must be"):
+        logistic_selection_frequency(None, grams(rows), 0.0, n_subsamples=5, seed=1)
+
+
+def asking(rows, site, block=BLOCK):
+    X, y = rows
+
+    def ask(problems):
+        here = [site == s for s in np.unique(site)]
+        return pool_logistic_lasso_sums(
+            [logistic_lasso_sums(X[m], y[m], block[m], problems) for m in here]
+        )
+
+    return ask

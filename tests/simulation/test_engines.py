@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from server.study import StudyFolder
+from server.study_folder import StudyFolder
 from shared.codec import content_hash
 from tests.conftest import TINY, FinishedRun
 

@@ -53,3 +53,26 @@ def test_an_image_at_two_sites_is_found_under_any_name(hospitals, study):
     )
     with pytest.raises(ManifestError, match=r"same \w+ image is at two sites: .*P002.*Q000"):
         refuse_shared_patients(hospitals, study)
+
+
+@pytest.mark.parametrize(("value", "refused"), [("0.35", True), ("3", False)])
+def test_a_measured_row_of_features_at_two_sites_is_found(tmp_path, study, change, value, refused):
+    columns = ["a", "b", "c"]
+    files = {}
+    for name in ("site_a", "site_b"):
+        (tmp_path / name).mkdir()
+        patient = f"{name}-1"
+        row = ",".join(f"{n}{value}" for n in range(3))
+        (tmp_path / name / "features.csv").write_text(f"patient_id,a,b,c\n{patient},{row}\n")
+        clinical = f"patient_id,her2_ihc,sessile,age\n{patient},0,no,60\n"
+        (tmp_path / name / "clinical.csv").write_text(clinical)
+        files[name] = tmp_path / name / "site.yaml"
+        head = f"version: 1\nname: {name}\nrole: training\n"
+        files[name].write_text(f"{head}data: {{features: features.csv}}\n")
+    radiomics = {"mode": "table", "columns": columns}
+    tables = change(study, radiomics=radiomics, branches=[], fusion={"inputs": ["clinical"]})
+    if not refused:
+        refuse_shared_patients(files, tables)
+        return
+    with pytest.raises(ManifestError, match=r"row of features is at two sites: site_a \(features"):
+        refuse_shared_patients(files, tables)

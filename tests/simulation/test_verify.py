@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import trifed
-from server.study import Study, StudyFolder
+from server.study import Study
+from server.study_folder import StudyFolder
 from simulation.simulate import verify_folder
 
 OFF = 1e-6
@@ -129,9 +130,21 @@ BREAKS = {
         "LASSO intercept",
     ),
     "LASSO error": (
-        change_selection(lasso=lambda fit: replace(fit, cv_mse=fit.cv_mse + OFF)),
+        change_selection(lasso=lambda fit: replace(fit, cv_error=fit.cv_error + OFF)),
         "select_features",
         "LASSO cross-validation error",
+    ),
+    "selection frequency": (
+        change_selection(frequency=bumped),
+        "select_features",
+        "selection frequencies",
+    ),
+    "balanced accuracy": (
+        change_selection(
+            looks=lambda looks: replace(looks, balanced_accuracy=looks.balanced_accuracy + OFF)
+        ),
+        "select_features",
+        "balanced accuracy of the site",
     ),
     "calibration": (
         change_selection(

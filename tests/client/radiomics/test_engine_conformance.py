@@ -3,49 +3,28 @@
 A new engine is one more entry of `ENGINES`.
 """
 
-import importlib.util
-from collections.abc import Callable
-from pathlib import Path
-from types import ModuleType
-
 import numpy as np
 import pytest
 
-from client.images.volumes import to_itk
+from client.images.volumes import Volume, to_itk
 from client.radiomics.engine import PYRADIOMICS, FeatureEngine, feature_classes, feature_names_of
 from client.radiomics.features import ibsi_features
 from shared.radiomics_settings import Radiomics
+from tests.ibsi_values import IBSI, off
 
-FindData = Callable[[str], Path]
 ENGINES: dict[str, FeatureEngine] = {"pyradiomics": PYRADIOMICS}
 FAMILIES = ("firstorder", "glcm", "glrlm", "glszm", "gldm", "ngtdm")
 SPACING = (2.0, 1.0, 1.5)
 each_engine = pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES.keys())
 
 
-def ibsi() -> ModuleType:
-    """The neighbouring test file, which knows IBSI's names for our features."""
-    path = Path(__file__).with_name("test_radiomics_ibsi.py")
-    spec = importlib.util.spec_from_file_location("ibsi_names", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @each_engine
-def test_the_digital_phantom_has_the_consensus_values(
-    reference_data: FindData, engine: FeatureEngine
-) -> None:
-    names = ibsi()
-    folder = reference_data("ibsi/ibsi_1_digital_phantom/nifti")
-    values = reference_data("ibsi/reference_values/ibsi_1_dig_phantom.csv")
-    case = names.case_of(folder / "image/phantom.nii.gz", folder / "mask/mask.nii.gz")
-    settings = Radiomics(spacing_mm=(2.0, 2.0, 2.0), bin_width_hu=1.0)
-    found = ibsi_features(names.read_any(case), settings, engine=engine)
-    assert names.off(found, names.reference_values(values)) == {}
-    assert len(names.IBSI_TAGS) > 90
+def test_the_digital_phantom_has_the_consensus_values(engine: FeatureEngine) -> None:
+    phantom = IBSI["digital_phantom"]
+    mask, spacing = np.array(phantom["mask"], dtype=bool), (2.0, 2.0, 2.0)
+    volume = Volume(np.float32(phantom["levels"]), mask, spacing, (0, 0, 0), "", 1)
+    settings = Radiomics(spacing_mm=spacing, bin_width_hu=1.0)
+    assert off(ibsi_features(volume, settings, engine=engine), "digital_phantom") == {}
 
 
 def made_up_roi(n_levels: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,196 +1,144 @@
-"""Radiomics against the consensus values of the Image Biomarker Standardisation Initiative.
-
-The tables name IBSI's feature for every feature of PyRadiomics that IBSI defines.
-"""
+"""Radiomics against the consensus values of the Image Biomarker Standardisation Initiative."""
 
 import csv
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 import SimpleITK as sitk  # noqa: N813
+from numpy.typing import NDArray
 
+import trifed
 from client.cohort.manifest import Case
 from client.images.volumes import Volume, read_case
+from client.preprocess import resample
+from client.radiomics.engine import feature_names_of
 from client.radiomics.features import ibsi_features
 from shared.phases import Phase
 from shared.radiomics_settings import Radiomics
+from shared.strict_yaml import load_settings
+from tests.ibsi_values import IBSI, IBSI_TAGS, N_DERIVED, N_VALUES, OWN, REFERENCES, off, values_of
 
 PHASE: Phase = "nephrographic"
+CT = "ibsi/ibsi_1_ct_radiomics_phantom"
+STUDY = """
+version: 1
+name: ibsi
+title: The IBSI phantom
+seed: 1
+sites: {training: [site_a]}
+endpoint: {name: HER2, column: her2_ihc, negative: ["0"], positive: ["3+"]}
+phases: [nephrographic]
+cohort: {min_cases: 1}
+clinical: {predictors: [age]}
+branches:
+  - {name: branch_2_5d, kind: 2.5d, network: resnet10, size: [16, 16]}
+"""
 FindData = Callable[[str], Path]
 
-IBSI_SHAPE = {
-    "MeshVolume": "morph_volume",
-    "VoxelVolume": "morph_vol_approx",
-    "SurfaceArea": "morph_area_mesh",
-    "SurfaceVolumeRatio": "morph_av",
-    "Sphericity": "morph_sphericity",
-    "Maximum3DDiameter": "morph_diam",
-    "MajorAxisLength": "morph_pca_maj_axis",
-    "MinorAxisLength": "morph_pca_min_axis",
-    "LeastAxisLength": "morph_pca_least_axis",
-    "Elongation": "morph_pca_elongation",
-    "Flatness": "morph_pca_flatness",
-}
-IBSI_FIRSTORDER = {
-    "Mean": "stat_mean",
-    "Variance": "stat_var",
-    "Skewness": "stat_skew",
-    "Kurtosis": "stat_kurt",
-    "Median": "stat_median",
-    "Minimum": "stat_min",
-    "10Percentile": "stat_p10",
-    "90Percentile": "stat_p90",
-    "Maximum": "stat_max",
-    "InterquartileRange": "stat_iqr",
-    "Range": "stat_range",
-    "MeanAbsoluteDeviation": "stat_mad",
-    "RobustMeanAbsoluteDeviation": "stat_rmad",
-    "Energy": "stat_energy",
-    "RootMeanSquared": "stat_rms",
-    "Entropy": "ih_entropy",
-    "Uniformity": "ih_uniformity",
-}
-IBSI_GLCM = {
-    "MaximumProbability": "joint_max",
-    "JointAverage": "joint_avg",
-    "SumSquares": "joint_var",
-    "JointEntropy": "joint_entr",
-    "DifferenceAverage": "diff_avg",
-    "DifferenceVariance": "diff_var",
-    "DifferenceEntropy": "diff_entr",
-    "SumAverage": "sum_avg",
-    "SumEntropy": "sum_entr",
-    "JointEnergy": "energy",
-    "Contrast": "contrast",
-    "Id": "inv_diff",
-    "Idn": "inv_diff_norm",
-    "Idm": "inv_diff_mom",
-    "Idmn": "inv_diff_mom_norm",
-    "InverseVariance": "inv_var",
-    "Correlation": "corr",
-    "Autocorrelation": "auto_corr",
-    "ClusterTendency": "clust_tend",
-    "ClusterShade": "clust_shade",
-    "ClusterProminence": "clust_prom",
-    "Imc1": "info_corr1",
-    "Imc2": "info_corr2",
-}
-IBSI_GLRLM = {
-    "ShortRunEmphasis": "sre",
-    "LongRunEmphasis": "lre",
-    "LowGrayLevelRunEmphasis": "lgre",
-    "HighGrayLevelRunEmphasis": "hgre",
-    "ShortRunLowGrayLevelEmphasis": "srlge",
-    "ShortRunHighGrayLevelEmphasis": "srhge",
-    "LongRunLowGrayLevelEmphasis": "lrlge",
-    "LongRunHighGrayLevelEmphasis": "lrhge",
-    "GrayLevelNonUniformity": "glnu",
-    "GrayLevelNonUniformityNormalized": "glnu_norm",
-    "RunLengthNonUniformity": "rlnu",
-    "RunLengthNonUniformityNormalized": "rlnu_norm",
-    "RunPercentage": "r_perc",
-    "GrayLevelVariance": "gl_var",
-    "RunVariance": "rl_var",
-    "RunEntropy": "rl_entr",
-}
-IBSI_GLSZM = {
-    "SmallAreaEmphasis": "sze",
-    "LargeAreaEmphasis": "lze",
-    "LowGrayLevelZoneEmphasis": "lgze",
-    "HighGrayLevelZoneEmphasis": "hgze",
-    "SmallAreaLowGrayLevelEmphasis": "szlge",
-    "SmallAreaHighGrayLevelEmphasis": "szhge",
-    "LargeAreaLowGrayLevelEmphasis": "lzlge",
-    "LargeAreaHighGrayLevelEmphasis": "lzhge",
-    "GrayLevelNonUniformity": "glnu",
-    "GrayLevelNonUniformityNormalized": "glnu_norm",
-    "SizeZoneNonUniformity": "zsnu",
-    "SizeZoneNonUniformityNormalized": "zsnu_norm",
-    "ZonePercentage": "z_perc",
-    "GrayLevelVariance": "gl_var",
-    "ZoneVariance": "zs_var",
-    "ZoneEntropy": "zs_entr",
-}
-IBSI_GLDM = {
-    "SmallDependenceEmphasis": "lde",
-    "LargeDependenceEmphasis": "hde",
-    "LowGrayLevelEmphasis": "lgce",
-    "HighGrayLevelEmphasis": "hgce",
-    "SmallDependenceLowGrayLevelEmphasis": "ldlge",
-    "SmallDependenceHighGrayLevelEmphasis": "ldhge",
-    "LargeDependenceLowGrayLevelEmphasis": "hdlge",
-    "LargeDependenceHighGrayLevelEmphasis": "hdhge",
-    "GrayLevelNonUniformity": "glnu",
-    "DependenceNonUniformity": "dcnu",
-    "DependenceNonUniformityNormalized": "dcnu_norm",
-    "GrayLevelVariance": "gl_var",
-    "DependenceVariance": "dc_var",
-    "DependenceEntropy": "dc_entr",
-}
-IBSI_NGTDM = ("Coarseness", "Contrast", "Busyness", "Complexity", "Strength")
 
-IBSI_TAGS = (
-    {f"original__shape__{name}": tag for name, tag in IBSI_SHAPE.items()}
-    | {f"original__firstorder__{name}": tag for name, tag in IBSI_FIRSTORDER.items()}
-    | {f"original__glcm__{name}": f"cm_{tag}_3D_avg" for name, tag in IBSI_GLCM.items()}
-    | {f"original__glrlm__{name}": f"rlm_{tag}_3D_avg" for name, tag in IBSI_GLRLM.items()}
-    | {f"original__glszm__{name}": f"szm_{tag}_3D" for name, tag in IBSI_GLSZM.items()}
-    | {f"original__gldm__{name}": f"ngl_{tag}_3D" for name, tag in IBSI_GLDM.items()}
-    | {f"original__ngtdm__{name}": f"ngt_{name.lower()}_3D" for name in IBSI_NGTDM}
-)
+def digital_phantom() -> Volume:
+    phantom = IBSI["digital_phantom"]
+    mask = np.array(phantom["mask"], dtype=bool)
+    return Volume(np.float32(phantom["levels"]), mask, (2.0, 2.0, 2.0), (0, 0, 0), "", 1)
 
 
-def case_of(image: Path, mask: Path) -> Case:
-    return Case("B-0031", 2, None, 0, {PHASE: image}, {PHASE: mask}, {})
-
-
-def reference_values(path: Path) -> dict[str, tuple[float, float]]:
-    """IBSI's consensus value and tolerance by tag."""
-    with path.open(encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file, delimiter=";") if row["reference value"]]
-    return {row["tag"]: (float(row["reference value"]), float(row["tolerance"])) for row in rows}
-
-
-def off(found: dict[str, float], reference: dict[str, tuple[float, float]]) -> dict[str, str]:
-    """Features off IBSI's value by more than its tolerance and half of its last printed digit."""
-    wrong = {}
-    for name, tag in IBSI_TAGS.items():
-        value, tolerance = reference[tag]
-        exponent = np.floor(np.log10(abs(value))) if value else 0
-        if abs(found[name] - value) > tolerance + 0.5001 * 10 ** (exponent - 2):
-            wrong[name] = f"{found[name]:.5g}, not {value:g} ± {tolerance:g}"
-    return wrong
-
-
-def test_the_ibsi_digital_phantom_has_the_consensus_values(reference_data: FindData) -> None:
-    folder = reference_data("ibsi/ibsi_1_digital_phantom/nifti")
-    values = reference_data("ibsi/reference_values/ibsi_1_dig_phantom.csv")
-    case = case_of(folder / "image/phantom.nii.gz", folder / "mask/mask.nii.gz")
+def test_the_digital_phantom_has_the_consensus_values() -> None:
     settings = Radiomics(spacing_mm=(2.0, 2.0, 2.0), bin_width_hu=1.0)
-    found = ibsi_features(read_any(case), settings)
-    assert off(found, reference_values(values)) == {}
+    found = ibsi_features(digital_phantom(), settings)
+    assert off(found, "digital_phantom") == {}
+    assert len(IBSI_TAGS) == N_VALUES
+    assert len(values_of(found)) == N_VALUES + N_DERIVED
+    print(f"{N_VALUES} of {N_VALUES} values of IBSI, and {N_DERIVED} that follow from them")
 
 
-def test_the_ibsi_ct_phantom_has_the_consensus_values_of_configuration_c(
-    reference_data: FindData,
-) -> None:
-    folder = reference_data("ibsi/ibsi_1_ct_radiomics_phantom/nifti")
-    values = reference_data("ibsi/reference_values/ibsi_1_chest_config_c.csv")
-    case = case_of(folder / "image/phantom.nii.gz", folder / "mask/mask.nii.gz")
-    settings = Radiomics(
-        spacing_mm=(2.0, 2.0, 2.0),
-        interpolation="linear",
-        bin_width_hu=25.0,
-        resegment_hu=(-1000.0, 400.0),
+def test_the_stored_digital_phantom_is_the_one_of_the_references(reference_data: FindData) -> None:
+    folder = reference_data("ibsi/ibsi_1_digital_phantom/nifti")
+    stored = [sitk.ReadImage(str(folder / n)) for n in ("image/phantom.nii.gz", "mask/mask.nii.gz")]
+    phantom = IBSI["digital_phantom"]
+    assert sitk.GetArrayFromImage(stored[0]).tolist() == phantom["levels"]
+    assert sitk.GetArrayFromImage(stored[1]).tolist() == phantom["mask"]
+    assert list(stored[0].GetSpacing()) == phantom["spacing_mm"]
+
+
+def test_every_feature_but_pyradiomics_own_five_is_compared() -> None:
+    families = ("shape", "firstorder", "glcm", "glrlm", "glszm", "gldm", "ngtdm")
+    ours = {
+        f"original__{family}__{name}" for family in families for name in feature_names_of(family)
+    }
+    assert len(ours) == 107
+    assert {name.split("__")[2] for name in ours - set(IBSI_TAGS.values())} == set(OWN)
+
+
+def ct_phantom(folder: Path) -> Volume:
+    image, mask = folder / "nifti/image/phantom.nii.gz", folder / "nifti/mask/mask.nii.gz"
+    return read_case(Case("B-0031", 2, None, 0, {PHASE: image}, {PHASE: mask}, {}), PHASE)
+
+
+@pytest.fixture
+def hospital(tmp_path: Path, reference_data: FindData) -> Path:
+    """A site of two patients: the CT phantom in NIfTI, and as DICOM series with an RTSTRUCT."""
+    folder, root = tmp_path, reference_data(CT)
+    (folder / "study.yaml").write_text(STUDY)
+    (folder / "site.yaml").write_text(
+        f"version: 1\nname: site_a\nrole: training\ndata: {{root: '{root}', "
+        f"manifest: '{folder / 'manifest.csv'}', clinical: null}}\ndevice: {{kind: cpu}}\n"
     )
-    found = ibsi_features(read_case(case, PHASE), settings)
-    assert off(found, reference_values(values)) == {}
+    (folder / "manifest.csv").write_text(
+        "patient_id,image_nephrographic,mask,roi\n"
+        "nifti,nifti/image/phantom.nii.gz,nifti/mask/mask.nii.gz,\n"
+        "dicom,dicom/image,dicom/mask/DCM_RS_00060.dcm,GTV-1\n"
+    )
+    return folder
 
 
-def read_any(case: Case) -> Volume:
-    """The digital phantom's grey levels 1 to 9 are no CT; read it without that check."""
-    image = sitk.ReadImage(str(case.images[PHASE]))
-    mask = sitk.GetArrayFromImage(sitk.ReadImage(str(case.masks[PHASE]))) != 0
-    values = sitk.GetArrayFromImage(image).astype(np.float32)
-    return Volume(values, mask, tuple(reversed(image.GetSpacing())), (0, 0, 0), "", 1)
+def extracted(hospital: Path, configuration: str) -> dict[str, dict[str, float]]:
+    """`trifed site extract --settings` with a configuration: the features by patient."""
+    out = hospital / f"{configuration}.csv"
+    settings = REFERENCES / f"ibsi_config_{configuration}.yaml"
+    arguments = [
+        "site",
+        "extract",
+        str(hospital / "site.yaml"),
+        "--threads",
+        "1",
+        "--out",
+        str(out),
+    ]
+    arguments += ["--study", str(hospital / "study.yaml"), "--settings", str(settings)]
+    assert trifed.main(arguments) == 0
+    with out.open(encoding="utf-8") as file:
+        rows = {row.pop("patient_id"): row for row in csv.DictReader(file)}
+    start = f"{PHASE}__"
+    return {
+        patient: {name.removeprefix(start): float(value or "nan") for name, value in row.items()}
+        for patient, row in rows.items()
+    }
+
+
+@pytest.mark.parametrize("configuration", ["c", "d", "e"])
+def test_extract_gives_the_consensus_values_from_nifti_and_from_dicom(
+    hospital: Path, configuration: str
+) -> None:
+    found = extracted(hospital, configuration)
+    wrong = {patient: off(row, f"configuration_{configuration}") for patient, row in found.items()}
+    assert wrong == {"nifti": {}, "dicom": {}}
+    # the formats round the spacing differently, which moves a voxel to the next HU here and there
+    assert found["dicom"] == pytest.approx(found["nifti"], rel=1e-5)
+
+
+def test_range_and_outliers_in_either_order_leave_the_same_voxels(reference_data: FindData) -> None:
+    """Ours takes the mean and deviation of what the range leaves."""
+    settings = load_settings(REFERENCES / "ibsi_config_e.yaml", Radiomics)
+    roi = resample(ct_phantom(reference_data(CT)), settings.spacing_mm)
+    hu = roi.image[roi.mask]
+    of_range = (hu >= -1000) & (hu <= 400)
+
+    def without_outliers(judged: NDArray[np.float64]) -> NDArray[np.bool_]:
+        return np.abs(hu - judged.mean()) <= 3 * judged.std()
+
+    after = of_range & without_outliers(hu[of_range])
+    np.testing.assert_array_equal(after, of_range & without_outliers(hu))
+    found = ibsi_features(ct_phantom(reference_data(CT)), settings)
+    assert found["original__firstorder__Energy"] == pytest.approx((hu[after] ** 2).sum(), rel=1e-12)

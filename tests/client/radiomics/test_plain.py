@@ -9,7 +9,6 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 
 from client.radiomics.engine import plain_extractor, plain_number
-from client.radiomics.filters import filter_names
 from client.radiomics.plain import plain_features
 from shared.radiomics_settings import Radiomics
 
@@ -63,7 +62,7 @@ def direct_call(image: Any, mask: Any, settings: Radiomics) -> dict[str, float]:
 def assert_same(image: Any, mask: Any, settings: Radiomics) -> None:
     expected = direct_call(image, mask, settings)
     found = plain_features(image, mask, settings)
-    assert {name.split("__")[0] for name in found} == set(filter_names(settings))
+    assert {name.split("__")[0] for name in found} == set(settings.filter_names)
     assert found == pytest.approx(expected, rel=1e-9, abs=1e-9, nan_ok=True)
 
 

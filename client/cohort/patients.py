@@ -1,0 +1,81 @@
+"""The patients of one site: handles on them by split, their labels and clinical values."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client.cohort.cases import Cases, TestCases, TrainingCases, TuneCases
+from client.cohort.manifest import Case
+from shared.config import Split
+from shared.errors import CohortError
+
+
+class Patients:
+    """A site's cases in a fixed order; what fits is handed one type, what is tested another."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._cases: tuple[Case, ...] = ()
+
+    @property
+    def training(self) -> TrainingCases:
+        """The training split; empty at an external site."""
+        return TrainingCases(self._in_split("train"), "train")
+
+    @property
+    def tuning(self) -> TuneCases:
+        """The tune split; empty at an external site."""
+        return TuneCases(self._in_split("tune"), "tune")
+
+    @property
+    def internal_test(self) -> TestCases:
+        """The internal test split; empty at an external site."""
+        return TestCases(self._in_split("internal_test"), "internal_test")
+
+    @property
+    def external_test(self) -> TestCases:
+        """All cases of an external site; empty elsewhere."""
+        return TestCases(self._in_split("external_test"), "external_test")
+
+    def handle(self, split: Split) -> Cases:
+        """The handle of a split by its name."""
+        handles: dict[Split, type[Cases]] = {"train": TrainingCases, "tune": TuneCases}
+        return handles.get(split, TestCases)(self._in_split(split), split)
+
+    def _in_split(self, split: Split) -> tuple[Case, ...]:
+        return tuple(case for case in self._cases if case.split == split)
+
+    @property
+    def everyone(self) -> Cases:
+        """All cases of the site, whatever their split."""
+        return Cases(self._cases, "all")
+
+    def labels(self, cases: Cases) -> NDArray[np.int64]:
+        """The labels 0/1, shape (n,).
+
+        Raises:
+            CohortError: If the site was opened without labels.
+        """
+        labels = [case.label for case in cases]
+        if any(label is None for label in labels):
+            raise CohortError(
+                f"{self.name}: was opened without labels. Set data.clinical in site.yaml."
+            )
+        return np.array(labels, dtype=np.int64).reshape(len(labels))
+
+    def clinical(self, cases: Cases, columns: Sequence[str]) -> NDArray[np.float64]:
+        """Columns of the clinical table, shape (n, k); NaN where a cell is blank.
+
+        Raises:
+            CohortError: If a column is not one of the clinical table's numbers.
+        """
+        known = {column for case in self._cases for column in case.clinical}
+        lacking = [column for column in columns if column not in known and len(self._cases)]
+        if lacking:
+            raise CohortError(
+                f"{self.name}: the clinical table has no column of numbers '{lacking[0]}'. "
+                "Add it, or take it out of the study."
+            )
+        values = [[case.clinical[column] for column in columns] for case in cases]
+        return np.array(values, dtype=np.float64).reshape(len(values), len(columns))

@@ -1,0 +1,111 @@
+"""Smallest cells: a statistic of too few patients is refused before it is computed.
+
+The sum over one patient is that patient's row, and of two patients whoever knows one knows the
+other. Each site's half of a stage therefore asks here first, with nothing but counts. A cell is
+the patients that one number is of: those with a value of a feature, those of one label, those of
+one fold. It may be empty, which says that there is nobody; or it holds at least `release.min_cell`
+patients of the site file. The study cannot lower that.
+
+What is not a cell: how many patients lack a phase or were set aside, which are counts of files; the
+single bins of scores, which are of use only if they are fine; and the rows that the site file lets
+leave for the fusion layer.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from client.settings import LEAST_CELL
+from client.site import Site
+from shared.checks import Floats, Ints
+from shared.errors import SmallCellError
+
+LEAST_OF_A_CLASS = 2
+"""In a fold: the products with the label of one positive patient would be that patient's row."""
+LOWER = (
+    "or let whoever decides that in your hospital lower release.min_cell in the site file "
+    f"(to {LEAST_CELL} at least)"
+)
+
+
+def check_cases(site: Site, what: str, n: int) -> None:
+    """Refuse a statistic of `n` patients if that is too few; of none it is allowed.
+
+    Args:
+        what: What was asked, as the subject of a sentence.
+
+    Raises:
+        SmallCellError: Naming what was asked, the count, the limit and the remedy.
+    """
+    _check(what, n, site.settings.release.min_cell, f"Add patients, {LOWER}")
+
+
+def check_columns(site: Site, what: str, names: Sequence[str], table: Floats) -> None:
+    """Refuse a statistic of each column of a table ``(n, p)`` if one has too few values.
+
+    Raises:
+        SmallCellError: Naming the first such column.
+    """
+    limit = site.settings.release.min_cell
+    counts = (~np.isnan(table)).sum(axis=0)
+    for name, n in zip(names, counts.tolist(), strict=True):
+        _check(f"{what} of '{name}'", n, limit, f"Fill in its blank cells, {LOWER}")
+
+
+def check_classes(site: Site, what: str, labels: Ints) -> None:
+    """Refuse a statistic by label, or one that tells the labels apart, if a class is too small.
+
+    Raises:
+        SmallCellError: Naming the label.
+    """
+    limit = site.settings.release.min_cell
+    for label, word in enumerate(("negative", "positive")):
+        n = int((labels == label).sum())
+        _check(f"{what} of {word} patients", n, limit, f"Add such patients, {LOWER}")
+
+
+def check_class_columns(
+    site: Site, what: str, names: Sequence[str], table: Floats, labels: Ints
+) -> None:
+    """Refuse a statistic of each column by label if a class has too few values of one.
+
+    Raises:
+        SmallCellError: Naming the first such column and the label.
+    """
+    check_classes(site, what, labels)
+    for label, word in enumerate(("negative", "positive")):
+        check_columns(site, f"{what} of {word} patients,", names, table[labels == label])
+
+
+def check_folds(site: Site, what: str, labels: Ints, fold: Ints) -> None:
+    """Refuse sums of products for each fold if a fold, or a class in it, is too small.
+
+    Within a fold a class may be smaller than the limit, but not a single patient; over all folds
+    it may not.
+
+    Args:
+        labels: Of the training cases, ``(n,)``.
+        fold: Of the same cases, ``(n,)``.
+
+    Raises:
+        SmallCellError: Naming the fold.
+    """
+    limit = site.settings.release.min_cell
+    fewer = "Add patients, or lower selection.folds in the study"
+    check_classes(site, what, labels)
+    for k in np.unique(fold):
+        inside = labels[fold == k]
+        _check(f"{what} of fold {k + 1}", len(inside), limit, f"{fewer}, {LOWER}")
+        for label, word in enumerate(("negative", "positive")):
+            n = int((inside == label).sum())
+            least = min(limit, LEAST_OF_A_CLASS)
+            _check(f"{what} of fold {k + 1}, {word} patients,", n, least, fewer)
+
+
+def _check(what: str, n: int, limit: int, remedy: str) -> None:
+    if not 0 < n < limit:
+        return
+    raise SmallCellError(
+        f"{what} would be of {n} {'patient' if n == 1 else 'patients'}; nothing is told of fewer "
+        f"than {limit}, unless of none. {remedy}."
+    )

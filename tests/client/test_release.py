@@ -1,0 +1,256 @@
+"""The smallest cells: nothing of too few patients is computed, and no refusal says of whom."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from flwr.app import Context, Message, RecordDict
+
+from client import app as courier
+from client.release import (
+    check_cases,
+    check_class_columns,
+    check_classes,
+    check_columns,
+    check_folds,
+)
+from client.service import SiteService
+from client.settings import Release
+from client.stages import ANSWERS
+from server.aggregate import _identify_process
+from shared.codec import content_hash
+from shared.config import Study, networks
+from shared.errors import SmallCellError
+from shared.models import (
+    Bundle,
+    ClinicalModel,
+    Extraction,
+    FusionModel,
+    Projection,
+    RadiomicsModel,
+    Scale,
+)
+from shared.networks import EMBEDDING_WIDTH, build_network, get_weights
+from shared.stages import (
+    clinical_model,
+    describe_cohort,
+    discretise,
+    embed,
+    evaluate,
+    select_features,
+    standardise,
+    train_branches,
+)
+from shared.strict_yaml import parse_settings
+from shared.wire import error_code, to_record
+from tests.conftest import STUDY, changed, write_site
+
+NAMES = ("a", "b")
+NOT_OF_A_CELL = {
+    "hello": "versions and hashes",
+    "external_hello": "versions and hashes",
+    "embed_rows": "single patients, as the site file discloses",
+    "evaluate_outputs": "how many cases there are",
+    "external_outputs": "how many cases there are",
+}
+BY_LABEL = {
+    "describe_cohort",
+    "screen_features",
+    "multiply_features",
+    "calibrate_score",
+    "clinical_step",
+    "train_branch",
+    "evaluate_scores",
+    "external_scores",
+}
+
+
+def site(limit: int) -> Any:
+    settings = SimpleNamespace(release=Release(min_cell=limit))
+    return SimpleNamespace(name="site_a", settings=settings)
+
+
+@pytest.mark.parametrize(("n", "refused"), [(0, False), (1, True), (4, True), (5, False)])
+def test_a_cell_is_empty_or_large_enough(n, refused):
+    if not refused:
+        check_cases(site(5), "the mean", n)
+        return
+    with pytest.raises(SmallCellError) as caught:
+        check_cases(site(5), "the mean", n)
+    for words in ("the mean would be of", str(n), "fewer than 5", "Add patients", "min_cell"):
+        assert words in str(caught.value)
+
+
+def test_each_column_has_its_own_count():
+    table = np.array([[1.0, np.nan, np.nan]] * 3 + [[1.0, 1.0, np.nan]] * 2)
+    with pytest.raises(SmallCellError, match="the mean of 'b' would be of 2 patients"):
+        check_columns(site(5), "the mean", ("a", "b", "c"), table)
+    check_columns(site(2), "the mean", ("a", "b", "c"), table)
+
+
+@pytest.mark.parametrize(("labels", "word"), [([0] * 9 + [1], "positive"), ([0, 1, 1, 1], "neg")])
+def test_each_class_has_its_own_count(labels, word):
+    with pytest.raises(SmallCellError, match=f"{word}.* would be of 1 patient;"):
+        check_classes(site(3), "the sum", np.array(labels))
+
+
+def test_a_class_that_is_empty_is_allowed():
+    check_classes(site(5), "the sum", np.zeros(5, dtype=int))
+    check_classes(site(5), "the sum", np.zeros(0, dtype=int))
+
+
+def test_a_class_may_be_too_small_in_one_column_alone():
+    labels = np.array([0, 0, 0, 1, 1, 1])
+    table = np.ones((6, 2))
+    check_class_columns(site(3), "the mean", NAMES, table, labels)
+    table[3, 1] = np.nan
+    with pytest.raises(SmallCellError, match="positive patients, of 'b' would be of 2 patients"):
+        check_class_columns(site(3), "the mean", NAMES, table, labels)
+
+
+def test_a_fold_needs_enough_patients_and_no_class_of_one():
+    labels, fold = np.array([0, 0, 0, 1, 1] * 2), np.repeat([0, 1], 5)
+    check_folds(site(4), "the products", labels, fold)
+    with pytest.raises(SmallCellError, match="of positive patients would be of 4"):
+        check_folds(site(5), "the products", labels, fold)
+    with pytest.raises(SmallCellError, match="fold 2 would be of 2 patients"):
+        check_folds(site(4), "the products", labels, np.repeat([0, 1], [8, 2]))
+    moved = np.array([0, 0, 0, 1, 0, 1, 0, 0, 1, 1])
+    with pytest.raises(SmallCellError, match="fold 1, positive patients, would be of 1 patient"):
+        check_folds(site(4), "the products", moved, fold)
+    check_folds(site(1), "the products", moved, fold)
+
+
+@pytest.fixture(scope="module")
+def one_branch() -> Study:
+    """One flat branch, one filtered image, two folds."""
+    whole = parse_settings(STUDY, Study, name="study.yaml")
+    branch = whole.branches[0].model_dump(mode="json")
+    radiomics = {"classes": ["firstorder"], "log_sigma_mm": [2.0]}
+    return changed(whole, branches=[branch], radiomics=radiomics, selection={"folds": 2})
+
+
+@pytest.fixture(scope="module")
+def hospitals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Twelve patients, in each of three splits two of either label; four at an external site."""
+    root = tmp_path_factory.mktemp("hospitals")
+    return {
+        "training": write_site(root / "a", n=12, split=True),
+        "external": write_site(root / "d", n=4, name="site_d", role="external", split=True),
+    }
+
+
+@pytest.fixture
+def plant(hospitals: dict[str, Path], one_branch: Study) -> Callable[..., SiteService]:
+    """The hospital that a question is for, with a limit of its own and the cache of all."""
+
+    def planted(name: str, limit: int) -> SiteService:
+        site_file = hospitals[ANSWERS[name][0].of]
+        text = site_file.read_text().replace("min_cell: 1", f"min_cell: {limit}")
+        limited = site_file.with_name(f"site_{limit}.yaml")
+        limited.write_text(f"{text}disclose: [embeddings, labels, radiomics_score, clinical]\n")
+        return SiteService(limited, one_branch, threads=1)
+
+    return planted
+
+
+@pytest.fixture
+def requests(one_branch: Study) -> dict[str, Any]:
+    """A request for each question that is answered from patients."""
+    (network,) = networks(one_branch)
+    weights = get_weights(build_network(network, seed=1))
+    extraction = Extraction({"log_2mm": 10.0})
+    names = tuple(f"nephrographic__original__firstorder__{n}" for n in ("Mean", "Median"))
+    ends = np.full(2, np.inf)
+    scale = Scale(extraction, names, -ends, ends, np.zeros(2), np.ones(2), {})
+    radiomics = RadiomicsModel(scale, np.ones(2), 0.0, np.array([0.0, 1e-3]))
+    clinical = clinical_model.StepRequest(np.array([0.5, 65.0]), np.zeros(3))
+    model = ClinicalModel(("sessile", "age"), np.array([0.5, 65.0]), np.zeros(3))
+    width = EMBEDDING_WIDTH[network.branch.network]
+    projection = Projection(network.name, network.branch.name, np.zeros(width), np.ones((width, 1)))
+    columns = (f"{network.name}_1", "radiomics_score", "sessile", "age")
+    fusion = FusionModel(columns, np.zeros(4), np.ones(4), np.zeros(5))
+    bundle = Bundle(
+        "0" * 64, model, radiomics, {network.name: content_hash(weights)}, (projection,), fusion, {}
+    )
+    return {
+        "describe_cohort": describe_cohort.Request(),
+        "count_ranges": discretise.Request(np.array([[100.0]])),
+        "standardise": standardise.Request(extraction),
+        "count_features": standardise.CountRequest(extraction, names, np.zeros((2, 1))),
+        "screen_features": select_features.ScreenRequest(scale),
+        "multiply_features": select_features.GramRequest(scale),
+        "calibrate_score": select_features.CalibrateRequest(radiomics, np.zeros(2)),
+        "predictor_means": clinical_model.MeansRequest(),
+        "clinical_step": clinical,
+        "train_branch": train_branches.Request(network.name, 1, weights, True, 0.0),
+        "embed_outputs": embed.OutputsRequest(network.name, weights, True),
+        "evaluate_outputs": evaluate.OutputsRequest(network.name, weights),
+        "evaluate_scores": evaluate.ScoresRequest(bundle),
+        "external_outputs": evaluate.OutputsRequest(network.name, weights),
+        "external_scores": evaluate.ScoresRequest(bundle),
+    }
+
+
+QUESTIONS = [name for name in ANSWERS if name not in NOT_OF_A_CELL]
+
+
+def prepare_scores(service: SiteService, requests: dict[str, Any], name: str) -> None:
+    """Scores are asked for after the outputs."""
+    before = {"evaluate_scores": "evaluate_outputs", "external_scores": "external_outputs"}
+    if name in before:
+        service.answer(before[name], requests[before[name]])
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_every_question_on_four_patients_is_refused_where_five_are_asked_for(
+    plant, requests, name, monkeypatch
+):
+    _identify_process()
+    service = plant(name, limit=5)
+    prepare_scores(service, requests, name)
+    with pytest.raises(SmallCellError, match="fewer than 5") as refusal:
+        service.answer(name, requests[name])
+    assert refusal.value.code == "E_SMALL_CELL"
+    monkeypatch.setattr(courier, "open_service", lambda _: service)
+    kind = f"{ANSWERS[name][0].verb}.{name}"
+    message = Message(to_record(requests[name]), message_type=kind, dst_node_id=1)
+    reply = courier.app(message, Context(1, 1, {}, RecordDict({}), {}))
+    assert error_code(reply.content) == "E_SMALL_CELL"
+    assert set(reply.content) == {"error"}
+    assert dict(reply.content["error"]) == {"code": "E_SMALL_CELL"}
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_a_class_of_two_is_refused_by_all_that_tells_the_classes_apart(plant, requests, name):
+    service = plant(name, limit=3)
+    prepare_scores(service, requests, name)
+    if name not in BY_LABEL:
+        assert service.answer(name, requests[name]) is not None
+        return
+    with pytest.raises(SmallCellError, match="of 2 patients; nothing is told of fewer than 3"):
+        service.answer(name, requests[name])
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_the_same_questions_are_answered_where_one_patient_is_enough(plant, requests, name):
+    service = plant(name, limit=1)
+    prepare_scores(service, requests, name)
+    assert isinstance(service.answer(name, requests[name]), ANSWERS[name][0].reply)
+
+
+@pytest.mark.parametrize("name", ["describe_cohort", "train_branch", "evaluate_scores"])
+def test_nothing_is_computed_for_a_refused_release(plant, requests, name, monkeypatch):
+    service = plant(name, limit=5)
+    for place in (
+        "client.stages.describe_cohort.class_moments",
+        "client.stages.train_branches.outputs",
+        "client.stages.train_branches.train_round",
+        "client.scoring.probabilities",
+    ):
+        monkeypatch.setattr(place, lambda *_, **__: pytest.fail("computed"))
+    with pytest.raises(SmallCellError):
+        service.answer(name, requests[name])
