@@ -55,6 +55,7 @@ def stable_names(found: Icc, settings: Stability) -> tuple[str, ...]:
 
 REMEDY = {
     "perturbation": "do the sites bring images? Else leave the section 'stability' out.",
-    "reader": "a site tells nothing of fewer than five cases with a second reader's mask: name "
-    "more masks in the column mask2 of the manifests, or set stability.by: perturbation.",
+    "reader": "a site tells nothing of fewer cases with a second reader's mask than its "
+    "release.min_cell: name more masks in the column mask2 of the manifests, or set stability.by: "
+    "perturbation.",
 }
