@@ -11,7 +11,7 @@ import yaml
 
 from client.extract import extract_table
 from server.progress import LoggedProgress
-from server.study import StudyFolder
+from server.study_folder import StudyFolder
 from shared.config import load_study
 from shared.errors import AggregationError
 from shared.job import read_job

@@ -37,10 +37,10 @@ def stable_names(found: Icc, settings: Stability) -> tuple[str, ...]:
     its readings, or it is the same for everyone.
 
     Raises:
-        CohortError: If none is, or no case was read again.
+        CohortError: If none is, or none has an intraclass correlation at all.
     """
     if np.isnan(found.estimate).all():
-        raise CohortError(f"no training case could be read again; {REMEDY[settings.by]}")
+        raise CohortError(f"too few training cases could be read again; {REMEDY[settings.by]}")
     value = found.low if settings.bound == "low" else found.estimate
     kept = np.flatnonzero(np.nan_to_num(value, nan=-np.inf) >= settings.min_icc)
     if not len(kept):
@@ -55,6 +55,7 @@ def stable_names(found: Icc, settings: Stability) -> tuple[str, ...]:
 
 REMEDY = {
     "perturbation": "do the sites bring images? Else leave the section 'stability' out.",
-    "reader": "a site tells nothing of fewer than five cases with a second reader's mask: name "
-    "more masks in the column mask2 of the manifests, or set stability.by: perturbation.",
+    "reader": "a site tells nothing of fewer cases with a second reader's mask than its "
+    "release.min_cell: name more masks in the column mask2 of the manifests, or set stability.by: "
+    "perturbation.",
 }

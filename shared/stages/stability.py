@@ -6,7 +6,7 @@ study has a section `stability`.
 
 Leaves the hospital: for each feature, over the training cases that were read again, their number,
 the mean and spread of their means, each reading's mean deviation and the spread of what is left;
-of a feature that fewer than five cases have all readings of, nothing.
+of a feature that fewer cases have all readings of than the site's `release.min_cell`, nothing.
 Stays: every case's readings.
 
 References:
@@ -27,8 +27,5 @@ class Request:
 
     extraction: Extraction
 
-
-LEAST_READ = 5
-"""Sums over fewer patients could be told apart into theirs; a site then says that it has none."""
 
 READINGS = Question("read_again", "query", Request, IccSums)

@@ -17,10 +17,14 @@ from simulation.verification import formulas
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PooledReadings:
-    """Readings ``(n, k, p)`` of all sites' training cases read again, and the site of each."""
+    """Readings ``(n, k, p)`` of all sites' training cases read again, and the site of each.
+
+    `least` is how many patients each site tells of at least.
+    """
 
     values: np.ndarray
     sites: np.ndarray
+    least: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,12 +103,13 @@ def pool_readings(job: Job, study: Study, settings: Settings) -> PooledReadings 
     if settings.stability is None:
         return None
     discretise: DiscretiseRecord = need(study.discretise, "discretise")
-    values, sites = [], []
+    values, sites, least = [], [], {}
     for name in sorted(settings.sites.training):
         site = SiteService(job.site_files[name], settings, threads=job.threads).bench.site
+        least[name] = site.settings.release.min_cell
         values.append(site.readings(site.training, discretise.extraction)[1])
         sites.append(np.full(len(values[-1]), name))
-    return PooledReadings(np.concatenate(values), np.concatenate(sites))
+    return PooledReadings(np.concatenate(values), np.concatenate(sites), least)
 
 
 def rows_of(bench: Workbench, settings: Settings, site: str) -> tuple[np.ndarray, ...]:

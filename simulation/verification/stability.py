@@ -6,7 +6,6 @@ from server.coordinator import need
 from server.study import StabilityRecord, Study
 from shared.config import Study as Settings
 from shared.radiomics_settings import Stability
-from shared.stages.stability import LEAST_READ
 from simulation.verification import formulas
 from simulation.verification.checks import Check, difference
 from simulation.verification.rows import PooledReadings, PooledRows
@@ -42,7 +41,8 @@ def tellable(pooled: PooledReadings) -> list[np.ndarray]:
     for readings in np.moveaxis(pooled.values, 2, 0):
         whole = ~np.isnan(readings).any(axis=1)
         names, counts = np.unique(pooled.sites[whole], return_counts=True)
-        found.append(readings[whole & np.isin(pooled.sites, names[counts >= LEAST_READ])])
+        told = [site for site, n in zip(names, counts, strict=True) if n >= pooled.least[str(site)]]
+        found.append(readings[whole & np.isin(pooled.sites, told)])
     return found
 
 

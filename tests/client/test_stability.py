@@ -146,18 +146,20 @@ def test_a_second_reader_gives_the_features_of_the_second_mask(
     assert not np.array_equal(readings[:, 0], readings[:, 1])
 
 
-def test_only_patients_with_a_second_mask_are_read_again(
-    tmp_path: Path, make_site: MakeSite, again: Study, change: Change
+@pytest.mark.parametrize(("least", "n_told"), [(2, 2), (3, 0)])
+def test_only_patients_with_a_second_mask_are_read_again_and_told_of_if_they_are_enough(
+    tmp_path: Path, make_site: MakeSite, again: Study, change: Change, least: int, n_told: int
 ) -> None:
     study = change(again, stability=READER)
     site_file = make_site(tmp_path, n=16)
+    site_file.write_text(site_file.read_text().replace("min_cell: 1", f"min_cell: {least}"))
     patients = ids(open_site(site_file, again), 8)
     site = open_site(with_second(site_file, patients[1], patients[6]), study)
     names, readings = site.readings(site.training, WIDTHS)
     table = site.features(site.training, WIDTHS)[1]
     np.testing.assert_array_equal(readings[:, 0], table[[1, 6]])
     sums = answer(Request(WIDTHS), Workbench(site, threads=1))
-    assert (sums.names, sums.k, sums.n.max()) == (names, 2, 0)
+    assert (sums.names, sums.k, sums.n.max()) == (names, 2, n_told)
 
 
 def test_a_site_where_nobody_can_be_read_answers_with_empty_sums(
@@ -201,12 +203,12 @@ def test_a_bad_second_mask_stops_the_study_or_costs_the_second_reading_alone(
     assert site.exclusions == ()
 
 
-def test_of_a_feature_that_fewer_than_five_have_nothing_is_told() -> None:
+def test_of_a_feature_that_too_few_have_nothing_is_told() -> None:
     rng = np.random.default_rng(0)
     readings = rng.normal(size=(7, 3, 2))
     readings[:3, 2, 0] = np.nan
     readings[:2, 1, 1] = np.nan
-    told = icc_sums(("four", "five"), with_enough(readings))
+    told = icc_sums(("four", "five"), with_enough(readings, 5))
     assert told.n.tolist() == [0, 5]
     assert (told.mean[0], told.between[0], np.abs(told.effect[:, 0]).max()) == (0, 0, 0)
     expected = icc_sums(("five",), readings[2:, :, 1:])

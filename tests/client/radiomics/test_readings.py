@@ -63,7 +63,7 @@ def test_with_filters_it_is_so_but_for_what_a_filter_feels_of_a_wider_margin() -
     found = extract_readings(NO_FILES, volumes, masks, phases=PHASES, settings=FILTERED)
     for row, other in zip(found, masks, strict=True):
         alone = {phase: replace(volume, mask=other[phase]) for phase, volume in volumes.items()}
-        np.testing.assert_allclose(row, row_under(alone, FILTERED), rtol=0.02, atol=1e-3)
+        np.testing.assert_allclose(row, row_under(alone, FILTERED), rtol=5e-3)
 
 
 def test_the_mask_as_drawn_read_alone_is_the_patients_row_to_the_bit() -> None:
