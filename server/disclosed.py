@@ -17,7 +17,8 @@ DISCLOSED = [
     {
         "stage": "stability",
         "what": "nothing, or where the study reads cases again: for each feature the number of "
-        "cases read, mean and spread of their means, and the spread of their readings",
+        "cases read, mean and spread of their means, each reading's mean deviation and the "
+        "spread of what is left",
     },
     {
         "stage": "standardise",

@@ -8,7 +8,7 @@ import numpy as np
 from client.settings import Release
 from client.stages import ANSWERS
 from client.stages.select_features import folds
-from server.study import ScaleRecord, Study
+from server.study import DiscretiseRecord, ScaleRecord, StabilityRecord, Study
 from shared.codec import pack, unpack
 from shared.config import Clinical
 from shared.models import Extraction, Scale, SiteScale
@@ -60,6 +60,7 @@ def begin(selection, *, made=None, harmonised=False):
         selection=Selection(**({"keep_at_least": 10, "folds": 4} | selection)),
         clinical=Clinical(predictors=("age",)),
         standardise=SimpleNamespace(clip_quantile=None),
+        stability=None,
     )
     benches = {site: bench(site, made, settings) for site in sites}
     parts = {site: moments(NAMES, made[site, "train"][0]) for site in sites}
@@ -74,7 +75,12 @@ def begin(selection, *, made=None, harmonised=False):
         save=lambda study, **slots: replace(study, **slots),
     )
     record = ScaleRecord(scale, site_anova(list(parts.values())), None, None)
-    return coordinator, Study(standardise=record), pool(made, sites, benches, settings)
+    study = Study(
+        discretise=DiscretiseRecord(scale.extraction, None),
+        stability=StabilityRecord(None, None, None),
+        standardise=record,
+    )
+    return coordinator, study, pool(made, sites, benches, settings)
 
 
 def bench(site, made, settings):

@@ -90,6 +90,6 @@ def test_every_question_is_asked_and_those_of_external_sites_last(thorough_run):
 
 def test_what_the_study_leaves_off_is_not_asked(finished_run):
     asked = {name for name, _ in finished_run.asked}
-    optional = {"count_ranges", "count_features", "count_scaled_features"}
+    optional = {"count_ranges", "read_again", "count_features", "count_scaled_features"}
     optional |= {"bin_features", "logistic_lasso"}
     assert asked == set(ANSWERS) - optional

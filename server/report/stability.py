@@ -1,7 +1,7 @@
 """Which features another mask leaves alike: a sentence and a table of the radiomics section."""
 
 from server.report.table import Table, row
-from server.report.words import Results, count, name, share
+from server.report.words import Results, count, share
 
 OTHERS = {
     "perturbation": "under the mask as drawn and masks redrawn from it by chance",
@@ -39,7 +39,7 @@ def stability_tables(results: Results) -> list[Table]:
         groups = found.get(key) or []
         rows = tuple(
             row(
-                name(group["name"]) if key == "by_family" else str(group["name"]),
+                str(group["name"]),
                 count(group.get("n")),
                 share(group.get("median_icc"), 3),
                 count(group.get("n_kept")),

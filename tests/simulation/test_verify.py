@@ -96,12 +96,39 @@ def change_stable_features(study: Study) -> Study:
     return replace(study, stability=replace(record, kept=record.kept[:-1]))
 
 
+def change_median_range(study: Study) -> Study:
+    """A learnt median range off by a millionth of itself."""
+    record = study.discretise
+    ranges = record.median_ranges_hu * (1 + OFF)
+    return replace(study, discretise=replace(record, median_ranges_hu=ranges))
+
+
+def change_clip(study: Study) -> Study:
+    """A clipping quantile off by a millionth of the feature's deviation."""
+    scale = study.standardise.scale
+    high = np.array(scale.high)
+    high[0] += OFF * scale.sd[0]
+    return change_scale(study, high=high)
+
+
+def change_harmonised(study: Study) -> Study:
+    """One site's own deviation of one feature off by a millionth."""
+    own = dict(study.standardise.scale.sites)
+    own["site_b"] = replace(own["site_b"], sd=own["site_b"].sd * (1 + OFF))
+    return change_scale(study, sites=own)
+
+
 ICC = ("stability", "intraclass correlations")
-BREAKS = {
+THOROUGH_BREAKS = {
     "ICC": (change_icc("estimate"), *ICC),
     "lower bound of an ICC": (change_icc("low"), *ICC),
     "upper bound of an ICC": (change_icc("high"), *ICC),
     "stable features": (change_stable_features, "stability", "features kept"),
+    "median range": (change_median_range, "discretise", "median ranges (relative)"),
+    "clipping": (change_clip, "standardise", "clipping quantiles (in standard deviations)"),
+    "ComBat": (change_harmonised, "standardise", "ComBat"),
+}
+BREAKS = {
     "difference between sites": (
         change_differences,
         "standardise",
@@ -169,12 +196,20 @@ BREAKS = {
 
 @pytest.fixture
 def copy(finished_run: Any, tmp_path: Path) -> Path:
-    """A copy of the finished run that may be broken; its hospitals stay where they are."""
-    out = tmp_path / "run"
-    shutil.copytree(
-        finished_run.out, out, ignore=shutil.ignore_patterns("cohort", "weights", "report.html")
-    )
-    text = (out / "job.json").read_text().replace(f'"out": "{finished_run.out}"', f'"out": "{out}"')
+    """A copy of the finished run that may be broken."""
+    return copied(finished_run.out, tmp_path / "run")
+
+
+@pytest.fixture
+def thorough_copy(thorough_run: Any, tmp_path: Path) -> Path:
+    """The same of the study that leaves nothing off."""
+    return copied(thorough_run.out, tmp_path / "run")
+
+
+def copied(run: Path, out: Path) -> Path:
+    """Copy a run; its hospitals stay where they are."""
+    shutil.copytree(run, out, ignore=shutil.ignore_patterns("cohort", "weights", "report.html"))
+    text = (out / "job.json").read_text().replace(f'"out": "{run}"', f'"out": "{out}"')
     (out / "job.json").write_text(text)
     return out
 
@@ -183,6 +218,17 @@ def test_every_exact_number_is_within_the_tolerance(finished_run):
     verification = verify_folder(finished_run.out)
     assert max(check.largest_difference for check in verification.checks) <= 1e-8
     assert {check.stage for check in verification.checks} == {
+        "standardise",
+        "select_features",
+        "clinical_model",
+    }
+
+
+def test_so_is_every_one_of_a_study_that_leaves_nothing_off(thorough_run):
+    verification = verify_folder(thorough_run.out)
+    assert max(check.largest_difference for check in verification.checks) <= 1e-8
+    assert {check.stage for check in verification.checks} == {
+        "discretise",
         "stability",
         "standardise",
         "select_features",
@@ -205,11 +251,20 @@ def test_verification_leaves_the_run_as_it_was(copy):
 
 @pytest.mark.parametrize("broken", BREAKS)
 def test_a_number_off_by_a_millionth_is_found_and_its_stage_named(copy, capsys, broken):
-    change, stage, quantity = BREAKS[broken]
-    folder = StudyFolder(copy / "study")
+    assert_found(copy, capsys, *BREAKS[broken])
+
+
+@pytest.mark.parametrize("broken", THOROUGH_BREAKS)
+def test_so_is_one_that_only_some_studies_have(thorough_copy, capsys, broken):
+    assert_found(thorough_copy, capsys, *THOROUGH_BREAKS[broken])
+
+
+def assert_found(run: Path, capsys: Any, change: Any, stage: str, quantity: str) -> None:
+    """Change the saved study: `trifed verify` names the quantity and fails."""
+    folder = StudyFolder(run / "study")
     study = folder.load()
     folder.save(study, change(study))
-    assert trifed.main(["verify", str(copy)]) == 1
+    assert trifed.main(["verify", str(run)]) == 1
     lines = capsys.readouterr().out.splitlines()
     (found,) = [line for line in lines if re.fullmatch(f"{stage} +{re.escape(quantity)} +.*", line)]
     assert float(found.split()[-1]) > 1e-8

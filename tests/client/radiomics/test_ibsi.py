@@ -78,50 +78,43 @@ def ct_phantom(folder: Path) -> Volume:
 
 @pytest.fixture
 def hospital(tmp_path: Path, reference_data: FindData) -> Path:
-    """A site of two patients: the CT phantom in NIfTI, and as DICOM series with an RTSTRUCT."""
+    """A site file and a study; the manifest is still to be written."""
     folder, root = tmp_path, reference_data(CT)
     (folder / "study.yaml").write_text(STUDY)
     (folder / "site.yaml").write_text(
         f"version: 1\nname: site_a\nrole: training\ndata: {{root: '{root}', "
         f"manifest: '{folder / 'manifest.csv'}', clinical: null}}\ndevice: {{kind: cpu}}\n"
     )
-    (folder / "manifest.csv").write_text(
-        "patient_id,image_nephrographic,mask,roi\n"
-        "nifti,nifti/image/phantom.nii.gz,nifti/mask/mask.nii.gz,\n"
-        "dicom,dicom/image,dicom/mask/DCM_RS_00060.dcm,GTV-1\n"
-    )
     return folder
 
 
-def extracted(hospital: Path, configuration: str) -> dict[str, dict[str, float]]:
-    """`trifed site extract --settings` with a configuration: the features by patient."""
-    out = hospital / f"{configuration}.csv"
+PATIENTS = {
+    "nifti": "nifti/image/phantom.nii.gz,nifti/mask/mask.nii.gz,",
+    "dicom": "dicom/image,dicom/mask/DCM_RS_00060.dcm,GTV-1",
+}
+
+
+def extracted(hospital: Path, patient: str, configuration: str) -> dict[str, float]:
+    """`trifed site extract --settings` with a configuration: one patient's features."""
+    header = "patient_id,image_nephrographic,mask,roi"
+    (hospital / "manifest.csv").write_text(f"{header}\n{patient},{PATIENTS[patient]}\n")
+    out = hospital / f"{patient}_{configuration}.csv"
     settings = REFERENCES / f"ibsi_config_{configuration}.yaml"
-    arguments = [
-        "site",
-        "extract",
-        str(hospital / "site.yaml"),
-        "--threads",
-        "1",
-        "--out",
-        str(out),
-    ]
-    arguments += ["--study", str(hospital / "study.yaml"), "--settings", str(settings)]
-    assert trifed.main(arguments) == 0
+    arguments = ["--study", str(hospital / "study.yaml"), "--settings", str(settings)]
+    arguments += ["--threads", "1", "--out", str(out)]
+    assert trifed.main(["site", "extract", str(hospital / "site.yaml"), *arguments]) == 0
     with out.open(encoding="utf-8") as file:
-        rows = {row.pop("patient_id"): row for row in csv.DictReader(file)}
+        (row,) = csv.DictReader(file)
+    del row["patient_id"]
     start = f"{PHASE}__"
-    return {
-        patient: {name.removeprefix(start): float(value or "nan") for name, value in row.items()}
-        for patient, row in rows.items()
-    }
+    return {name.removeprefix(start): float(value or "nan") for name, value in row.items()}
 
 
 @pytest.mark.parametrize("configuration", ["c", "d", "e"])
 def test_extract_gives_the_consensus_values_from_nifti_and_from_dicom(
     hospital: Path, configuration: str
 ) -> None:
-    found = extracted(hospital, configuration)
+    found = {patient: extracted(hospital, patient, configuration) for patient in PATIENTS}
     wrong = {patient: off(row, f"configuration_{configuration}") for patient, row in found.items()}
     assert wrong == {"nifti": {}, "dicom": {}}
     # the formats round the spacing differently, which moves a voxel to the next HU here and there
