@@ -114,6 +114,6 @@ def test_the_report_says_how_many_went_on_and_shows_each_family() -> None:
     assert "lower 95% bound of .75 or more" in line
     assert "2 have none" in line
     family, filters = stability_tables(results)
-    assert [row[0].text for row in family.rows] == ["Shape", "Glszm", "Firstorder"]
+    assert [row[0].text for row in family.rows] == ["shape", "glszm", "firstorder"]
     assert [row[4].text for row in family.rows] == ["1.00", ".50", ".00"]
     assert [row[0].text for row in filters.rows] == ["original", "wavelet_HHH"]
