@@ -6,9 +6,10 @@ the patients that one number is of: those with a value of a feature, those of on
 one fold. It may be empty, which says that there is nobody; or it holds at least `release.min_cell`
 patients of the site file. The study cannot lower that.
 
-What is not a cell: how many patients lack a phase or were set aside, which are counts of files; the
-single bins of scores, which are of use only if they are fine; and the rows that the site file lets
-leave for the fusion layer.
+What is not a cell: how many patients lack a phase or were set aside, which are counts of files;
+single bins of scores and of features, and how many values are at or below a number, which are of
+use only if they are fine; how many patients look like another hospital's; and the rows that the
+site file lets leave for the fusion layer.
 """
 
 from collections.abc import Sequence
