@@ -69,8 +69,22 @@ class Product(Protocol):
         ...
 
 
+class _OfDrawn:
+    """What is computed from the images and the masks that were drawn on them."""
+
+    __slots__ = ()
+
+    def is_for(self, case: Case) -> bool:
+        """One phase is enough: what the others would give is missing."""
+        return bool(case.images)
+
+    def sources(self, case: Case) -> Sources:
+        """The images and their masks."""
+        return drawn_sources(case)
+
+
 @dataclass(frozen=True, slots=True)
-class Row:
+class Row(_OfDrawn):
     """One row of the radiomics table, float64 ``(p,)``, without the differences of phases."""
 
     study: Study
@@ -86,14 +100,6 @@ class Row:
         """Radiomics settings and all code that reads images and extracts."""
         return _radiomics_settings(self.study, self.settings), "radiomics", _radiomics_code()
 
-    def is_for(self, case: Case) -> bool:
-        """One phase is enough: the features of the others are missing."""
-        return bool(case.images)
-
-    def sources(self, case: Case) -> Sources:
-        """The images and their masks."""
-        return drawn_sources(case)
-
     def compute(self, case: Case, opened: Volumes) -> NDArray[np.float64]:
         """The features in the order of `features.extracted_names`."""
         phases = self.study.phases
@@ -102,7 +108,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Ranges:
+class Ranges(_OfDrawn):
     """The range of each filtered image inside the ROI, HU, float64 ``(filters,)``."""
 
     study: Study
@@ -111,14 +117,6 @@ class Ranges:
     def depends_on(self) -> tuple[str, str, str]:
         """As for a row, but for the widths."""
         return _radiomics_settings(self.study, self.study.radiomics), "ranges", _radiomics_code()
-
-    def is_for(self, case: Case) -> bool:
-        """One phase is enough."""
-        return bool(case.images)
-
-    def sources(self, case: Case) -> Sources:
-        """The images and their masks."""
-        return drawn_sources(case)
 
     def compute(self, case: Case, opened: Volumes) -> NDArray[np.float64]:
         """The mean over the patient's phases."""
@@ -186,7 +184,7 @@ class Readings:
 
 
 @dataclass(frozen=True, slots=True)
-class Tensor:
+class Tensor(_OfDrawn):
     """A network's input, float32."""
 
     study: Study
@@ -209,10 +207,6 @@ class Tensor:
     def is_for(self, case: Case) -> bool:
         """All phases of the network are needed."""
         return has_phases(case, self.network)
-
-    def sources(self, case: Case) -> Sources:
-        """The images and their masks."""
-        return drawn_sources(case)
 
     def compute(self, case: Case, opened: Volumes) -> NDArray[np.float32]:  # noqa: ARG002
         """The network's input."""

@@ -5,13 +5,14 @@ from dataclasses import replace
 import numpy as np
 
 from server.coordinator import Coordinator, need
+from server.quantile_search import found_quantiles, reach_of
 from server.selection import Screened, rank_by_p
+from shared.checks import places
 from shared.models import Scale
 from shared.moments import ClassMoments, pool_class_moments, welch
 from shared.quantiles import (
     bisection,
     mann_whitney_from_histograms,
-    pool_counts_below,
     pool_histograms,
 )
 from shared.ranks import van_elteren
@@ -25,7 +26,6 @@ from shared.stages.select_features import (
 )
 
 EDGE_TOLERANCE = 2.0**-14
-MARGIN = 1.01
 
 
 def screen(coordinator: Coordinator, scale: Scale) -> Screened:
@@ -40,7 +40,7 @@ def screen(coordinator: Coordinator, scale: Scale) -> Screened:
     screened = rank_by_p(scale.names, p_values, settings)
     if edges is None:
         return screened
-    return replace(screened, edges=edges[[scale.names.index(name) for name in screened.names]])
+    return replace(screened, edges=edges[places(scale.names, screened.names)])
 
 
 def p_from_sums(coordinator: Coordinator, scale: Scale) -> np.ndarray:
@@ -63,14 +63,16 @@ def bin_edges(coordinator: Coordinator, scale: Scale, n_bins: int) -> np.ndarray
     Where many cases have one value, edges coincide.
     """
     shares = np.arange(1, n_bins) / n_bins
-    reach = MARGIN * float(np.sqrt(n_bins - 1))
+    reach = reach_of(1 / n_bins)
     search = bisection(
         scale.names, [float(q) for q in shares], low=-reach, high=reach, tolerance=EDGE_TOLERANCE
     )
-    while not search.done:
-        request = ThresholdsRequest(scale, search.thresholds)
-        replies = coordinator.federation.ask(COUNT_SCALED, request, coordinator.training)
-        search = search.tell(pool_counts_below(list(replies.values())))
+    search = found_quantiles(
+        search,
+        lambda thresholds: coordinator.federation.ask(
+            COUNT_SCALED, ThresholdsRequest(scale, thresholds), coordinator.training
+        ),
+    )
     return search.upper
 
 

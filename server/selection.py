@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import false_discovery_control
 
+from shared.checks import places
 from shared.errors import CohortError
 from shared.gram import Gram, prune
 from shared.mrmr import mrmr
@@ -65,7 +66,7 @@ def stable_features(
 
 def take(gram: Gram, names: tuple[str, ...]) -> Gram:
     """The Gram of some of the features, in the order asked."""
-    index = [gram.names.index(name) for name in names]
+    index = places(gram.names, names)
     return Gram(
         names,
         gram.n,

@@ -37,6 +37,12 @@ def agreed_names(parts: Sequence[Named]) -> tuple[str, ...]:
     return names
 
 
+def places(names: Sequence[str], wanted: Sequence[str]) -> list[int]:
+    """Where each of the wanted names stands among the names."""
+    place = {name: i for i, name in enumerate(names)}
+    return [place[name] for name in wanted]
+
+
 def check_table(names: Sequence[str], table: NDArray[Any]) -> Floats:
     """The table (n, p) in float64, if it has one column for each name and nothing infinite.
 

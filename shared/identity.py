@@ -46,13 +46,20 @@ def versions() -> dict[str, str]:
     return dict(_versions())
 
 
+def installed_version(package: str) -> str | None:
+    """The installed version of a package; None where it is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
 def radiomics_version() -> str:
     """Version of the radiomics engine, whichever package brought it; 'absent' without one."""
     for package in ("pyradiomics", "pyradiomics-cuda"):
-        try:
-            return f"{package} {metadata.version(package)}"
-        except metadata.PackageNotFoundError:
-            continue
+        version = installed_version(package)
+        if version is not None:
+            return f"{package} {version}"
     return "absent"
 
 

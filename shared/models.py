@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from shared.checks import places
 from shared.codec import content_hash
 from shared.glm import predict_logistic, with_intercept
 
@@ -57,8 +58,7 @@ class Scale:
 
     def take(self, names: tuple[str, ...]) -> "Scale":
         """The scale of some of the features, in the order asked."""
-        place = {name: i for i, name in enumerate(self.names)}
-        index = [place[name] for name in names]
+        index = places(self.names, names)
         sites = {
             site: SiteScale(own.mean[index], own.sd[index]) for site, own in self.sites.items()
         }
@@ -131,8 +131,7 @@ def to_scale(scale: Scale, names: tuple[str, ...], table: np.ndarray, site: str)
         table: ``(n, len(names))``.
         site: Whose table it is.
     """
-    column = {name: i for i, name in enumerate(names)}
-    rows = table[:, [column[name] for name in scale.names]]
+    rows = table[:, places(names, scale.names)]
     own = scale.sites.get(site)
     mean, sd = (scale.mean, scale.sd) if own is None else (own.mean, own.sd)
     return np.asarray((np.clip(rows, scale.low, scale.high) - mean) / sd)

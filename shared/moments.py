@@ -12,6 +12,7 @@ from shared.checks import (
     agreed_names,
     check_labels,
     check_table,
+    places,
     require,
     require_counts,
     require_numbers,
@@ -43,8 +44,7 @@ class Moments:
 
     def take(self, names: tuple[str, ...]) -> "Moments":
         """The moments of some of the features, in the order asked."""
-        place = {name: i for i, name in enumerate(self.names)}
-        index = [place[name] for name in names]
+        index = places(self.names, names)
         return Moments(names, self.n[index], self.mean[index], self.m2[index])
 
 

@@ -5,14 +5,12 @@ The pooled side uses the textbook formula or a library (scikit-learn, SciPy) on 
 shares no code with the federated side beyond the sites' reading of their own files.
 """
 
-from dataclasses import replace
-
 from server.study_folder import StudyFolder
 from shared.job import Job
 from simulation.verification.checks import Check, Verification
 from simulation.verification.clinical_model import check_clinical
 from simulation.verification.lasso import check_frequency, check_lasso
-from simulation.verification.rows import pool_readings, pool_rows
+from simulation.verification.rows import pool_rows
 from simulation.verification.select_features import (
     check_calibration,
     check_looks,
@@ -41,8 +39,7 @@ def verify_run(job: Job) -> Verification:
     """Check a finished run against the pooled computation on the same rows."""
     settings = job.study()
     study = StudyFolder(job.out / "study").load()
-    rows = pool_rows(job, study, settings)
-    pooled = replace(rows, readings=pool_readings(job, study, settings))
+    pooled = pool_rows(job, study, settings)
     checks: list[Check] = []
     for check in CHECKS:
         checks.extend(check(study, pooled, settings))

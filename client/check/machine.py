@@ -1,6 +1,5 @@
 """The machine a hospital computes on: what it has, and what of it does not suffice."""
 
-import importlib.metadata
 import os
 import platform
 import re
@@ -18,7 +17,7 @@ from client.settings import Device
 from client.site import n_threads
 from client.tensors import input_shape
 from shared.config import Study, digest, networks
-from shared.identity import code_hash, package_folder, radiomics_version
+from shared.identity import code_hash, installed_version, package_folder, radiomics_version
 
 LIBRARIES = ("trifed", "numpy", "scipy", "simpleitk", "pydicom", "torch", "monai", "flwr")
 FLOAT32, FLOAT64 = 4, 8
@@ -41,7 +40,7 @@ def describe_machine(cache_folder: Path, study: Study) -> dict[str, str]:
         "Python": platform.python_version(),
         "PyRadiomics": engine_version() or "not installed",
     }
-    found |= {name: _version(name) or "not installed" for name in LIBRARIES}
+    found |= {name: installed_version(name) or "not installed" for name in LIBRARIES}
     return found | {"study hash": digest(study), "code hash": code_hash()}
 
 
@@ -145,13 +144,6 @@ def _size_of(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*.npy"))
 
 
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
 def _other_versions() -> list[str]:
     """The libraries that are not those of constraints.txt, where that file lies beside us."""
     folder = package_folder("client")
@@ -159,7 +151,9 @@ def _other_versions() -> list[str]:
     if file is None or not file.is_file():
         return []
     pinned = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", file.read_text("utf-8"), re.MULTILINE))
-    pairs = [(name, _version(name)) for name in LIBRARIES] + [tuple(radiomics_version().split())]
+    pairs = [(name, installed_version(name)) for name in LIBRARIES] + [
+        tuple(radiomics_version().split())
+    ]
     texts = [
         f"{name} {found} ({pinned[name]})"
         for name, found in (pair for pair in pairs if len(pair) == 2)

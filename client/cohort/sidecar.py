@@ -4,7 +4,6 @@
 its features are the study's.
 """
 
-import importlib.metadata
 import json
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from client.radiomics.engine import engine_version
 from shared.config import Study, digest
 from shared.errors import ManifestError
 from shared.files import write_atomically
+from shared.identity import installed_version
 
 MOST_BYTES = 100_000
 WORDS = {
@@ -70,15 +70,8 @@ def _content(study: Study) -> dict[str, object]:
         "radiomics": digest(settings),
         "phases": list(study.phases),
         "engine": engine_version(),
-        "trifed": _release(),
+        "trifed": installed_version("trifed") or "not installed",
     }
-
-
-def _release() -> str:
-    try:
-        return importlib.metadata.version("trifed")
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
 
 
 def _remedy() -> str:

@@ -4,6 +4,7 @@ import numpy as np
 
 from client.release import check_columns
 from client.workbench import Workbench
+from shared.checks import places
 from shared.models import Extraction
 from shared.moments import moments
 from shared.quantiles import CountsBelow, counts_below
@@ -33,5 +34,4 @@ def training_features(
     names, table = bench.site.features(bench.site.training, extraction)
     if wanted is None:
         return names, table
-    place = {name: i for i, name in enumerate(names)}
-    return wanted, table[:, [place[name] for name in wanted]]
+    return wanted, table[:, places(names, wanted)]

@@ -3,10 +3,11 @@
 import numpy as np
 
 from server.coordinator import Coordinator
+from server.quantile_search import found_quantiles
 from server.study import DiscretiseRecord, Study
 from shared.errors import CohortError
 from shared.models import Extraction
-from shared.quantiles import bisection, pool_counts_below
+from shared.quantiles import bisection
 from shared.stages.discretise import COUNT_RANGES, Request
 
 LARGEST_HU = 8192.0
@@ -34,10 +35,12 @@ def median_ranges(coordinator: Coordinator, filters: tuple[str, ...]) -> np.ndar
         CohortError: If no training case has an image.
     """
     search = bisection(filters, [0.5], low=0.0, high=LARGEST_HU, tolerance=TOLERANCE)
-    while not search.done:
-        request = Request(search.thresholds)
-        replies = coordinator.federation.ask(COUNT_RANGES, request, coordinator.training)
-        search = search.tell(pool_counts_below(list(replies.values())))
+    search = found_quantiles(
+        search,
+        lambda thresholds: coordinator.federation.ask(
+            COUNT_RANGES, Request(thresholds), coordinator.training
+        ),
+    )
     if not search.n.all():
         raise CohortError(
             "no training case has an image to learn the widths of grey levels from; give "

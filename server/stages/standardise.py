@@ -5,17 +5,18 @@ from dataclasses import replace
 import numpy as np
 
 from server.coordinator import Coordinator, need
+from server.quantile_search import found_quantiles, reach_of
 from server.study import DiscretiseRecord, ScaleRecord, StabilityRecord, Study
+from shared.checks import places
 from shared.combat import Combat, combat_moments, fit_combat
 from shared.errors import CohortError
 from shared.models import Extraction, Scale, SiteScale
 from shared.moments import Moments, pool_moments
-from shared.quantiles import bisection, pool_counts_below
+from shared.quantiles import CountsBelow, bisection
 from shared.site_signal import site_anova
 from shared.stages.standardise import COUNT_FEATURES, STANDARDISE, CountRequest, Request
 
 CLIP_TOLERANCE = 2.0**-46
-MARGIN = 1.01
 
 
 def run(study: Study, coordinator: Coordinator) -> Study:
@@ -30,7 +31,7 @@ def run(study: Study, coordinator: Coordinator) -> Study:
         low, high = clip_limits(coordinator, scale, settings.clip_quantile)
         parts = ask_moments(coordinator, Request(extraction, scale.names, low, high))
         clipped = scale_of(pool_moments(list(parts.values())), extraction)
-        index = [scale.names.index(name) for name in clipped.names]
+        index = places(scale.names, clipped.names)
         scale = replace(clipped, low=low[index], high=high[index])
     parts = {site: part.take(scale.names) for site, part in parts.items()}
     anova = site_anova(list(parts.values()))
@@ -73,12 +74,10 @@ def clip_limits(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The quantiles `quantile` and ``1 - quantile`` of each feature over all training cases.
 
-    They are sought within the distance of the mean that no such quantile can exceed, whatever the
-    distribution (Cantelli's inequality), so that no bound is one site's. Of the last brackets the
-    inner ends are taken: whoever is at or beyond a quantile is then clipped to one value, and ranks
-    have the ties that clipping at the quantile itself gives.
+    Of the last brackets the inner ends are taken: whoever is at or beyond a quantile is then
+    clipped to one value, and ranks have the ties that clipping at the quantile itself gives.
     """
-    reach = MARGIN * scale.sd * np.sqrt((1 - quantile) / quantile)
+    reach = reach_of(quantile) * scale.sd
     search = bisection(
         scale.names,
         [quantile, 1 - quantile],
@@ -86,10 +85,12 @@ def clip_limits(
         high=scale.mean + reach,
         tolerance=CLIP_TOLERANCE,
     )
-    while not search.done:
-        request = CountRequest(scale.extraction, scale.names, search.thresholds)
-        replies = coordinator.federation.ask(COUNT_FEATURES, request, coordinator.training)
-        search = search.tell(pool_counts_below(list(replies.values())))
+
+    def ask(thresholds: np.ndarray) -> dict[str, CountsBelow]:
+        request = CountRequest(scale.extraction, scale.names, thresholds)
+        return coordinator.federation.ask(COUNT_FEATURES, request, coordinator.training)
+
+    search = found_quantiles(search, ask)
     return search.upper[:, 0], search.lower[:, 1]
 
 

@@ -1,5 +1,6 @@
 """The training cases of all sites in one table, which no one has outside of a simulation."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from server.coordinator import need
 from server.study import DiscretiseRecord, ScaleRecord, Study
 from shared.config import Study as Settings
 from shared.job import Job
-from shared.models import CLIP_SD
+from shared.models import CLIP_SD, Extraction
 from simulation.verification import formulas
 
 
@@ -67,8 +68,11 @@ def pool_rows(job: Job, study: Study, settings: Settings) -> PooledRows:
     names: tuple[str, ...] = ()
     parts: list[tuple[np.ndarray, ...]] = []
     tune: list[tuple[np.ndarray, np.ndarray]] = []
-    for site in sorted(settings.sites.training):
-        bench = SiteService(job.site_files[site], settings, threads=job.threads).bench
+    benches = {
+        site: SiteService(job.site_files[site], settings, threads=job.threads).bench
+        for site in sorted(settings.sites.training)
+    }
+    for site, bench in benches.items():
         names, table = bench.site.features(bench.site.training, discretise.extraction)
         parts.append((table, *rows_of(bench, settings, site)))
         table = bench.site.features(bench.site.tuning, discretise.extraction)[1]
@@ -95,19 +99,17 @@ def pool_rows(job: Job, study: Study, settings: Settings) -> PooledRows:
         fold,
         tune_features,
         tune_sites,
+        pool_readings(benches, discretise.extraction) if settings.stability else None,
     )
 
 
-def pool_readings(job: Job, study: Study, settings: Settings) -> PooledReadings | None:
-    """Read every training site's readings and stack them; None where the study has none."""
-    if settings.stability is None:
-        return None
-    discretise: DiscretiseRecord = need(study.discretise, "discretise")
+def pool_readings(benches: Mapping[str, Workbench], extraction: Extraction) -> PooledReadings:
+    """Every training site's readings under each other."""
     values, sites, least = [], [], {}
-    for name in sorted(settings.sites.training):
-        site = SiteService(job.site_files[name], settings, threads=job.threads).bench.site
+    for name, bench in benches.items():
+        site = bench.site
         least[name] = site.settings.release.min_cell
-        values.append(site.readings(site.training, discretise.extraction)[1])
+        values.append(site.readings(site.training, extraction)[1])
         sites.append(np.full(len(values[-1]), name))
     return PooledReadings(np.concatenate(values), np.concatenate(sites), least)
 

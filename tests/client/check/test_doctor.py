@@ -130,7 +130,7 @@ def test_the_machine_is_held_against_what_the_study_needs(
     monkeypatch.setattr("client.check.machine.available_memory", lambda: 10)
     monkeypatch.setattr("client.check.machine._is_writable", lambda _: False)
     monkeypatch.setattr("client.check.machine.YEARS", (1990, 1991))
-    monkeypatch.setattr("client.check.machine._version", lambda _: "0.0.1")
+    monkeypatch.setattr("client.check.machine.installed_version", lambda _: "0.0.1")
     report = check_site(make_site(tmp_path, n=4), study, isolated=False)
     problems, notes = "\n".join(report.problems), "\n".join(report.notes)
     for words in ("the cache will need", "nothing can be written to", "the clock says"):
