@@ -6,25 +6,24 @@ from typing import Any
 
 import numpy as np
 
+from server.branch_results import branch_results
 from server.coordinator import Coordinator, need
 from server.disclosed import disclosed_by
 from server.performance import external_results, model_results
 from server.selection_results import kept_results, lasso_results, look_results, screen_results
 from server.stability_results import stability_results
 from server.study import (
-    BranchesRecord,
     CohortRecord,
     DiscretiseRecord,
     ExternalRecord,
     FusionRecord,
     Greetings,
-    NetworkRecord,
     ScaleRecord,
     SelectionRecord,
     Study,
 )
 from shared.config import Study as Settings
-from shared.config import digest, networks
+from shared.config import digest
 from shared.errors import TrifedError
 from shared.files import write_atomically
 from shared.identity import code_hash, versions
@@ -206,49 +205,6 @@ def clinical_results(study: Study, settings: Settings) -> dict[str, Any]:
             for i, name in enumerate(fit.names)
         ],
     }
-
-
-def branch_results(study: Study, settings: Settings) -> dict[str, Any]:
-    """Each network's rounds."""
-    record: BranchesRecord = need(study.train_branches, "train_branches")
-    return {
-        network.name: network_results(network.branch.name, record.networks[network.name])
-        for network in networks(settings)
-    }
-
-
-def network_results(branch: str, record: NetworkRecord) -> dict[str, Any]:
-    """One network's rounds: losses by site, tune AUC of each round's aggregate, bytes moved.
-
-    A site without an image for the network has no loss.
-    """
-    return {
-        "branch": branch,
-        "n_parameters": record.n_parameters,
-        "best_round": record.best_round,
-        "rounds": [
-            {
-                "round": entry.round,
-                "loss": weighted_loss(entry.sites),
-                "tune_auc": entry.tune_auc,
-                "tune_loss": entry.tune_loss,
-                "n_cases": sum(n for n, _ in entry.sites.values()),
-                "bytes": entry.n_bytes,
-                "sites": {
-                    site: {"loss": loss, "n_cases": n}
-                    for site, (n, loss) in entry.sites.items()
-                    if n
-                },
-            }
-            for entry in record.rounds
-        ],
-    }
-
-
-def weighted_loss(sites: dict[str, tuple[int, float]]) -> float | None:
-    """Mean training loss over the sites' cases; None before the first round."""
-    total = sum(n for n, _ in sites.values())
-    return sum(n * loss for n, loss in sites.values()) / total if total else None
 
 
 def fusion_results(study: Study) -> dict[str, Any]:

@@ -25,31 +25,32 @@ class Training(Settings):
     augment: bool = True
 
 
-class Branch25D(Settings):
-    """A 2D ResNet on the slice with the largest tumour area and its neighbours."""
+class _Branch(Settings):
+    """What branches of both kinds have."""
 
     name: Name
-    kind: Literal["2.5d"]
     phases: Literal["channels", "separate"] = "channels"
     network: Literal["resnet10", "resnet18", "resnet34", "resnet50"] = "resnet50"
-    size: tuple[Annotated[int, Field(ge=16)], Annotated[int, Field(ge=16)]] = (64, 64)
-    spacing_mm: tuple[Positive, Positive] = (1.0, 1.0)
-    slice_offsets_mm: tuple[float, ...] = Field(default=(-4.0, 0.0, 4.0), min_length=1)
     training: Training = Training()
 
 
-class Branch3D(Settings):
+class Branch25D(_Branch):
+    """A 2D ResNet on the slice with the largest tumour area and its neighbours."""
+
+    kind: Literal["2.5d"]
+    size: tuple[Annotated[int, Field(ge=16)], Annotated[int, Field(ge=16)]] = (64, 64)
+    spacing_mm: tuple[Positive, Positive] = (1.0, 1.0)
+    slice_offsets_mm: tuple[float, ...] = Field(default=(-4.0, 0.0, 4.0), min_length=1)
+
+
+class Branch3D(_Branch):
     """A 3D ResNet on a patch around the tumour."""
 
-    name: Name
     kind: Literal["3d"]
-    phases: Literal["channels", "separate"] = "channels"
-    network: Literal["resnet10", "resnet18", "resnet34", "resnet50"] = "resnet50"
     size: tuple[
         Annotated[int, Field(ge=8)], Annotated[int, Field(ge=16)], Annotated[int, Field(ge=16)]
     ] = (16, 32, 32)
     spacing_mm: tuple[Positive, Positive, Positive] = (2.0, 2.0, 2.0)
-    training: Training = Training()
 
 
 Branch = Annotated[Branch25D | Branch3D, Field(discriminator="kind")]
