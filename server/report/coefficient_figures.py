@@ -85,9 +85,9 @@ def fusion_pictures(results: Results) -> list[Picture]:
         "Coefficients of the fusion layer, a ridge logistic regression of the label on "
         f"{_inputs(results, rows)}, fitted on "
         f"{FITTED_ON.get(str(fusion.get('fitted_on')), FITTED_ON['tune'])} "
-        f"(n = {count(fusion.get('n_cases'))}); penalty {number(fusion.get('penalty'), 1)}. Ridge shrinks "
-        "coefficients towards zero and shares weight among correlated inputs: their sizes do not "
-        "rank them."
+        f"(n = {count(fusion.get('n_cases'))}); penalty {number(fusion.get('penalty'), 1)}. "
+        "Ridge shrinks coefficients towards zero and shares weight among correlated inputs: their "
+        "sizes do not rank them."
     )
     panel = Panel(
         lambda axes: _draw_coefficients(axes, rows),
