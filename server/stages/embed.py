@@ -9,6 +9,7 @@ from scipy.linalg import eigh
 from server.coordinator import Coordinator, need
 from server.stages.train_branches import best_weights
 from server.study import EmbeddingRecord, Study
+from shared.architectures import ARCHITECTURES
 from shared.branches import Network
 from shared.codec import content_hash
 from shared.config import Embedding, networks
@@ -87,7 +88,8 @@ def fixed_projection(
     """A reduction that needs no cases: means of blocks, or the network's own last layer."""
     width = EMBEDDING_WIDTH[network.branch.network]
     if settings.reduce == "logit":
-        head = weights.tensors()["fc.weight"].astype(np.float64)
+        name = ARCHITECTURES[network.branch.network].head
+        head = weights.tensors()[f"{name}.weight"].astype(np.float64)
         return np.zeros(width), head.T.copy()
     blocks = np.array_split(np.arange(width), settings.dimension)
     components = np.zeros((width, settings.dimension))

@@ -14,7 +14,14 @@ from server.study import BranchesRecord, NetworkRecord, RoundRecord, Study
 from shared.branches import Network
 from shared.config import networks
 from shared.metrics import auc
-from shared.networks import Weights, build_network, get_weights, network_layout
+from shared.networks import (
+    Weights,
+    build_network,
+    frozen_names,
+    get_weights,
+    network_layout,
+    put_back,
+)
 from shared.scores import pool_score_sums
 from shared.stages.train_branches import TRAIN_BRANCH, Reply, Request
 
@@ -44,7 +51,7 @@ def train_network(study: Study, coordinator: Coordinator, network: Network) -> S
     """
     aggregator = Aggregator(coordinator.settings.aggregation, len(coordinator.training))
     record, weights = take_up(study, coordinator, network, aggregator)
-    last = network.branch.training.rounds
+    last, frozen = network.branch.training.rounds, frozen_names(network)
     with ThreadPoolExecutor(max_workers=1) as disk:
         saving = disk.submit(put_record, study, coordinator, network, record)
         while not record.finished:
@@ -63,7 +70,8 @@ def train_network(study: Study, coordinator: Coordinator, network: Network) -> S
                 record = replace(record, finished=True)
                 saving = disk.submit(put_record, study, coordinator, network, record)
                 continue
-            weights = aggregator.aggregate(number, weights, updates_of(replies))
+            aggregate = aggregator.aggregate(number, weights, updates_of(replies))
+            weights = put_back(aggregate, weights, frozen)
             record = with_round(record, number, replies, weights)
             kept = KeptRound(weights, aggregator.state)
             saving = disk.submit(put_record, study, coordinator, network, record, kept)

@@ -3,8 +3,10 @@ import pytest
 import torch
 from monai.networks.nets import resnet
 
+from shared.architectures import ARCHITECTURES
 from shared.branches import Branch3D, Branch25D, Network
 from shared.errors import CodecError, TrainingError
+from shared.layers import replace_batch_norm
 from shared.networks import (
     EMBEDDING_WIDTH,
     Layout,
@@ -16,7 +18,6 @@ from shared.networks import (
     input_channels,
     layout_of,
     network_layout,
-    replace_batch_norm,
     set_weights,
 )
 
@@ -25,7 +26,7 @@ BATCH_NORM = torch.nn.modules.batchnorm._BatchNorm
 
 def flat(network="resnet10", phases=("excretory",), offsets=(-4.0, 0.0, 4.0)):
     branch = Branch25D(
-        name="flat", kind="2.5d", network=network, size=(16, 16), slice_offsets_mm=offsets
+        name="flat", kind="2.5d", network=network, size=(32, 32), slice_offsets_mm=offsets
     )
     return Network(name="flat", branch=branch, phases=phases)
 
@@ -46,7 +47,7 @@ def module():
 
 @pytest.mark.parametrize(
     ("network", "n_parameters"),
-    [(flat("resnet50"), 23_513_921), (deep("resnet50"), 46_160_961)],
+    [(flat("resnet50"), 23_510_081), (deep("resnet50"), 46_157_121)],
     ids=["2D, 3 channels", "3D, 1 channel"],
 )
 def test_resnet50_has_53_group_norms_and_the_published_number_of_parameters(network, n_parameters):
@@ -111,10 +112,8 @@ def test_embedding_and_last_layer_give_the_networks_own_output(kind):
 @pytest.mark.parametrize("name", EMBEDDING_WIDTH)
 def test_the_embeddings_width_is_the_last_layers_input(name):
     layout = network_layout(flat(name))
-    assert dict(zip(layout.names, layout.shapes, strict=True))["fc.weight"] == (
-        1,
-        EMBEDDING_WIDTH[name],
-    )
+    shapes = dict(zip(layout.names, layout.shapes, strict=True))
+    assert shapes[f"{ARCHITECTURES[name].head}.weight"] == (1, EMBEDDING_WIDTH[name])
 
 
 def test_asking_for_an_embedding_leaves_no_hook_behind(module):
