@@ -13,6 +13,7 @@ from server.progress import RoundNews
 from server.study import BranchesRecord, NetworkRecord, RoundRecord, Study
 from shared.branches import Network
 from shared.config import networks
+from shared.initial_weights import begin
 from shared.metrics import auc
 from shared.networks import (
     Weights,
@@ -82,17 +83,17 @@ def train_network(study: Study, coordinator: Coordinator, network: Network) -> S
 def take_up(
     study: Study, coordinator: Coordinator, network: Network, aggregator: Aggregator
 ) -> tuple[NetworkRecord, Weights]:
-    """Where the network stands: its saved round, or fresh weights as round 0."""
-    module = build_network(network, seed=initial_seed(coordinator.settings.seed, network.name))
-    initial = get_weights(module)
+    """Where the network stands: its saved round, or its first weights as round 0."""
     record = study.train_branches.networks.get(network.name) if study.train_branches else None
     if record is None:
+        seed = initial_seed(coordinator.settings.seed, network.name)
+        initial, origin = begin(network, get_weights(build_network(network, seed=seed)))
         coordinator.folder.put_weights(network.name, 0, initial, {})
         zero = RoundRecord(0, {}, None, None, 0)
-        return NetworkRecord((zero,), 0, False, initial.layout.size), initial
-    last = record.rounds[-1].round
+        return NetworkRecord((zero,), 0, False, initial.layout.size, origin), initial
+    last, layout = record.rounds[-1].round, network_layout(network)
     aggregator.restore(coordinator.folder.get_strategy(network.name, last))
-    return record, coordinator.folder.get_weights(network.name, last, initial.layout)
+    return record, coordinator.folder.get_weights(network.name, last, layout)
 
 
 def initial_seed(seed: int, network: str) -> int:
