@@ -33,8 +33,8 @@ class Training(Settings):
     augment: bool = True
 
 
-HASHED = "hashed"
-"""The context in which settings are written for a hash, or for people elsewhere: without paths."""
+HASHED, PUBLISHED = "hashed", "published"
+"""Contexts in which settings are written: a hash knows no file, a publication its name alone."""
 
 PADDED = ("resnet18", "resnet34")
 """MedicalNet's networks whose shortcuts have no parameters."""
@@ -48,12 +48,14 @@ class InitialWeights(Settings):
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
     @model_serializer(mode="wrap")
-    def _without_path(
+    def _with_fitting_path(
         self, write: SerializerFunctionWrapHandler, info: SerializationInfo
     ) -> dict[str, Any]:
         content: dict[str, Any] = write(self)
         if info.context == HASHED:
             del content["file"]
+        elif info.context == PUBLISHED:
+            content["file"] = self.file.name
         return content
 
 

@@ -1,7 +1,7 @@
 import pytest
 
-from shared.branches import HASHED, Branch3D, Branch25D, InitialWeights
-from shared.config import digest, load_study, networks
+from shared.branches import PUBLISHED, Branch3D, Branch25D, InitialWeights
+from shared.config import Study, digest, load_study
 from shared.errors import ConfigError
 from shared.strict_yaml import dump_settings, parse_settings
 from tests.conftest import TINY
@@ -71,11 +71,13 @@ def test_the_study_hash_depends_on_the_files_content_and_format_and_not_on_its_p
     assert hash_of("a", FILE.replace("torchvision", "trifed")) != here
 
 
-def test_what_is_written_for_others_has_no_path(tmp_path):
+def test_what_is_published_names_the_file_without_its_folder(tmp_path):
     study = load_study(branch_file(tmp_path, [f"initial_weights: {FILE}"]))
-    (flat, _) = networks(study)
-    assert "w.pth" in flat.model_dump_json()
-    assert "w.pth" not in flat.model_dump_json(context=HASHED)
+    assert str(tmp_path) in dump_settings(study)
+    published = dump_settings(study, context=PUBLISHED)
+    assert str(tmp_path) not in published
+    assert "file: w.pth" in published
+    assert digest(parse_settings(published, Study, name="published")) == digest(study)
 
 
 @pytest.mark.parametrize(

@@ -252,6 +252,7 @@ def test_computing_out_of_place_changes_no_bit_of_outputs_and_gradients(kind, ne
     torch.testing.assert_close(gradients(module), before, rtol=0, atol=0)
 
 
+@pytest.mark.filterwarnings("ignore:Full backward hook")
 @pytest.mark.parametrize("network", ["resnet10", "resnet50", "densenet121"])
 def test_hooks_see_the_gradient_of_each_single_case(network):
     opacus = pytest.importorskip("opacus")
