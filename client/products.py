@@ -26,6 +26,17 @@ from shared.phases import Phase
 from shared.radiomics_settings import Radiomics, Stability
 
 Volumes = Mapping[Phase, Volume]
+NOT_GEOMETRY = {
+    "name",
+    "phases",
+    "network",
+    "norm",
+    "shortcut",
+    "initial_weights",
+    "freeze",
+    "training",
+}
+"""What a branch says of its network; the network's input does not depend on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,9 +204,7 @@ class Tensor(_OfDrawn):
     @property
     def depends_on(self) -> tuple[str, str, str]:
         """The branch's geometry, the window, and the code that reads and cuts."""
-        geometry = self.network.branch.model_dump(
-            mode="json", exclude={"name", "network", "training", "phases"}
-        )
+        geometry = self.network.branch.model_dump(mode="json", exclude=NOT_GEOMETRY)
         settings = {
             "branch": geometry,
             "phases": self.network.phases,

@@ -44,7 +44,7 @@ def train_round(
         TrainingError: If a gradient is not finite.
     """
     module.train()
-    parameters = list(module.parameters())
+    parameters = trainable(module)
     anchor = [p.detach().clone() for p in parameters] if plan.proximal_mu else []
     optimiser = build_optimiser(parameters, plan)
     rng = np.random.default_rng(plan.seed)
@@ -78,16 +78,21 @@ def train_step(
     loss = binary_cross_entropy_with_logits(logits.float(), labels)
     objective = loss
     if anchor:
-        drift = zip(module.parameters(), anchor, strict=True)
+        drift = zip(trainable(module), anchor, strict=True)
         objective = loss + plan.proximal_mu / 2 * sum(((p - a) ** 2).sum() for p, a in drift)
     objective.backward()  # type: ignore[no-untyped-call]
     norm = torch.nn.utils.clip_grad_norm_(
-        module.parameters(), plan.training.clip_gradient_norm, foreach=True
+        trainable(module), plan.training.clip_gradient_norm, foreach=True
     )
     if not math.isfinite(float(norm)):
         raise TrainingError(f"round {plan.round}: a gradient is not finite; the round is dropped")
     optimiser.step()
     return float(loss.detach())
+
+
+def trainable(module: torch.nn.Module) -> list[torch.nn.Parameter]:
+    """The parameters that the study does not freeze."""
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]
 
 
 def build_optimiser(parameters: list[torch.nn.Parameter], plan: RoundPlan) -> torch.optim.Optimizer:

@@ -1,5 +1,7 @@
 """The branches' part of the results: each network's rounds."""
 
+import math
+from dataclasses import asdict
 from typing import Any
 
 from server.coordinator import need
@@ -7,6 +9,7 @@ from server.study import BranchesRecord, NetworkRecord, Study
 from shared.branches import Network
 from shared.config import Study as Settings
 from shared.config import networks, without_folds
+from shared.networks import frozen_names, network_layout
 
 
 def branch_results(study: Study, settings: Settings) -> dict[str, Any]:
@@ -14,7 +17,7 @@ def branch_results(study: Study, settings: Settings) -> dict[str, Any]:
     record: BranchesRecord = need(study.train_branches, "train_branches")
 
     def of(network: Network) -> dict[str, Any]:
-        return network_results(network.branch.name, record.networks[network.name])
+        return network_results(network, record.networks[network.name])
 
     return {
         network.name: of(network)
@@ -23,14 +26,17 @@ def branch_results(study: Study, settings: Settings) -> dict[str, Any]:
     }
 
 
-def network_results(branch: str, record: NetworkRecord) -> dict[str, Any]:
+def network_results(network: Network, record: NetworkRecord) -> dict[str, Any]:
     """One network's rounds: losses by site, tune AUC of each round's aggregate, bytes moved.
 
-    A site without an image for the network has no loss.
+    A site without an image for the network has no loss. `n_frozen` of the `n_parameters` are never
+    trained; `initial_weights` says what came from a file, null where nothing did.
     """
     return {
-        "branch": branch,
+        "branch": network.branch.name,
         "n_parameters": record.n_parameters,
+        "n_frozen": n_frozen(network),
+        "initial_weights": asdict(record.origin) if record.origin else None,
         "best_round": record.best_round,
         "rounds": [
             {
@@ -49,6 +55,13 @@ def network_results(branch: str, record: NetworkRecord) -> dict[str, Any]:
             for entry in record.rounds
         ],
     }
+
+
+def n_frozen(network: Network) -> int:
+    """How many of a network's parameters are never trained."""
+    frozen, layout = frozen_names(network), network_layout(network)
+    pairs = zip(layout.names, layout.shapes, strict=True)
+    return sum(math.prod(shape) for name, shape in pairs if name in frozen)
 
 
 def weighted_loss(sites: dict[str, tuple[int, float]]) -> float | None:

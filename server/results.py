@@ -22,6 +22,7 @@ from server.study import (
     SelectionRecord,
     Study,
 )
+from shared.branches import PUBLISHED
 from shared.config import Study as Settings
 from shared.config import digest
 from shared.errors import TrifedError
@@ -68,7 +69,7 @@ def collect_results(study: Study, settings: Settings) -> dict[str, Any]:
             },
             "versions": versions(),
             "code_hash": code_hash(),
-            "settings_yaml": dump_settings(settings),
+            "settings_yaml": dump_settings(settings, context=PUBLISHED),
             "endpoint": settings.endpoint.model_dump(include={"name", "positive", "negative"}),
             "phases": settings.phases,
             "cohort": cohort_results(study),

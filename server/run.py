@@ -10,6 +10,7 @@ from server.results import write_results
 from server.stages import RUNS
 from server.stages.train_branches import best_weights
 from server.study import DiscretiseRecord, Identity, Study
+from shared.branches import PUBLISHED
 from shared.config import digest, networks
 from shared.files import remove_leftovers, replace_atomically, write_atomically
 from shared.identity import code_hash
@@ -70,6 +71,6 @@ def write_weights(study: Study, coordinator: Coordinator) -> None:
     """The global weights of each network's best round, by name, for anyone to load."""
     for network in networks(coordinator.settings):
         tensors = best_weights(study, coordinator, network).tensors()
-        metadata = {"trifed": network.model_dump_json()}
+        metadata = {"trifed": network.model_dump_json(context=PUBLISHED)}
         path = coordinator.out / "weights" / f"{network.name}.safetensors"
         replace_atomically(path, partial(save_file, tensors, metadata=metadata))

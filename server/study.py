@@ -10,6 +10,7 @@ import numpy as np
 from shared.combat import Combat
 from shared.glm import LogisticFit
 from shared.icc import Icc, IccSums
+from shared.initial_weights import Origin
 from shared.lasso import LassoFit
 from shared.models import (
     Bundle,
@@ -132,12 +133,13 @@ class RoundRecord:
 
 @dataclass(frozen=True, slots=True)
 class NetworkRecord:
-    """One network's rounds; its weights lie beside, by round."""
+    """One network's rounds; its weights lie beside, by round. `origin` is None for fresh ones."""
 
     rounds: tuple[RoundRecord, ...]
     best_round: int
     finished: bool
     n_parameters: int
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)

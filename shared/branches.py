@@ -1,9 +1,17 @@
-"""Settings of a branch: a ResNet on one kind of input, and how it is trained."""
+"""Settings of a branch: a network on one kind of input, how it begins, and how it is trained."""
 
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import (
+    Field,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
+from shared.architectures import ARCHITECTURES, TRUNK
 from shared.phases import Phase
 from shared.quantities import Count, Fraction, Name, Positive
 from shared.strict_yaml import Settings
@@ -25,32 +33,135 @@ class Training(Settings):
     augment: bool = True
 
 
+HASHED, PUBLISHED = "hashed", "published"
+"""Contexts in which settings are written: a hash knows no file, a publication its name alone."""
+
+PADDED = ("resnet18", "resnet34")
+"""MedicalNet's networks whose shortcuts have no parameters."""
+
+
+class InitialWeights(Settings):
+    """A file of weights that the server alone reads, and that round 0 starts from."""
+
+    file: Path
+    format: Literal["torchvision", "medicalnet", "trifed"]
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+    @model_serializer(mode="wrap")
+    def _with_fitting_path(
+        self, write: SerializerFunctionWrapHandler, info: SerializationInfo
+    ) -> dict[str, Any]:
+        content: dict[str, Any] = write(self)
+        if info.context == HASHED:
+            del content["file"]
+        elif info.context == PUBLISHED:
+            content["file"] = self.file.name
+        return content
+
+
 class _Branch(Settings):
     """What branches of both kinds have."""
 
     name: Name
     phases: Literal["channels", "separate"] = "channels"
-    network: Literal["resnet10", "resnet18", "resnet34", "resnet50"] = "resnet50"
+    network: Literal[
+        "resnet10",
+        "resnet18",
+        "resnet34",
+        "resnet50",
+        "resnet101",
+        "resnet152",
+        "densenet121",
+        "densenet169",
+        "densenet201",
+    ] = "resnet50"
+    norm: Literal["group", "frozen_batch"] = "group"
+    shortcut: Literal["projection", "padded"] | None = None
+    initial_weights: InitialWeights | None = None
+    freeze: tuple[str, ...] = ()
     training: Training = Training()
+
+    @model_validator(mode="after")
+    def _stages_are_there(self) -> Self:
+        choices = (*ARCHITECTURES[self.network].stages, TRUNK)
+        strange = [name for name in self.freeze if name not in choices]
+        if strange:
+            raise ValueError(
+                f"freeze: '{strange[0]}' is no stage of {self.network}; "
+                f"it has {', '.join(choices[:-1])}, or {TRUNK} for all of them"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _frozen_norm_has_a_file(self) -> Self:
+        begins = self.initial_weights
+        if self.norm == "frozen_batch" and begins is None:
+            raise ValueError(
+                "norm: frozen_batch needs statistics that never change, so it needs "
+                "initial_weights; without a file take norm: group"
+            )
+        if begins and begins.format == "medicalnet" and self.network.startswith("densenet"):
+            raise ValueError("MedicalNet has no DenseNet; take a resnet, or another file")
+        if self.shortcut == "padded" and self.network not in PADDED:
+            raise ValueError(f"shortcut: padded is for {' and '.join(PADDED)}")
+        return self
+
+    @property
+    def has_padded_shortcuts(self) -> bool:
+        """Whether shortcuts have no parameters: as said, or as the initial file has them."""
+        if self.shortcut is not None:
+            return self.shortcut == "padded"
+        begins = self.initial_weights
+        return begins is not None and begins.format == "medicalnet" and self.network in PADDED
+
+    def beside(self, folder: Path) -> Self:
+        """The branch with its file's path, if it is relative, counted from a folder."""
+        if self.initial_weights is None:
+            return self
+        file = folder.resolve() / self.initial_weights.file
+        begins = self.initial_weights.model_copy(update={"file": file})
+        return self.model_copy(update={"initial_weights": begins})
+
+
+def _check_geometry(branch: "Branch25D | Branch3D", only_3d: bool) -> None:
+    """Refuse what the network cannot take, and a file of the other kind of convolutions."""
+    least = ARCHITECTURES[branch.network].smallest_input
+    if min(branch.size) < least:
+        raise ValueError(f"size: {branch.network} needs at least {least} along each axis")
+    begins = branch.initial_weights
+    wrong = "torchvision" if only_3d else "medicalnet"
+    if begins is not None and begins.format == wrong:
+        has, takes = ("2D", "3D") if only_3d else ("3D", "2D")
+        raise ValueError(f"initial_weights: {wrong} has {has} convolutions, this branch {takes}")
 
 
 class Branch25D(_Branch):
-    """A 2D ResNet on the slice with the largest tumour area and its neighbours."""
+    """A 2D network on the slice with the largest tumour area and its neighbours."""
 
     kind: Literal["2.5d"]
     size: tuple[Annotated[int, Field(ge=16)], Annotated[int, Field(ge=16)]] = (64, 64)
     spacing_mm: tuple[Positive, Positive] = (1.0, 1.0)
     slice_offsets_mm: tuple[float, ...] = Field(default=(-4.0, 0.0, 4.0), min_length=1)
 
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        _check_geometry(self, only_3d=False)
+        return self
+
 
 class Branch3D(_Branch):
-    """A 3D ResNet on a patch around the tumour."""
+    """A 3D network on a patch around the tumour."""
 
     kind: Literal["3d"]
     size: tuple[
         Annotated[int, Field(ge=8)], Annotated[int, Field(ge=16)], Annotated[int, Field(ge=16)]
     ] = (16, 32, 32)
     spacing_mm: tuple[Positive, Positive, Positive] = (2.0, 2.0, 2.0)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        _check_geometry(self, only_3d=True)
+        return self
 
 
 Branch = Annotated[Branch25D | Branch3D, Field(discriminator="kind")]

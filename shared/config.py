@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from shared.branches import Branch, Network
+from shared.branches import HASHED, Branch, Network
 from shared.fusion_settings import Embedding, Fusion
 from shared.phases import Phase
 from shared.quantities import Count, Fraction, Name, Positive
@@ -253,12 +253,16 @@ def without_folds(study: Study, network: Network) -> tuple[Network, ...]:
 
 
 def load_study(path: Path) -> Study:
-    """Read and check a study file."""
-    return load_settings(path, Study)
+    """Read and check a study file; paths in it count from its folder."""
+    study = load_settings(path, Study)
+    branches = tuple(branch.beside(path.parent) for branch in study.branches)
+    return study.model_copy(update={"branches": branches})
 
 
 def digest(value: Settings | dict[str, Any]) -> str:
-    """SHA-256 of settings in a form that does not depend on the order or look of the file."""
-    content = value.model_dump(mode="json") if isinstance(value, Settings) else value
+    """SHA-256 of settings, whatever the order and look of the file; paths do not count."""
+    content = (
+        value.model_dump(mode="json", context=HASHED) if isinstance(value, Settings) else value
+    )
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()

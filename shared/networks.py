@@ -1,24 +1,25 @@
-"""The ResNet branches, 2.5D and 3D, and their weights as one flat vector.
+"""The branches' networks, 2.5D and 3D, and their weights as one flat vector.
 
-MONAI's ResNet with the ImageNet stem (stride 2). Every BatchNorm is replaced by GroupNorm, and the
-modules are counted, because MONAI's own ``norm`` argument changes the stem alone: averaged
-BatchNorm statistics do not survive differences between scanners, and they are one patient's
-channel means where a site has one patient.
+MONAI's networks with the ImageNet stem (stride 2). Every BatchNorm is replaced, by GroupNorm or by
+one that is frozen, and the modules are counted, because MONAI's own ``norm`` argument changes the
+stem alone: averaged BatchNorm statistics do not survive differences between scanners, and they are
+one patient's channel means where a site has one patient.
 """
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from shared.architectures import ARCHITECTURES
 from shared.branches import Branch25D, Network
-from shared.errors import CodecError, TrainingError
+from shared.errors import CodecError
 
 if TYPE_CHECKING:
     import torch
 
-EMBEDDING_WIDTH = {"resnet10": 512, "resnet18": 512, "resnet34": 512, "resnet50": 2048}
+EMBEDDING_WIDTH = {name: parts.embedding_width for name, parts in ARCHITECTURES.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,75 +69,81 @@ def build_network(network: Network, *, seed: int) -> "torch.nn.Module":
     """A freshly initialised network for one branch: one logit for each case.
 
     Calling it gives logits ``(n, 1)``; `embed` gives the vectors before the last layer. The same
-    seed gives the same weights on every machine with the same torch.
+    seed gives the same weights on every machine with the same torch. What the study freezes does
+    not require a gradient.
     """
     import torch
-    from monai.networks.nets import resnet
 
+    from shared.layers import pad_shortcuts, replace_batch_norm, start_as_identity
+
+    branch = network.branch
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module: torch.nn.Module = getattr(resnet, network.branch.network)(
-            spatial_dims=2 if network.branch.kind == "2.5d" else 3,
-            n_input_channels=input_channels(network),
-            num_classes=1,
-            conv1_t_stride=2,
-        )
-        replace_batch_norm(module)
+        module = _construct(network)
+        pad_shortcuts(module)
+        replace_batch_norm(module, frozen=branch.norm == "frozen_batch")
         start_as_identity(module)
+        head = head_of(module)
+        torch.nn.init.normal_(head.weight, std=0.01)
+        torch.nn.init.zeros_(head.bias)
+    make_hookable(module)
+    for name in ARCHITECTURES[branch.network].modules_of(branch.freeze):
+        module.get_submodule(name).requires_grad_(False)
     return module
 
 
-def start_as_identity(module: "torch.nn.Module") -> None:
-    """Let every residual block begin as the identity, and the last layer near zero.
+def _construct(network: Network) -> "torch.nn.Module":
+    """The network as MONAI makes it, but without the biases that its shortcuts have by default."""
+    from monai.networks import nets
 
-    Without BatchNorm the residual sum would grow from block to block, and the first logits and
-    gradients with it.
+    branch, channels = network.branch, input_channels(network)
+    if branch.network.startswith("densenet"):
+        own: dict[str, Any] = {"in_channels": channels, "out_channels": 1}
+    else:
+        own = {"n_input_channels": channels, "num_classes": 1, "conv1_t_stride": 2}
+        own |= {"shortcut_type": "A" if branch.has_padded_shortcuts else "B"}
+        own |= {"bias_downsample": False}
+    dimensions = 2 if branch.kind == "2.5d" else 3
+    return getattr(nets, branch.network)(spatial_dims=dimensions, **own)  # type: ignore[no-any-return]
 
-    References:
-        Goyal et al. (2017). Accurate, large minibatch SGD: training ImageNet in 1 hour.
-        arXiv 1706.02677, section 5.1.
+
+def make_hookable(module: "torch.nn.Module") -> None:
+    """Let MONAI's ResNet or DenseNet compute nothing in place, without changing any of its output.
+
+    Hooks that need the gradients of single cases (Opacus) then work on it, and a ResNet takes an
+    empty batch. `build_network` has done it already.
     """
-    import torch
-    from monai.networks.nets import resnet
+    from shared.layers import compute_out_of_place
 
-    for block in module.modules():
-        if isinstance(block, resnet.ResNetBottleneck):
-            torch.nn.init.zeros_(block.get_parameter("bn3.weight"))
-        elif isinstance(block, resnet.ResNetBlock):
-            torch.nn.init.zeros_(block.get_parameter("bn2.weight"))
-    torch.nn.init.normal_(module.get_parameter("fc.weight"), std=0.01)
-    torch.nn.init.zeros_(module.get_parameter("fc.bias"))
+    compute_out_of_place(module)
 
 
-def replace_batch_norm(module: "torch.nn.Module", groups: int = 32) -> int:
-    """Put GroupNorm in the place of every BatchNorm and say how many there were.
+def frozen_in(module: "torch.nn.Module") -> frozenset[str]:
+    """Names of the parameters that training leaves alone."""
+    return frozenset(name for name, p in module.named_parameters() if not p.requires_grad)
 
-    Raises:
-        TrainingError: If a BatchNorm or any other buffer remains afterwards.
-    """
+
+def frozen_names(network: Network) -> frozenset[str]:
+    """Names of the parameters that training leaves alone, without making room for them."""
+    if network.branch.norm == "group" and not network.branch.freeze:
+        return frozenset()
     import torch
 
-    batch_norm = torch.nn.modules.batchnorm._BatchNorm
-    found = [(name, m) for name, m in module.named_modules() if isinstance(m, batch_norm)]
-    for name, norm in found:
-        parent_name, _, child = name.rpartition(".")
-        n_groups = math.gcd(groups, norm.num_features)
-        group_norm = torch.nn.GroupNorm(n_groups, norm.num_features)
-        setattr(module.get_submodule(parent_name), child, group_norm)
-    left = sum(isinstance(m, batch_norm) for m in module.modules())
-    buffers = [name for name, _ in module.named_buffers()]
-    if left or buffers:
-        raise TrainingError(f"{left} BatchNorm modules and buffers {buffers[:3]} remain")
-    return len(found)
+    with torch.device("meta"):
+        return frozen_in(build_network(network, seed=0))
+
+
+def head_of(module: "torch.nn.Module") -> "torch.nn.Linear":
+    """The network's last layer: the last linear one."""
+    import torch
+
+    return [part for part in module.modules() if isinstance(part, torch.nn.Linear)][-1]
 
 
 def embed(module: "torch.nn.Module", batch: "torch.Tensor") -> "torch.Tensor":
     """The network's output before its last layer: ``(n, EMBEDDING_WIDTH)``."""
-    import torch
-
     captured: list[torch.Tensor] = []
-    head = module.get_submodule("fc")
-    hook = head.register_forward_pre_hook(lambda _, inputs: captured.append(inputs[0]))
+    hook = head_of(module).register_forward_pre_hook(lambda _, inputs: captured.append(inputs[0]))
     try:
         module(batch)
     finally:
@@ -146,7 +153,7 @@ def embed(module: "torch.nn.Module", batch: "torch.Tensor") -> "torch.Tensor":
 
 def head_logits(module: "torch.nn.Module", embedding: "torch.Tensor") -> "torch.Tensor":
     """The last layer's logits ``(n,)`` for embeddings."""
-    logits: torch.Tensor = module.get_submodule("fc")(embedding)
+    logits: torch.Tensor = head_of(module)(embedding)
     return logits.squeeze(1)
 
 
@@ -194,3 +201,22 @@ def set_weights(module: "torch.nn.Module", weights: Weights) -> None:
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             parameter.copy_(torch.from_numpy(tensors[name]))
+
+
+def put_back(weights: Weights, before: Weights, names: frozenset[str]) -> Weights:
+    """The weights with some tensors, to the bit, as they were before.
+
+    A weighted mean of equal floats can differ from them in the last digit.
+
+    Raises:
+        CodecError: If the two are not of one network.
+    """
+    if weights.layout != before.layout:
+        raise CodecError("weights can be put back only into the same network")
+    if not names:
+        return weights
+    kept = Weights(weights.layout, weights.vector.copy())
+    tensors, old = kept.tensors(), before.tensors()
+    for name in names:
+        tensors[name][...] = old[name]
+    return kept

@@ -110,9 +110,12 @@ def parse_settings(text: str, settings: type[SettingsT], *, name: str) -> Settin
         ) from None
 
 
-def dump_settings(settings: Settings) -> str:
-    """The settings as YAML that `parse_settings` reads back to the same value."""
-    content = settings.model_dump(mode="json")
+def dump_settings(settings: Settings, *, context: str | None = None) -> str:
+    """The settings as YAML that `parse_settings` reads back to the same value.
+
+    A class of settings may write something else in a `context` that it knows.
+    """
+    content = settings.model_dump(mode="json", context=context)
     return yaml.dump(content, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True)
 
 

@@ -12,9 +12,10 @@ from server.coordinator import Coordinator
 from server.progress import Progress
 from server.run import run_study
 from server.study_folder import StudyFolder
-from shared.config import Study, load_study
+from shared.config import Study, digest, load_study, networks
 from shared.errors import ConfigError, StateError
 from shared.files import write_atomically
+from shared.initial_weights import check_initial_weights
 from shared.job import Job, read_job
 from shared.strict_yaml import dump_settings
 from simulation.local import LocalFederation
@@ -50,7 +51,9 @@ def prepare_run(
     claim(out, resume=resume)
     resolved = out / "study.yaml"
     text = dump_settings(study)
-    if resolved.exists() and resolved.read_text(encoding="utf-8") != text:
+    if not resolved.exists():
+        check_initial_weights(networks(study))
+    elif digest(load_study(resolved)) != digest(study):
         raise StateError(
             f"{out} holds a run with other settings than {study_file}. "
             "Use another --out, or the study file and --seed it was begun with."

@@ -80,9 +80,22 @@ def _walk(
         line = key.start_mark.line
         yield Key(name, line + 1, _comment(lines, line), model)
         models = _models(model.model_fields[key.value].annotation)
+        if value.tag.endswith(":null"):
+            yield from _named_in_comment(name, line + 1, _comment(lines, line), models)
+            continue
         children = value.value if isinstance(value, yaml.SequenceNode) else [value]
         for child in children if models else []:
             yield from _walk(child, _variant(models, child), name, lines)
+
+
+def _named_in_comment(
+    name: str, line: int, comment: str, models: list[type[Settings]]
+) -> Iterator[Key]:
+    """The keys of a section that is off, as far as the comment above it explains them."""
+    for model in models:
+        for field in model.model_fields:
+            if f"{field}: " in comment:
+                yield Key(f"{name}.{field}", line, comment, model)
 
 
 def keys_of(path: Path, model: type[Settings]) -> list[Key]:

@@ -1,6 +1,6 @@
 """Tables of the cohort and of what was fitted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from server.report.table import Cell, Table, row
@@ -140,7 +140,24 @@ def training_tables(results: Results) -> list[Table]:
         *("Sent in all", "Time (s)"),
     )
     note = "Tune AUC and loss are those of the round kept, which was chosen on the same split."
-    return [Table("Training of the networks", columns, tuple(rows), (note,))] if rows else []
+    notes = (note, *origin_notes(branches))
+    return [Table("Training of the networks", columns, tuple(rows), notes)] if rows else []
+
+
+def origin_notes(branches: Mapping[str, Any]) -> Iterator[str]:
+    """What of each network did not begin by chance, and what was never trained."""
+    for network, value in branches.items():
+        origin: Results = (value or {}).get("initial_weights") or {}
+        if origin:
+            left_out = ", ".join(origin.get("left_out") or ()) or "nothing"
+            adapted = f"; {origin['adapted']}" if origin.get("adapted") else ""
+            yield (
+                f"{name(network)} began with {count(origin.get('taken'))} tensors of a file "
+                f"({origin.get('format')}, SHA-256 {str(origin.get('sha256'))[:16]}); "
+                f"left out: {left_out}{adapted}."
+            )
+        if (value or {}).get("n_frozen"):
+            yield f"{name(network)}: {count(value['n_frozen'])} of the parameters were frozen."
 
 
 def radiomics_tables(results: Results) -> list[Table]:

@@ -10,6 +10,7 @@ from scipy.linalg import eigh
 from server.coordinator import Coordinator, need
 from server.stages.train_branches import best_weights
 from server.study import EmbeddingRecord, Study
+from shared.architectures import ARCHITECTURES
 from shared.branches import Network
 from shared.codec import content_hash
 from shared.config import networks, without_folds
@@ -125,8 +126,8 @@ def fixed_projection(
     """
     width = EMBEDDING_WIDTH[network.branch.network]
     if settings.reduce == "logit":
-        tensors = weights.tensors()
-        head, bias = (tensors[f"fc.{name}"].astype(np.float64) for name in ("weight", "bias"))
+        name, tensors = ARCHITECTURES[network.branch.network].head, weights.tensors()
+        head, bias = (tensors[f"{name}.{part}"].astype(np.float64) for part in ("weight", "bias"))
         return np.zeros(width), head.T.copy(), bias
     blocks = np.array_split(np.arange(width), settings.dimension)
     components = np.zeros((width, settings.dimension))

@@ -13,8 +13,16 @@ from server.progress import RoundNews
 from server.study import BranchesRecord, NetworkRecord, RoundRecord, Study
 from shared.branches import Network
 from shared.config import all_networks
+from shared.initial_weights import begin
 from shared.metrics import auc
-from shared.networks import Weights, build_network, get_weights, network_layout
+from shared.networks import (
+    Weights,
+    build_network,
+    frozen_names,
+    get_weights,
+    network_layout,
+    put_back,
+)
 from shared.scores import pool_score_sums
 from shared.stages.train_branches import TRAIN_BRANCH, Reply, Request
 
@@ -44,7 +52,7 @@ def train_network(study: Study, coordinator: Coordinator, network: Network) -> S
     """
     aggregator = Aggregator(coordinator.settings.aggregation, len(coordinator.training))
     record, weights = take_up(study, coordinator, network, aggregator)
-    last = network.branch.training.rounds
+    last, frozen = network.branch.training.rounds, frozen_names(network)
     with ThreadPoolExecutor(max_workers=1) as disk:
         saving = disk.submit(put_record, study, coordinator, network, record)
         while not record.finished:
@@ -63,7 +71,8 @@ def train_network(study: Study, coordinator: Coordinator, network: Network) -> S
                 record = replace(record, finished=True)
                 saving = disk.submit(put_record, study, coordinator, network, record)
                 continue
-            weights = aggregator.aggregate(number, weights, updates_of(replies))
+            aggregate = aggregator.aggregate(number, weights, updates_of(replies))
+            weights = put_back(aggregate, weights, frozen)
             record = with_round(record, number, replies, weights)
             kept = KeptRound(weights, aggregator.state)
             saving = disk.submit(put_record, study, coordinator, network, record, kept)
@@ -74,17 +83,17 @@ def train_network(study: Study, coordinator: Coordinator, network: Network) -> S
 def take_up(
     study: Study, coordinator: Coordinator, network: Network, aggregator: Aggregator
 ) -> tuple[NetworkRecord, Weights]:
-    """Where the network stands: its saved round, or fresh weights as round 0."""
-    module = build_network(network, seed=initial_seed(coordinator.settings.seed, network.name))
-    initial = get_weights(module)
+    """Where the network stands: its saved round, or its first weights as round 0."""
     record = study.train_branches.networks.get(network.name) if study.train_branches else None
     if record is None:
+        seed = initial_seed(coordinator.settings.seed, network.name)
+        initial, origin = begin(network, get_weights(build_network(network, seed=seed)))
         coordinator.folder.put_weights(network.name, 0, initial, {})
         zero = RoundRecord(0, {}, None, None, 0)
-        return NetworkRecord((zero,), 0, False, initial.layout.size), initial
-    last = record.rounds[-1].round
+        return NetworkRecord((zero,), 0, False, initial.layout.size, origin), initial
+    last, layout = record.rounds[-1].round, network_layout(network)
     aggregator.restore(coordinator.folder.get_strategy(network.name, last))
-    return record, coordinator.folder.get_weights(network.name, last, initial.layout)
+    return record, coordinator.folder.get_weights(network.name, last, layout)
 
 
 def initial_seed(seed: int, network: str) -> int:

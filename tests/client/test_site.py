@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from client.products import Tensor
 from client.site import Site, TestCases, TrainingCases, TuneCases, n_threads, open_site
+from shared.branches import InitialWeights
 from shared.config import Study, networks
 from shared.errors import CohortError, ConfigError, ImageError
 from shared.models import Extraction
@@ -230,3 +232,16 @@ def test_opening_a_site_imports_no_deep_learning_library() -> None:
 def test_zero_threads_mean_all_cores() -> None:
     assert n_threads(0) >= 1
     assert n_threads(3) == 3
+
+
+def test_other_weights_and_frozen_stages_need_no_other_tensors(study: Study) -> None:
+    network = networks(study)[0]
+    begins = InitialWeights(file=Path("w.pth"), format="torchvision", sha256="a" * 64)
+    changes = {"initial_weights": begins, "norm": "frozen_batch", "freeze": ("stem",)}
+    other = network.branch.model_copy(update=changes | {"network": "resnet18"})
+    moved = network.branch.model_copy(update={"size": (32, 32)})
+    ways = [
+        Tensor(study, network.model_copy(update={"branch": branch})).depends_on
+        for branch in (network.branch, other, moved)
+    ]
+    assert ways[0] == ways[1] != ways[2]

@@ -308,3 +308,17 @@ def test_bfloat16_training_of_a_2d_network_stays_near_float32(stripes):
     half = Compute(torch.device("cpu"), torch.bfloat16, torch.channels_last)
     losses = [trained(stripes, plan(batch_size=12), compute)[1] for compute in (CPU, half)]
     assert losses[1] == pytest.approx(losses[0], abs=0.01)
+
+
+@pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
+def test_frozen_parameters_keep_every_bit_whatever_pulls_at_them(stripes, optimiser):
+    frozen_branch = FLAT.model_copy(update={"freeze": ("stem", "layer2")})
+    network = NETWORK.model_copy(update={"branch": frozen_branch})
+    module = build_network(network, seed=1)
+    before = get_weights(module).tensors()
+    pulls = plan(optimiser=optimiser, weight_decay=0.5, mu=1.0, learning_rate=0.01, local_epochs=2)
+    train_round(module, *stripes, pulls, CPU)
+    after = get_weights(module).tensors()
+    for name, parameter in module.named_parameters():
+        same = after[name].tobytes() == before[name].tobytes()
+        assert same is not parameter.requires_grad, name

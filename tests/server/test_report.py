@@ -69,7 +69,21 @@ def branch(kind: str, slope: float) -> dict[str, Any]:
         }
         for k in range(1, 11)
     ]
-    return {"branch": kind, "rounds": rounds, "best_round": 7, "n_parameters": 23_510_081}
+    origin = {
+        "format": "torchvision",
+        "sha256": "ab" * 32,
+        "taken": 265,
+        "left_out": ["last layer (2)", "num_batches_tracked (53)"],
+        "adapted": "first convolution: 3 to 9 channels",
+    }
+    return {
+        "branch": kind,
+        "rounds": rounds,
+        "best_round": 7,
+        "n_parameters": 23_510_081,
+        "n_frozen": 128,
+        "initial_weights": origin,
+    }
 
 
 def cohort() -> dict[str, Any]:
@@ -426,3 +440,11 @@ def test_a_failed_verification_stands_in_the_summary(tmp_path):
     words = Page(written(results, tmp_path)).words
     assert "do not use these results before the cause is found" in words
     assert "different" in words
+
+
+def test_what_a_network_began_with_and_what_was_frozen_stand_below_the_table(report):
+    assert (
+        "265 tensors of a file (torchvision, SHA-256 abababababababab); left out: last layer (2), "
+        "num_batches_tracked (53); first convolution: 3 to 9 channels."
+    ) in report
+    assert "128 of the parameters were frozen." in report

@@ -32,6 +32,7 @@ from shared.errors import StateError
 from shared.files import BESIDE
 from shared.glm import LogisticFit
 from shared.icc import icc, icc_sums
+from shared.initial_weights import Origin
 from shared.lasso import LassoFit
 from shared.models import (
     Bundle,
@@ -80,6 +81,7 @@ ROUNDS = (
     RoundRecord(0, {}, 0.5, None, 0),
     RoundRecord(1, {"site_a": (5, 0.7), "site_b": (4, 0.6)}, None, None, 99),
 )
+ORIGIN = Origin("torchvision", "a" * 64, 265, ("last layer (2)",), None)
 SLOTS = {
     "hello": Greetings({"site_a": Hello("site_a", "training", True, "c", "s", {"numpy": "2"})}),
     "describe_cohort": CohortRecord({"site_a": COHORT}),
@@ -101,7 +103,7 @@ SLOTS = {
         without_fold=(RADIOMICS,),
     ),
     "clinical_model": ClinicalRecord(CLINICAL, FIT),
-    "train_branches": BranchesRecord({"flat": NetworkRecord(ROUNDS, 1, False, 5)}),
+    "train_branches": BranchesRecord({"flat": NetworkRecord(ROUNDS, 1, False, 5, ORIGIN)}),
     "embed": EmbeddingRecord(
         (PROJECTION,), {"flat": "h"}, ("x", "y"), np.array([[1, np.nan]]), np.array([1]), ("a",)
     ),

@@ -14,6 +14,7 @@ from server.study import NetworkRecord, RoundRecord, Study
 from server.study_folder import StudyFolder
 from shared.config import networks
 from shared.errors import AggregationError, CohortError, FederationError
+from shared.initial_weights import Origin
 from shared.networks import Weights, get_weights, layout_of
 from shared.scores import score_sums
 from shared.stages.train_branches import Reply
@@ -283,3 +284,30 @@ def test_an_empty_study_gets_an_empty_record_first(settings, tmp_path):
     with pytest.raises(FederationError):
         run(Study(), c)
     assert list(c.folder.load().train_branches.networks) == ["flat"]
+
+
+def test_what_is_frozen_stays_as_it_was_whatever_the_sites_send(settings, tmp_path, monkeypatch):
+    monkeypatch.setattr(train_branches, "frozen_names", lambda _: frozenset({"weight"}))
+    _, found, _ = train(settings, tmp_path)
+    initial = get_weights(tiny_network(None, seed=initial_seed(settings.seed, "flat"))).vector
+    assert np.frombuffer(found, np.float32)[:2].tobytes() == initial[:2].tobytes()
+    assert np.frombuffer(found, np.float32)[2] != initial[2]
+
+
+def test_the_first_weights_are_those_of_the_file_and_the_record_says_so(
+    settings, tmp_path, monkeypatch
+):
+    origin = Origin("trifed", "a" * 64, 2, (), None)
+    ones = Weights(LAYOUT, np.ones(3, np.float32))
+    monkeypatch.setattr(train_branches, "begin", lambda *_: (ones, origin))
+    study, _, federation = train(settings, tmp_path)
+    np.testing.assert_array_equal(federation.asked[0].weights.vector, ones.vector)
+    assert study.train_branches.networks["flat"].origin == origin
+
+
+def test_a_network_that_has_begun_does_not_look_for_its_file_again(settings, tmp_path, monkeypatch):
+    with pytest.raises(FederationError):
+        train(settings, tmp_path / "run", in_round(2, ["site_a"], fails))
+    monkeypatch.setattr(train_branches, "begin", None)
+    study, _, _ = train(settings, tmp_path / "run")
+    assert study.train_branches.networks["flat"].finished

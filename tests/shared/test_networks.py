@@ -3,35 +3,48 @@ import pytest
 import torch
 from monai.networks.nets import resnet
 
+from shared.architectures import ARCHITECTURES
 from shared.branches import Branch3D, Branch25D, Network
 from shared.errors import CodecError, TrainingError
+from shared.layers import replace_batch_norm
 from shared.networks import (
     EMBEDDING_WIDTH,
     Layout,
     Weights,
     build_network,
     embed,
+    frozen_in,
+    frozen_names,
     get_weights,
     head_logits,
+    head_of,
     input_channels,
     layout_of,
+    make_hookable,
     network_layout,
-    replace_batch_norm,
+    put_back,
     set_weights,
 )
 
 BATCH_NORM = torch.nn.modules.batchnorm._BatchNorm
 
 
-def flat(network="resnet10", phases=("excretory",), offsets=(-4.0, 0.0, 4.0)):
-    branch = Branch25D(
-        name="flat", kind="2.5d", network=network, size=(16, 16), slice_offsets_mm=offsets
-    )
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def flat(network="resnet10", phases=("excretory",), **branch):
+    branch = Branch25D(name="flat", kind="2.5d", network=network, size=(32, 32), **branch)
     return Network(name="flat", branch=branch, phases=phases)
 
 
-def deep(network="resnet10", phases=("excretory",)):
-    branch = Branch3D(name="deep", kind="3d", network=network, size=(8, 16, 16))
+def deep(network="resnet10", phases=("excretory",), **branch):
+    size = (32, 32, 32) if network.startswith("dense") else (8, 16, 16)
+    branch = Branch3D(name="deep", kind="3d", network=network, size=size, **branch)
     return Network(name="deep", branch=branch, phases=phases)
 
 
@@ -46,7 +59,7 @@ def module():
 
 @pytest.mark.parametrize(
     ("network", "n_parameters"),
-    [(flat("resnet50"), 23_513_921), (deep("resnet50"), 46_160_961)],
+    [(flat("resnet50"), 23_510_081), (deep("resnet50"), 46_157_121)],
     ids=["2D, 3 channels", "3D, 1 channel"],
 )
 def test_resnet50_has_53_group_norms_and_the_published_number_of_parameters(network, n_parameters):
@@ -96,8 +109,9 @@ def test_one_patient_gives_the_same_output_alone_and_in_company(module):
 
 
 @pytest.mark.parametrize("kind", [flat, deep], ids=["2D", "3D"])
-def test_embedding_and_last_layer_give_the_networks_own_output(kind):
-    network = kind()
+@pytest.mark.parametrize("name", ["resnet10", "densenet121"])
+def test_embedding_and_last_layer_give_the_networks_own_output(kind, name):
+    network = kind(name)
     module = build_network(network, seed=1).eval()
     shape = (2, input_channels(network), *network.branch.size)
     batch = torch.randn(shape, generator=torch.Generator().manual_seed(0))
@@ -105,16 +119,29 @@ def test_embedding_and_last_layer_give_the_networks_own_output(kind):
         embedding = embed(module, batch)
         expected = module(batch).squeeze(1)
         torch.testing.assert_close(head_logits(module, embedding), expected)
-    assert embedding.shape == (2, EMBEDDING_WIDTH["resnet10"])
+    assert embedding.shape == (2, EMBEDDING_WIDTH[name])
+
+
+@pytest.mark.parametrize("name", EMBEDDING_WIDTH)
+def test_the_parts_of_every_network_stand_where_they_are_said_to(name):
+    with torch.device("meta"):
+        module = build_network(flat(name), seed=0)
+    parts = ARCHITECTURES[name]
+    assert module.get_submodule(parts.head) is head_of(module)
+    assert module.get_submodule(parts.first_convolution).in_channels == 3
+    trunk = {
+        parameter
+        for part in parts.modules_of(tuple(parts.stages))
+        for parameter in module.get_submodule(part).parameters()
+    }
+    assert trunk == set(module.parameters()) - set(head_of(module).parameters())
 
 
 @pytest.mark.parametrize("name", EMBEDDING_WIDTH)
 def test_the_embeddings_width_is_the_last_layers_input(name):
     layout = network_layout(flat(name))
-    assert dict(zip(layout.names, layout.shapes, strict=True))["fc.weight"] == (
-        1,
-        EMBEDDING_WIDTH[name],
-    )
+    shapes = dict(zip(layout.names, layout.shapes, strict=True))
+    assert shapes[f"{ARCHITECTURES[name].head}.weight"] == (1, EMBEDDING_WIDTH[name])
 
 
 def test_asking_for_an_embedding_leaves_no_hook_behind(module):
@@ -193,3 +220,105 @@ def test_weights_of_another_layout_are_refused_and_change_nothing(module, change
 def test_weights_hold_float32_of_the_layouts_size_and_nothing_else(vector):
     with pytest.raises(CodecError, match="3 float32 numbers"):
         Weights(Layout(("a", "b"), ((2,), (1,))), vector)
+
+
+def monais(kind, network):
+    """MONAI's own network with norms that see one case at a time, and random weights everywhere."""
+    dims, channels = (2, 3) if kind is flat else (3, 1)
+    own = {"shortcut_type": "B", "conv1_t_stride": 2, "n_input_channels": channels}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(4)
+        module = getattr(resnet, network)(spatial_dims=dims, num_classes=1, **own)
+        replace_batch_norm(module)
+    return module, torch.randn(2, channels, *kind().branch.size)
+
+
+def gradients(module):
+    return {name: parameter.grad for name, parameter in module.named_parameters()}
+
+
+@pytest.mark.parametrize("network", ["resnet10", "resnet50"])
+@pytest.mark.parametrize("kind", [flat, deep], ids=["2D", "3D"])
+def test_computing_out_of_place_changes_no_bit_of_outputs_and_gradients(kind, network):
+    module, batch = monais(kind, network)
+    expected = module(batch)
+    expected.sum().backward()
+    before = {name: gradient.clone() for name, gradient in gradients(module).items()}
+    module.zero_grad()
+    make_hookable(module)
+    found = module(batch)
+    found.sum().backward()
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    torch.testing.assert_close(gradients(module), before, rtol=0, atol=0)
+
+
+@pytest.mark.filterwarnings("ignore:Full backward hook")
+@pytest.mark.parametrize("network", ["resnet10", "resnet50", "densenet121"])
+def test_hooks_see_the_gradient_of_each_single_case(network):
+    opacus = pytest.importorskip("opacus")
+    module = build_network(flat(network, norm="group"), seed=1)
+    batch = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    singles = []
+    for case in batch:
+        module.zero_grad()
+        module(case[None]).sum().backward()
+        singles.append(module.get_parameter(first_kernel(network)).grad.clone())
+    module.zero_grad()
+    hooked = opacus.GradSampleModule(module, loss_reduction="sum")
+    hooked(batch).sum().backward()
+    found = module.get_parameter(first_kernel(network)).grad_sample
+    torch.testing.assert_close(found, torch.stack(singles), rtol=1e-3, atol=1e-4)
+
+
+def first_kernel(network):
+    return f"{ARCHITECTURES[network].first_convolution}.weight"
+
+
+@pytest.mark.parametrize("network", ["resnet10", "densenet121"])
+@pytest.mark.parametrize("kind", [flat, deep], ids=["2D", "3D"])
+def test_a_batch_without_cases_has_outputs_without_cases(kind, network):
+    module = build_network(kind(network), seed=1)
+    shape = (0, input_channels(kind()), *kind(network).branch.size)
+    out = module(torch.zeros(shape))
+    assert out.shape == (0, 1)
+    out.sum().backward()
+
+
+def test_freezing_stops_the_gradient_of_the_named_stages_alone():
+    network = flat(freeze=("stem", "layer2"))
+    frozen = frozen_names(network)
+    assert {"conv1.weight", "bn1.bias", "layer2.0.bn1.weight"} < frozen
+    assert {name.split(".")[0] for name in frozen} == {"conv1", "bn1", "layer2"}
+    module = build_network(network, seed=1)
+    assert frozen_in(module) == frozen
+    module(torch.randn(2, 3, 32, 32)).sum().backward()
+    assert {name for name, gradient in gradients(module).items() if gradient is None} == frozen
+
+
+@pytest.mark.parametrize("network", ["resnet10", "densenet121"])
+def test_a_frozen_trunk_leaves_the_last_layer_alone_to_train(network):
+    layout = network_layout(flat(network))
+    head = {f"{ARCHITECTURES[network].head}.{part}" for part in ("weight", "bias")}
+    assert frozen_names(flat(network, freeze=("trunk",))) == set(layout.names) - head
+    assert frozen_names(flat(network)) == frozenset()
+
+
+def test_a_frozen_network_has_the_weights_of_one_that_is_not():
+    free, frozen = (build_network(flat(freeze=f), seed=3) for f in ((), ("trunk",)))
+    assert get_weights(free).vector.tobytes() == get_weights(frozen).vector.tobytes()
+
+
+def test_frozen_values_are_put_back_to_the_bit_and_no_others():
+    layout = Layout(("a", "b", "c"), ((2,), (1,), (2,)))
+    before = Weights(layout, np.array([0.1, 0.2, 0.3, 0.4, 0.5], np.float32))
+    mean = Weights(layout, np.nextafter(before.vector, np.float32(1)))
+    found = put_back(mean, before, frozenset({"a", "c"}))
+    np.testing.assert_array_equal(found.vector[[0, 1, 3, 4]], before.vector[[0, 1, 3, 4]])
+    assert found.vector[2] == mean.vector[2] != before.vector[2]
+    assert put_back(mean, before, frozenset()) is mean
+
+
+def test_weights_of_another_network_are_not_put_back():
+    one, other = (Weights(Layout((n,), ((1,),)), np.zeros(1, np.float32)) for n in "ab")
+    with pytest.raises(CodecError, match="the same network"):
+        put_back(one, other, frozenset())
