@@ -1,7 +1,8 @@
 """The federated models against each baseline on the same patients, for `baselines.json`.
 
-Every gap is paired: its variance is that of a contrast of correlated AUCs, by DeLong's covariance of
-all runs at once. The mean of the sites alone is the mean of their AUCs, and its gap a contrast too.
+Every gap is paired: its variance is that of a contrast of correlated AUCs, by DeLong's covariance
+of all runs at once. The mean of the sites alone is the mean of their AUCs, and its gap a contrast
+too.
 """
 
 import json

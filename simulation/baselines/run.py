@@ -123,6 +123,7 @@ def run_baselines(runs: Runs, view: View) -> None:
         StateError: If one was begun with other threads, settings or another release.
         TrifedError: If one breaks down for another reason than that it cannot be trained.
     """
+    finished_runs(runs)
     for number, baseline in enumerate(runs.baselines, start=1):
         settings = settings_of(baseline, runs.settings)
         what = f"baseline {number}/{len(runs.baselines)} {baseline.name}"

@@ -1,4 +1,4 @@
-"""The sites of a baseline: patients of the study's opened sites, in another role or as one hospital.
+"""The sites of a baseline: patients of the study's sites, in another role or as one hospital.
 
 The patients, their splits and what is kept of them are those of the federated study; nothing is
 drawn or extracted again.
