@@ -85,6 +85,15 @@ def run_order(found: Mapping[str, Any]) -> list[str]:
     return [FEDERATED, POOLED, MEAN_ALONE, *alone, *others]
 
 
+def _run_cell(found: Mapping[str, Any], run: str) -> Cell:
+    """A run's name; beneath the mean of sites alone, of how many it is."""
+    if run != MEAN_ALONE:
+        return Cell(run_name(run))
+    alone = [one for one in found.get("runs") or [] if one["what"] == "alone"]
+    trained = [one for one in alone if not one.get("untrained")]
+    return Cell(run_name(run), f"of {len(trained)} of {len(alone)} sites")
+
+
 def signed(value: object) -> str:
     """A difference of shares with its sign."""
     if not is_number(value):
@@ -116,7 +125,7 @@ def _aucs(found: Mapping[str, Any], split: str, width: str) -> Table:
     for run in run_order(found):
         values = [(of.get("auc") or {}).get(run) for of in models.values()]
         if any(values):
-            rows.append(row(run_name(run), *(_area(value) for value in values)))
+            rows.append(row(_run_cell(found, run), *(_area(value) for value in values)))
     title = f"{split_name(split)}: AUC of each run, with {width} confidence intervals"
     sizes = {str(count(of.get("n"))): None for of in models.values()}
     note = (
@@ -132,7 +141,7 @@ def _gaps(found: Mapping[str, Any], split: str, width: str) -> Table:
     for run in run_order(found)[1:]:
         values = [(of.get("gaps") or {}).get(run) for of in models.values()]
         if any(values):
-            rows.append(row(run_name(run), *(_gap(value) for value in values)))
+            rows.append(row(_run_cell(found, run), *(_gap(value) for value in values)))
     title = f"{split_name(split)}: AUC of the federated model less that of each other run"
     note = (
         f"{width} confidence intervals and P values of DeLong's test for AUCs on the same "

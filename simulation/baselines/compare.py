@@ -27,7 +27,7 @@ from simulation.baselines.scores import (
     frozen_runs,
     joined,
     left_out,
-    tested_splits,
+    scored_splits,
 )
 
 FORMAT = 1
@@ -46,7 +46,7 @@ def compare(runs: Runs) -> dict[str, Any]:
     """The content of `baselines.json`."""
     found, settings = frozen_runs(runs), runs.settings
     level = settings.evaluation.confidence_level
-    parts = tested_splits(runs, found)
+    parts = scored_splits(runs, found)
     splits = {split: whole for split, of in parts.items() if (whole := joined(of)) is not None}
     alone = [b.name for b in runs.baselines if b.what == "alone" and b.name in found]
     results: dict[str, Any] = clean(

@@ -23,7 +23,6 @@ from shared.errors import (
     FederationError,
     PolicyError,
     StateError,
-    TrainingError,
     TrifedError,
 )
 from shared.files import write_atomically
@@ -36,7 +35,7 @@ from simulation.local import LocalFederation
 
 log = logging.getLogger("trifed.baselines")
 View = Callable[[Settings], AbstractContextManager[Progress]]
-NOT_TRAINABLE = (CohortError, PolicyError, AggregationError, TrainingError)
+NOT_TRAINABLE = (CohortError, PolicyError, AggregationError)
 """What a baseline of few patients may end in; anything else is a fault, and stops the command."""
 
 

@@ -74,7 +74,7 @@ def score(bench: Workbench, cases: Cases, run: Frozen) -> dict[str, Floats]:
     return probabilities(bench, cases, run.bundle)
 
 
-def tested_splits(runs: Runs, found: Mapping[str, Frozen]) -> dict[str, dict[str, SideBySide]]:
+def scored_splits(runs: Runs, found: Mapping[str, Frozen]) -> dict[str, dict[str, SideBySide]]:
     """Split to site to the scores of every run on the patients who are tested there."""
     splits: dict[str, dict[str, SideBySide]] = {"internal_test": {}, "external_test": {}}
     for where, site in runs.sites.items():
