@@ -12,21 +12,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from scipy import stats
 
 import trifed
 from client.cohort.tables import SHARES
+from client.extract import extract_table
+from client.site import open_site
 from server.progress import LoggedProgress
 from server.report import read_results
 from server.study_folder import StudyFolder
-from shared.config import load_study
+from shared.config import load_study, networks
 from shared.delong import correlated_aucs
 from shared.errors import ConfigError, StateError, TrainingError
+from shared.models import Extraction
 from simulation.baselines import run as running
 from simulation.baselines.compare import write_comparison
 from simulation.baselines.plans import WHATS, Baseline, baselines_of, settings_of
 from simulation.baselines.run import open_runs, run_baselines, sites_of
 from simulation.baselines.scores import frozen_runs, joined, scored_splits
+from simulation.baselines.sites import pool
 from simulation.baselines.summary import mean_over_seeds, summarise
 from tests.conftest import TINY, changed
 
@@ -117,12 +122,11 @@ def test_every_patient_of_the_site_left_out_is_tested(runs):
 
 
 def test_networks_begin_with_the_same_weights(out):
-    for name in ("pooled", "alone_site_a", "without_site_c"):
-        folders = out / "study", out / "baselines" / name / "study"
-        first = [StudyFolder(f).load().train_branches.networks["branch_3d"] for f in folders]
-        assert first[0].rounds[0].sites == first[1].rounds[0].sites == {}
-        losses = [record.rounds[0].tune_loss for record in first]
-        assert (losses[0] == pytest.approx(losses[1], abs=1e-6)) == (name == "pooled")
+    for network in ("branch_2_5d", "branch_3d"):
+        ours, theirs = (
+            learned(out, name).train_branches.networks[network].rounds[0] for name in ("", "pooled")
+        )
+        assert ours.tune_loss == pytest.approx(theirs.tune_loss, abs=1e-6)
 
 
 def test_the_pooled_clinical_model_and_scale_are_the_federated_ones(out):
@@ -377,13 +381,37 @@ def test_a_summary_asks_for_baselines(finished_run):
 
 
 @pytest.mark.slow
-def test_a_study_with_everything_on_and_tables_has_baselines(thorough_run, tmp_path):
+def test_a_pooled_study_with_everything_on_learns_the_same_widths_and_readings(
+    thorough_run, tmp_path
+):
     runs = opened(copy_run(thorough_run, tmp_path / "run"), ("pooled",))
     run_all(runs)
     federated, pooled = learned(runs.job.out), learned(runs.job.out, "pooled")
-    a, b = federated.stability.pooled, pooled.stability.pooled
-    assert federated.discretise == pooled.discretise or (
-        federated.discretise.extraction == pooled.discretise.extraction
-    )
-    assert (a.names, a.n.tolist()) == (b.names, b.n.tolist())
+    assert federated.discretise.extraction == pooled.discretise.extraction
+    a, b = federated.stability, pooled.stability
+    assert a.pooled.n.tolist() == b.pooled.n.tolist()
+    np.testing.assert_allclose(b.icc.estimate, a.icc.estimate, rtol=1e-8, atol=1e-8)
     assert pooled.standardise.combat is None
+
+
+def test_a_hospital_with_a_table_is_pooled_with_one_with_images(finished_run, tmp_path):
+    study, root = load_study(TINY), tmp_path / "cohort"
+    shutil.copytree(finished_run.out / "cohort", root)
+    site_file = root / "site_b" / "site.yaml"
+    extract_table(site_file, study, root / "site_b" / "features.csv", threads=1)
+    settings = yaml.safe_load(site_file.read_text()) | {"data": {"features": "features.csv"}}
+    settings["disclose"].remove("embeddings")
+    site_file.write_text(yaml.safe_dump(settings))
+    a, b = (open_site(root / name / "site.yaml", study) for name in ("site_a", "site_b"))
+    whole = settings_of(Baseline("pooled"), study)
+    pooled = pool([a, b], whole, folder=tmp_path / "pooled")
+    widths = Extraction(study.radiomics.given_widths)
+    table = pooled.features(pooled.training, widths)[1]
+    rows = {case.patient_id: row for case, row in zip(pooled.training, table, strict=True)}
+    for site in (a, b):
+        for case, row in zip(site.training, site.features(site.training, widths)[1], strict=True):
+            np.testing.assert_array_equal(rows.pop(f"{site.name}/{case.patient_id}"), row)
+    assert (rows, pooled.features_from) == ({}, "images")
+    assert set(pooled.settings.disclose) == set(a.settings.disclose)
+    present = pooled.tensors(pooled.training, networks(whole)[0])[1]
+    assert [c.patient_id.startswith("site_a") for c in pooled.training] == present.tolist()
