@@ -18,7 +18,7 @@ from client.cohort.cases import Cases, TrainingCases
 from client.cohort.manifest import Case
 from client.products import Product
 from client.radiomics.features import feature_names
-from client.settings import Disclosure, FeaturesFrom, Release, SiteSettings
+from client.settings import Disclosure, FeaturesFrom, SiteSettings
 from client.shelf import Shelf
 from client.site import Site
 from shared.config import Study
@@ -148,17 +148,24 @@ def pool(sites: Sequence[Site], study: Study, *, folder: Path) -> BorrowedSite:
         for site in sites
         for case in site.everyone
     }
-    settings = SiteSettings(
-        version=1,
-        name=POOLED,
-        role="training",
-        synthetic=any(site.settings.synthetic for site in sites),
-        device=sites[0].settings.device,
-        disclose=common_disclosures(sites),
-        release=Release(min_cell=max(site.settings.release.min_cell for site in sites)),
-    )
+    policy = pooled_settings([site.settings for site in sites])
+    settings = SiteSettings.model_validate(policy | {"disclose": common_disclosures(sites)})
     ordered = dict(sorted(origins.items(), key=lambda entry: _place(entry[0])))
     return BorrowedSite(settings, ordered, study, folder=folder)
+
+
+def pooled_settings(sites: Sequence[SiteSettings]) -> dict[str, Any]:
+    """The site file of all as one: the first's, but for its name, its cache and the policy."""
+    first = sites[0].model_dump()
+    return first | {
+        "name": POOLED,
+        "cache": "cache",
+        "synthetic": any(site.synthetic for site in sites),
+        "disclose_of": tuple(
+            split for split in first["disclose_of"] if all(split in s.disclose_of for s in sites)
+        ),
+        "release": first["release"] | {"min_cell": max(site.release.min_cell for site in sites)},
+    }
 
 
 def common_disclosures(sites: Sequence[Site]) -> tuple[Disclosure, ...]:
