@@ -26,7 +26,7 @@ app = ClientApp()
 @functools.lru_cache(maxsize=16)
 def service(site_file: Path, study_file: Path, threads: int) -> SiteService:
     """The site's service, opened once in each process."""
-    return SiteService(site_file, load_study(study_file), threads=threads)
+    return SiteService.open(site_file, load_study(study_file), threads=threads)
 
 
 def open_service(context: Context) -> SiteService:

@@ -7,9 +7,9 @@ hospital's log.
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from client.site import open_site
+from client.site import Site, open_site
 from client.stages import ANSWERS
 from client.workbench import Workbench
 from shared.config import Study
@@ -21,12 +21,17 @@ Report = Callable[[str, int, int], None]
 class SiteService:
     """One hospital's answers; it lives as long as its process."""
 
-    def __init__(
-        self, site_file: Path, study: Study, *, threads: int, report: Report | None = None
-    ) -> None:
-        site = open_site(site_file, study, threads=threads, progress=report)
+    def __init__(self, site: Site, *, threads: int) -> None:
         self.bench = Workbench(site, threads=threads)
         self.log = logging.getLogger(f"trifed.site.{site.name}")
+
+    @classmethod
+    def open(
+        cls, site_file: Path, study: Study, *, threads: int, report: Report | None = None
+    ) -> Self:
+        """Open the hospital of a site file, and its service."""
+        site = open_site(site_file, study, threads=threads, progress=report)
+        return cls(site, threads=threads)
 
     def answer(self, name: str, request: Any) -> Any:
         """Answer a question.

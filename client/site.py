@@ -81,6 +81,11 @@ class Site(Patients):
         return self.settings.device
 
     @property
+    def shelf(self) -> Shelf:
+        """What was computed of its cases."""
+        return self._shelf
+
+    @property
     def cache_folder(self) -> Path:
         """Where this hospital keeps what was computed; nothing in it leaves the hospital."""
         return self._shelf.cache.folder

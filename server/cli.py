@@ -11,7 +11,8 @@ def add_commands(commands: Any) -> None:
         "report",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         help="draw a run's report and figures again",
-        description="Draw the report from results.json alone; no patient data is read.",
+        description="""Draw the report from results.json, and baselines.json where there is one; no
+patient data is read.""",
         epilog="""examples:
   trifed report runs/demo
   trifed report runs/demo --figures figures/     each figure as PNG, for a paper""",
@@ -23,15 +24,9 @@ def add_commands(commands: Any) -> None:
 
 def run_report(options: argparse.Namespace) -> int:
     """Draw the report again."""
-    import json
+    from server.report import draw_figures, read_results, write_report
 
-    from server.report import draw_figures, write_report
-    from shared.errors import StateError
-
-    path = options.run_folder / "results.json"
-    if not path.exists():
-        raise StateError(f"{path} does not exist; finish the run first (--resume).")
-    results = json.loads(path.read_text(encoding="utf-8"))
+    results = read_results(options.run_folder)
     write_report(results, options.run_folder / "report.html")
     print(f"report: {options.run_folder / 'report.html'}")
     if options.figures:

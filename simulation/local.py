@@ -35,13 +35,17 @@ class LocalFederation:
     def service(self, site: str) -> SiteService:
         """A site's service, opened when it is first asked something."""
         if site not in self._services:
-            self._services[site] = SiteService(
-                self._site_files[site],
-                self._study,
-                threads=self._threads,
-                report=lambda what, done, total: self._report(site, what, done, total),
-            )
+            self._services[site] = self.open(site)
         return self._services[site]
+
+    def open(self, site: str) -> SiteService:
+        """Open a site's service."""
+        return SiteService.open(
+            self._site_files[site],
+            self._study,
+            threads=self._threads,
+            report=lambda what, done, total: self._report(site, what, done, total),
+        )
 
     def ask(
         self,
@@ -68,4 +72,4 @@ class LocalFederation:
             return settle(question.name, replies, codes, quorum)
         except FederationError as failure:
             told = "\n".join(f"{site}: {errors[site]}" for site in sorted(errors))
-            raise FederationError(f"{failure}\n{told}") from None
+            raise FederationError(f"{failure}\n{told}") from next(iter(errors.values()), None)

@@ -170,11 +170,11 @@ def verify_folder(out: Path) -> Verification:
 
 def finish(job: Job) -> dict[str, Any]:
     """Compare with the pooled computation, and draw the report."""
-    from server.report import write_report
+    from server.report import read_results, write_report
 
     results_file = job.out / "results.json"
     results: dict[str, Any] = json.loads(results_file.read_text(encoding="utf-8"))
     results["verify"] = verify_run(job).to_json()
     write_atomically(results_file, json.dumps(results, indent=1, allow_nan=False).encode())
-    write_report(results, job.out / "report.html")
+    write_report(read_results(job.out), job.out / "report.html")
     return results

@@ -17,6 +17,7 @@ COMMANDS = [
     [],
     ["simulate"],
     ["verify"],
+    ["baselines"],
     ["report"],
     ["site"],
     ["site", "init"],

@@ -80,7 +80,7 @@ def test_the_saved_weights_give_the_recorded_tune_auc(finished_run, name):
     module.load_state_dict({key: torch.from_numpy(value) for key, value in saved.items()})
     scores, labels = [], []
     for site_file in finished_run.hospitals[:3]:
-        site = SiteService(site_file, study, threads=1).bench.site
+        site = SiteService.open(site_file, study, threads=1).bench.site
         tensor, _ = site.tensors(site.tuning, network)
         _, logits = outputs(module, torch.from_numpy(tensor), compute_for(network, Device()))
         scores.append(1 / (1 + np.exp(-logits)))

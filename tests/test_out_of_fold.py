@@ -36,7 +36,7 @@ def study(thorough_run):
 def benches(thorough_run, settings):
     files = {path.parent.name: path for path in thorough_run.hospitals}
     return {
-        name: SiteService(files[name], settings, threads=1).bench
+        name: SiteService.open(files[name], settings, threads=1).bench
         for name in settings.sites.training
     }
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from server.report.baseline_figures import baseline_pictures
+from server.report.baselines import baseline_lines, baseline_tables
 from server.report.coefficient_figures import clinical_pictures, fusion_pictures
 from server.report.model_figures import auc_pictures, calibration_pictures, roc_pictures
 from server.report.model_tables import metric_tables
@@ -41,6 +43,10 @@ def sections(results: Results) -> list[Section]:
             [*roc_pictures(results), *auc_pictures(results), *metric_tables(results)],
         ),
         "calibration": ("Calibration", [*calibration_pictures(results)]),
+        "baselines": (
+            "Federated, alone and pooled",
+            [*baseline_pictures(results), *baseline_tables(results)],
+        ),
         "branches": (
             "Training of the branches",
             [*training_tables(results), *training_pictures(results)],
@@ -55,9 +61,10 @@ def sections(results: Results) -> list[Section]:
         "disclosed": ("What left the hospitals", [*disclosed_tables(results)]),
     }
     radiomics_line = stability_line(results) + _radiomics_line(results)
-    lines = {"radiomics": radiomics_line, "cohort": _rule_of_words(results)}
+    lines = {"radiomics": [radiomics_line], "cohort": [_rule_of_words(results)]}
+    lines["baselines"] = baseline_lines(results)
     return [
-        Section(key, title, tuple(line for line in [lines.get(key, "")] if line), tuple(found))
+        Section(key, title, tuple(line for line in lines.get(key, []) if line), tuple(found))
         for key, (title, found) in blocks.items()
         if found
     ]

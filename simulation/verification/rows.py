@@ -69,7 +69,7 @@ def pool_rows(job: Job, study: Study, settings: Settings) -> PooledRows:
     parts: list[tuple[np.ndarray, ...]] = []
     tune: list[tuple[np.ndarray, np.ndarray]] = []
     benches = {
-        site: SiteService(job.site_files[site], settings, threads=job.threads).bench
+        site: SiteService.open(job.site_files[site], settings, threads=job.threads).bench
         for site in sorted(settings.sites.training)
     }
     for site, bench in benches.items():

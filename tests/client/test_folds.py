@@ -29,7 +29,7 @@ def out_of_fold(study: Study, change: Change) -> Study:
 @pytest.fixture
 def bench(out_of_fold: Study, make_site: Callable[..., Path], tmp_path: Path) -> Workbench:
     site_file = make_site(tmp_path / "site", n=30)
-    return SiteService(site_file, out_of_fold, threads=1).bench
+    return SiteService.open(site_file, out_of_fold, threads=1).bench
 
 
 def test_every_case_is_in_one_fold_and_labels_are_balanced() -> None:

@@ -158,7 +158,7 @@ def plant(hospitals: dict[str, Path], one_branch: Study) -> Callable[..., SiteSe
         text = site_file.read_text().replace("min_cell: 1", f"min_cell: {limit}")
         limited = site_file.with_name(f"site_{limit}.yaml")
         limited.write_text(f"{text}disclose: [embeddings, labels, radiomics_score, clinical]\n")
-        return SiteService(limited, one_branch, threads=1)
+        return SiteService.open(limited, one_branch, threads=1)
 
     return planted
 

@@ -19,7 +19,7 @@ def open_service(tmp_path, make_site, study):
     """Open the service of a tiny hospital of eight patients."""
 
     def opened(name="site_a", role="training"):
-        return SiteService(make_site(tmp_path / name, name=name, role=role), study, threads=1)
+        return SiteService.open(make_site(tmp_path / name, name=name, role=role), study, threads=1)
 
     return opened
 

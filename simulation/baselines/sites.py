@@ -1,0 +1,202 @@
+"""The sites of a baseline: patients of the study's sites, in another role or as one hospital.
+
+The patients, their splits and what is kept of them are those of the federated study; nothing is
+drawn or extracted again.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client.cache import Cache
+from client.cohort.cases import Cases, TrainingCases
+from client.cohort.manifest import Case
+from client.products import Product
+from client.radiomics.features import feature_names
+from client.settings import Disclosure, FeaturesFrom, SiteSettings
+from client.shelf import Shelf
+from client.site import Site
+from shared.config import Study
+from shared.models import Extraction
+from shared.phases import Phase
+from simulation.baselines.plans import POOLED
+
+Named = tuple[tuple[str, ...], NDArray[np.float64]]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Whose patient a case is, and the case as it stands there."""
+
+    site: Site
+    case: Case
+
+
+class BorrowedShelf(Shelf):
+    """The shelves of the sites that the patients come from, as one."""
+
+    def __init__(self, origins: Mapping[str, Origin], study: Study, cache: Cache) -> None:
+        super().__init__(study, Path(), cache, threads=1, progress=_silent)
+        self._origins = origins
+
+    def fill(self, cases: Sequence[Case], products: Sequence[Product]) -> dict[str, str]:
+        """See `Shelf.fill`; each site fills its own shelf."""
+        bad: dict[str, str] = {}
+        for site, theirs in by_site(cases, self._origins):
+            told = site.shelf.fill(list(theirs.values()), products)
+            bad |= {
+                name: told[case.patient_id]
+                for name, case in theirs.items()
+                if case.patient_id in told
+            }
+        return bad
+
+    def arrays(self, cases: Sequence[Case], product: Product) -> dict[str, NDArray[Any]]:
+        """See `Shelf.arrays`; under the borrowed patients' ids."""
+        found: dict[str, NDArray[Any]] = {}
+        for site, theirs in by_site(cases, self._origins):
+            kept = site.shelf.arrays(list(theirs.values()), product)
+            found |= {
+                name: kept[case.patient_id]
+                for name, case in theirs.items()
+                if case.patient_id in kept
+            }
+        return found
+
+
+class BorrowedSite(Site):
+    """Patients of one or more opened sites as one hospital of another study."""
+
+    def __init__(
+        self, settings: SiteSettings, origins: Mapping[str, Origin], study: Study, *, folder: Path
+    ) -> None:
+        members = list({id(origin.site): origin.site for origin in origins.values()}.values())
+        super().__init__(
+            folder / "site.yaml", settings, study, threads=members[0].threads, progress=_silent
+        )
+        self._members = members
+        self._origins = origins
+        self._shelf = BorrowedShelf(origins, study, Cache(self.cache_folder))
+        self.exclusions = tuple(e for member in members for e in member.exclusions)
+        external = settings.role == "external"
+        self._cases = tuple(
+            replace(
+                origin.case,
+                patient_id=name,
+                split="external_test" if external else origin.case.split,
+            )
+            for name, origin in origins.items()
+        )
+
+    @property
+    def features_from(self) -> FeaturesFrom:
+        """`images` if any of the sites has images."""
+        found = [member.features_from for member in self._members]
+        return "images" if "images" in found else found[0]
+
+    def lacking(self, case: Case) -> list[Phase]:
+        """The phases that the patient lacks at the own site."""
+        origin = self._origin(case)
+        return origin.site.lacking(origin.case)
+
+    def features(self, cases: Cases, extraction: Extraction) -> Named:
+        """The radiomics table, each row as its own site has it; see `Site.features`."""
+        row_of = {case.patient_id: row for row, case in enumerate(cases)}
+        names = feature_names(self.study.phases, self.study.radiomics)
+        table = np.full((len(cases), len(names)), np.nan)
+        for site, theirs in by_site(cases.cases, self._origins):
+            handle = Cases(tuple(theirs.values()), cases.split)
+            table[[row_of[name] for name in theirs]] = site.features(handle, extraction)[1]
+        return names, table
+
+    def readings(self, cases: TrainingCases, extraction: Extraction) -> Named:
+        """The readings of the same patients as in the federated study; see `Site.readings`."""
+        asked = {(o.site.name, o.case.patient_id) for o in map(self._origin, cases)}
+        found = []
+        for site in self._members:
+            theirs = tuple(c for c in site.everyone if (site.name, c.patient_id) in asked)
+            found.append(site.readings(TrainingCases(theirs, cases.split), extraction))
+        return found[0][0], np.concatenate([values for _, values in found])
+
+    def _origin(self, case: Case) -> Origin:
+        return self._origins[case.patient_id]
+
+
+def borrow(site: Site, study: Study, *, role: str, folder: Path) -> BorrowedSite:
+    """A site in a role of another study; one that is external has every patient tested.
+
+    It keeps the branches' outputs where the site does, so that none is computed twice.
+    """
+    changes = {"role": role, "cache": str(site.cache_folder)}
+    settings = SiteSettings.model_validate(site.settings.model_dump() | changes)
+    origins = {case.patient_id: Origin(site, case) for case in site.everyone}
+    return BorrowedSite(settings, origins, study, folder=folder)
+
+
+def pool(sites: Sequence[Site], study: Study, *, folder: Path) -> BorrowedSite:
+    """All sites as one hospital; patients' ids begin with their site, so that no two meet.
+
+    It discloses what every site does, and tells of as few patients as the strictest.
+    """
+    origins = {
+        f"{site.name}/{case.patient_id}": Origin(site, case)
+        for site in sites
+        for case in site.everyone
+    }
+    policy = pooled_settings([site.settings for site in sites])
+    settings = SiteSettings.model_validate(policy | {"disclose": common_disclosures(sites)})
+    ordered = dict(sorted(origins.items(), key=lambda entry: _place(entry[0])))
+    return BorrowedSite(settings, ordered, study, folder=folder)
+
+
+def pooled_settings(sites: Sequence[SiteSettings]) -> dict[str, Any]:
+    """The site file of all as one: the first's, but for its name, its cache and the policy."""
+    first = sites[0].model_dump()
+    return first | {
+        "name": POOLED,
+        "cache": "cache",
+        "synthetic": any(site.synthetic for site in sites),
+        "disclose_of": tuple(
+            split for split in first["disclose_of"] if all(split in s.disclose_of for s in sites)
+        ),
+        "release": first["release"] | {"min_cell": max(site.release.min_cell for site in sites)},
+    }
+
+
+def common_disclosures(sites: Sequence[Site]) -> tuple[Disclosure, ...]:
+    """What every site discloses; one that brings a table has no embeddings that it could."""
+    first = [what for site in sites for what in site.settings.disclose]
+    return tuple(
+        what
+        for what in dict.fromkeys(first)
+        if all(
+            what in site.settings.disclose
+            or (what == "embeddings" and site.features_from != "images")
+            for site in sites
+        )
+    )
+
+
+def by_site(
+    cases: Sequence[Case], origins: Mapping[str, Origin]
+) -> list[tuple[Site, dict[str, Case]]]:
+    """The cases as they stand at their own sites, by borrowed id, apart for each site."""
+    found: dict[str, tuple[Site, dict[str, Case]]] = {}
+    for case in cases:
+        origin = origins[case.patient_id]
+        theirs = found.setdefault(origin.site.name, (origin.site, {}))[1]
+        theirs[case.patient_id] = replace(origin.case, split=case.split)
+    return list(found.values())
+
+
+def _place(patient_id: str) -> bytes:
+    return hashlib.sha256(patient_id.encode()).digest()
+
+
+def _silent(_what: str, _done: int, _total: int) -> None:
+    """Report no progress."""
