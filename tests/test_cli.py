@@ -22,6 +22,7 @@ COMMANDS = [
     ["site", "init"],
     ["site", "check"],
     ["site", "extract"],
+    ["site", "explain"],
 ]
 
 

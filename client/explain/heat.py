@@ -20,9 +20,15 @@ def tumour_of(masks: NDArray[np.float32], network: Network) -> Mask:
     """
     mean = masks.reshape(len(network.phases), -1, *masks.shape[-2:]).mean(axis=0)
     if isinstance(network.branch, Branch25D):
-        middle = int(np.argmin(np.abs(network.branch.slice_offsets_mm)))
-        mean = mean[middle : middle + 1]
+        mean = mean[[middle_slice(network)]]
     return np.asarray(mean >= HALF)
+
+
+def middle_slice(network: Network) -> int:
+    """The slice through the middle of the tumour, in which it is largest for a 2.5D network."""
+    if isinstance(network.branch, Branch25D):
+        return int(np.argmin(np.abs(network.branch.slice_offsets_mm)))
+    return network.branch.size[0] // 2
 
 
 def region_shares(
