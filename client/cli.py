@@ -1,4 +1,4 @@
-"""The command line of one hospital: `trifed site init`, `check` and `extract`."""
+"""The command line of one hospital: `trifed site init`, `check`, `extract` and `explain`."""
 
 import argparse
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def add_commands(commands: Any) -> None:
-    """`trifed site init`, `trifed site check` and `trifed site extract`."""
+    """`trifed site init`, `check`, `extract` and `explain`."""
     site = commands.add_parser(
         "site",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -18,6 +18,7 @@ def add_commands(commands: Any) -> None:
     add_init(actions)
     add_check(actions)
     add_extract(actions)
+    add_explain(actions)
 
 
 def add_check(actions: Any) -> None:
@@ -77,6 +78,38 @@ table stays in the hospital. A site may bring it instead of images (data.feature
         help="a file of the keys of 'radiomics' instead of the study's",
     )
     extract.set_defaults(run=run_site_extract)
+
+
+def add_explain(actions: Any) -> None:
+    """`trifed site explain`."""
+    explain = actions.add_parser(
+        "explain",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        help="where the trained networks look in this hospital's patients",
+        description="""Write a page for each patient with every phase, the heat of each network over
+it and the mask's outline. The pages hold patients' images: they go into a folder beside the site
+file, and stay in the hospital. Nothing is sent.""",
+        epilog="""examples:
+  trifed site explain site.yaml --study my.yaml --weights run/weights --patient P001 P002
+  trifed site explain site.yaml --study my.yaml --weights run/weights --all-test""",
+    )
+    add_site_arguments(explain)
+    explain.add_argument(
+        "--weights", type=Path, required=True, help="the folder 'weights' of the study's run"
+    )
+    whom = explain.add_mutually_exclusive_group(required=True)
+    whom.add_argument(
+        "--patient", nargs="+", action="extend", default=[], metavar="ID", help="these patients"
+    )
+    whom.add_argument(
+        "--all-test", action="store_true", help="all patients of the site's test split"
+    )
+    explain.add_argument(
+        "--out",
+        type=Path,
+        help="a folder within the site file's (default: explanations beside the site file)",
+    )
+    explain.set_defaults(run=run_site_explain)
 
 
 def add_init(actions: Any) -> None:
@@ -206,4 +239,27 @@ def run_site_extract(options: argparse.Namespace) -> int:
             options.site_file, study, options.out, threads=options.threads, progress=progress
         )
     print(f"{options.out}: {n_cases} patients")
+    return 0
+
+
+def run_site_explain(options: argparse.Namespace) -> int:
+    """Write a page for each patient."""
+    from rich.console import Console
+
+    from client.explain.patients import explain_patients
+    from client.progress import shown_progress
+    from shared.config import load_study
+
+    out = options.out or options.site_file.parent / "explanations"
+    with shown_progress(Console(stderr=True)) as progress:
+        pages = explain_patients(
+            options.site_file,
+            load_study(options.study),
+            options.weights,
+            out,
+            patients=options.patient,
+            threads=options.threads,
+            progress=progress,
+        )
+    print(f"{out}: {len(pages)} pages; they hold patients' images and stay in the hospital")
     return 0

@@ -222,6 +222,27 @@ class Tensor(_OfDrawn):
         return tensors.network_input(opened, self.network, self.study.preprocess.window_hu)
 
 
+@dataclass(frozen=True, slots=True)
+class MaskTensor(_OfDrawn):
+    """The tumour on the grid of a network's input, float32."""
+
+    study: Study
+    network: Network
+
+    @property
+    def depends_on(self) -> tuple[str, str, str]:
+        """As for the network's input, of which the window does not matter."""
+        return Tensor(self.study, self.network).depends_on[0], "mask", _tensor_code()
+
+    def is_for(self, case: Case) -> bool:
+        """All phases of the network are needed."""
+        return has_phases(case, self.network)
+
+    def compute(self, case: Case, opened: Volumes) -> NDArray[np.float32]:  # noqa: ARG002
+        """The mask."""
+        return tensors.network_mask(opened, self.network)
+
+
 def with_widths(settings: Radiomics, extraction: Extraction) -> Radiomics:
     """The settings with the widths in the place of `learnt`."""
     if settings.bin_width_filtered_hu != "learnt":

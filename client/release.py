@@ -41,6 +41,17 @@ def check_cases(site: Site, what: str, n: int) -> None:
     _check(what, n, site.settings.release.min_cell, f"Add patients, {LOWER}")
 
 
+def are_enough(site: Site, n: int, *, at_least: int) -> bool:
+    """Whether a statistic of `n` patients may be told, where a site with too few tells nothing.
+
+    Unlike `check_cases` it stops no run: the other sites' patients are told of without this one's.
+
+    Args:
+        at_least: The study's own limit; the site file's counts where it is higher.
+    """
+    return n >= max(at_least, site.settings.release.min_cell)
+
+
 def check_columns(site: Site, what: str, names: Sequence[str], table: Floats) -> None:
     """Refuse a statistic of each column of a table ``(n, p)`` if one has too few values.
 

@@ -9,6 +9,7 @@ import hashlib
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from client.cohort.patients import Patients
 from client.cohort.splits import assign_splits
 from client.cohort.tables import listed
 from client.prepare import Progress
-from client.products import Product, Ranges, Readings, Row, Tensor
+from client.products import MaskTensor, Product, Ranges, Readings, Row, Tensor
 from client.radiomics.features import extracted_names, feature_names, with_deltas
 from client.settings import Device, FeaturesFrom, SiteSettings, check_role, load_site_settings
 from client.shelf import Shelf
@@ -182,6 +183,17 @@ class Site(Patients):
                 stacked[row] = kept[case.patient_id]
         return stacked, present
 
+    def arrays(self, cases: Cases, product: Product) -> dict[str, NDArray[Any]]:
+        """A product of these cases, of those that can have it, by id; no others are prepared.
+
+        Raises:
+            ImageError: If one of the cases cannot be used.
+        """
+        bad = self._shelf.fill(cases.cases, [product])
+        if bad:
+            raise ImageError(listed(list(bad.values())))
+        return self._shelf.arrays(cases.cases, product)
+
     def prepare(self, *wanted: Product) -> None:
         """Compute these products of every case, unless the cache has them.
 
@@ -197,7 +209,9 @@ class Site(Patients):
             return
         widths = self.study.radiomics.given_widths
         radiomics = Ranges(self.study) if widths is None else Row(self.study, Extraction(widths))
-        tensors = [Tensor(self.study, network) for network in networks(self.study)]
+        tensors: list[Product] = [Tensor(self.study, each) for each in networks(self.study)]
+        if self.study.explain is not None:
+            tensors += [MaskTensor(self.study, each) for each in networks(self.study)]
         products = {product.depends_on: product for product in (*wanted, radiomics, *tensors)}
         missing = [product for key, product in products.items() if key not in self._prepared]
         if not missing:

@@ -25,6 +25,36 @@ def network_input(volumes: Mapping[Phase, Volume], network: Network, window_hu: 
     return patch_3d(chosen, network.branch, window_hu)
 
 
+def network_mask(volumes: Mapping[Phase, Volume], network: Network) -> Tensor:
+    """The tumour on the grid of a network's input: float32 (phase, slice or z, y, x) in [0, 1].
+
+    Interpolated linearly like the image; 0 beyond the field of view.
+    """
+    shape = (len(network.phases), -1, *network.branch.size[-2:])
+    masks = [
+        sample(volume.mask.astype(np.float32), grid, order=1, outside=0.0)
+        for phase in network.phases
+        for volume in [volumes[phase]]
+        for grid in network_grids(volume, network.branch)
+    ]
+    return np.stack(masks).reshape(shape).astype(np.float32)
+
+
+def network_grids(volume: Volume, branch: Branch25D | Branch3D) -> list[Grid]:
+    """Where a network samples a phase: the patch, or each of the slices."""
+    if isinstance(branch, Branch3D):
+        z, y, x = (float(np.mean(index)) for index in np.nonzero(volume.mask))
+        return [_centred((z, y, x), volume, branch.spacing_mm, branch.size)]
+    middle = largest_slice(volume.mask)
+    y, x = (float(np.mean(index)) for index in np.nonzero(volume.mask[middle]))
+    spacing, last = (volume.spacing_mm[0], *branch.spacing_mm), volume.mask.shape[0] - 1.0
+    heights = [
+        min(max(middle + offset_mm / volume.spacing_mm[0], 0.0), last)
+        for offset_mm in branch.slice_offsets_mm
+    ]
+    return [_centred((z, y, x), volume, spacing, (1, *branch.size)) for z in heights]
+
+
 def input_shape(network: Network) -> tuple[int, ...]:
     """The shape of a network's input for one case."""
     branch = network.branch
@@ -40,16 +70,13 @@ def stack_2_5d(volumes: Mapping[Phase, Volume], branch: Branch25D, window_hu: Wi
     volume is the nearest edge slice; beyond the field of view stands -1. Values are in
     [-1, 1]. Channels run through the slices of the first phase, then of the second ...
     """
-    channels = []
-    for volume in volumes.values():
-        z = largest_slice(volume.mask)
-        y, x = (float(np.mean(index)) for index in np.nonzero(volume.mask[z]))
-        for offset_mm in branch.slice_offsets_mm:
-            at = min(max(z + offset_mm / volume.spacing_mm[0], 0.0), volume.mask.shape[0] - 1.0)
-            spacing = (volume.spacing_mm[0], *branch.spacing_mm)
-            grid = _centred((at, y, x), volume, spacing, (1, *branch.size))
-            channels.append(_values(volume, grid, window_hu)[0])
-    return np.stack(channels)
+    return np.concatenate(
+        [
+            _values(volume, grid, window_hu)
+            for volume in volumes.values()
+            for grid in network_grids(volume, branch)
+        ]
+    )
 
 
 def patch_3d(volumes: Mapping[Phase, Volume], branch: Branch3D, window_hu: Window) -> Tensor:
@@ -57,12 +84,13 @@ def patch_3d(volumes: Mapping[Phase, Volume], branch: Branch3D, window_hu: Windo
 
     Each phase is centred on its own mask; beyond the field of view stands -1.
     """
-    patches = []
-    for volume in volumes.values():
-        z, y, x = (float(np.mean(index)) for index in np.nonzero(volume.mask))
-        grid = _centred((z, y, x), volume, branch.spacing_mm, branch.size)
-        patches.append(_values(volume, grid, window_hu))
-    return np.stack(patches)
+    return np.stack(
+        [
+            _values(volume, grid, window_hu)
+            for volume in volumes.values()
+            for grid in network_grids(volume, branch)
+        ]
+    )
 
 
 def largest_slice(mask: NDArray[np.bool_]) -> int:

@@ -42,6 +42,12 @@ DISCLOSED = [
         "that the fusion layer is fitted on, without ids, as the site file discloses",
     },
     {"stage": "evaluate", "what": "binned score counts by label, for each model and split"},
+    {
+        "stage": "explain",
+        "what": "nothing, or where the study asks: for each network, over internal test cases, the "
+        "mean map of heat around the tumour, and moments and a histogram of the shares of heat "
+        "inside the tumour, near it and elsewhere",
+    },
     {"stage": "external_evaluate", "what": "the same for the external cohort, and its counts"},
 ]
 

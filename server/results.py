@@ -9,6 +9,7 @@ import numpy as np
 from server.branch_results import branch_results
 from server.coordinator import Coordinator, need
 from server.disclosed import disclosed_by
+from server.explain_results import explain_results
 from server.performance import external_results, interval, model_results
 from server.selection_results import kept_results, lasso_results, look_results, screen_results
 from server.stability_results import stability_results
@@ -76,6 +77,7 @@ def collect_results(study: Study, settings: Settings) -> dict[str, Any]:
             "radiomics": radiomics_results(study, settings),
             "clinical": clinical_results(study, settings),
             "branches": branch_results(study, settings),
+            "explanations": explain_results(study, settings),
             "fusion": fusion_results(study, settings),
             "models": model_results(study, settings),
             "external_sites": external_results(study, settings),

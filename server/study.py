@@ -9,6 +9,7 @@ import numpy as np
 
 from shared.combat import Combat
 from shared.glm import LogisticFit
+from shared.heat import HeatSums
 from shared.icc import Icc, IccSums
 from shared.initial_weights import Origin
 from shared.lasso import LassoFit
@@ -186,6 +187,22 @@ class EvaluationRecord:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class NetworkHeat:
+    """Where a network looks, over the sites that told of it; `silent` sites have too few cases."""
+
+    pooled: HeatSums | None
+    sites: tuple[str, ...]
+    silent: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExplainRecord:
+    """Each network's heat; empty where the study does not ask."""
+
+    networks: dict[str, NetworkHeat]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class ExternalRecord:
     """What each external site said of the bundle with this hash."""
 
@@ -209,4 +226,5 @@ class Study:
     embed: EmbeddingRecord | None = None
     fuse: FusionRecord | None = None
     evaluate: EvaluationRecord | None = None
+    explain: ExplainRecord | None = None
     external_evaluate: ExternalRecord | None = None

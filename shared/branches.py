@@ -177,3 +177,15 @@ class Network(Settings):
     branch: Branch
     phases: tuple[Phase, ...]
     fold: int | None = None
+
+
+HeatMethod = Literal["grad_cam", "hires_cam"]
+
+
+class Explain(Settings):
+    """What is told of where the networks look, on patients that had no part in their training."""
+
+    method: HeatMethod = "hires_cam"
+    min_cases: Annotated[int, Field(ge=3)] = 10
+    grid: Annotated[int, Field(ge=8, le=128)] = 32
+    ring_mm: Positive = 10.0

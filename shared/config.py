@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from shared.branches import HASHED, Branch, Network
+from shared.branches import HASHED, Branch, Explain, Network
 from shared.fusion_settings import Embedding, Fusion
 from shared.phases import Phase
 from shared.quantities import Count, Fraction, Name, Positive
@@ -161,6 +161,7 @@ class Study(Settings):
     embedding: Embedding = Embedding()
     fusion: Fusion = Fusion()
     evaluation: Evaluation = Evaluation()
+    explain: Explain | None = None
     phantom: Phantom | None = None
 
     @field_validator("phases")
@@ -187,6 +188,8 @@ class Study(Settings):
             )
         if self.branches and self.radiomics.mode == "table":
             raise ValueError("branches need images; radiomics.mode is table. Set branches: []")
+        if not self.branches and self.explain is not None:
+            raise ValueError("without branches there is nothing to explain; drop 'explain'")
         if self.stability is not None and self.radiomics.mode == "table":
             raise ValueError("stability needs images; radiomics.mode is table")
         names = [branch.name for branch in self.branches]

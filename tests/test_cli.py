@@ -23,6 +23,7 @@ COMMANDS = [
     ["site", "init"],
     ["site", "check"],
     ["site", "extract"],
+    ["site", "explain"],
 ]
 
 

@@ -9,6 +9,7 @@ from client.stages import (
     discretise,
     embed,
     evaluate,
+    explain,
     external_evaluate,
     hello,
     select_features,
@@ -23,6 +24,7 @@ from shared.stages.describe_cohort import DESCRIBE_COHORT
 from shared.stages.discretise import COUNT_RANGES
 from shared.stages.embed import EMBED_OUTPUTS, EMBED_ROWS
 from shared.stages.evaluate import EVALUATE_OUTPUTS, EVALUATE_SCORES
+from shared.stages.explain import EXPLAIN
 from shared.stages.external_evaluate import EXTERNAL_OUTPUTS, EXTERNAL_SCORES
 from shared.stages.hello import EXTERNAL_HELLO, HELLO
 from shared.stages.select_features import (
@@ -64,6 +66,7 @@ ANSWERS: dict[str, tuple[Question[Any, Any], Answer]] = {
         (EMBED_ROWS, embed.answer_rows),
         (EVALUATE_OUTPUTS, evaluate.answer_outputs),
         (EVALUATE_SCORES, evaluate.answer_scores),
+        (EXPLAIN, explain.answer),
         (EXTERNAL_OUTPUTS, external_evaluate.answer_outputs),
         (EXTERNAL_SCORES, external_evaluate.answer_scores),
     )

@@ -7,6 +7,7 @@ from typing import Any
 from server.report.baseline_figures import baseline_pictures
 from server.report.baselines import baseline_lines, baseline_tables
 from server.report.coefficient_figures import clinical_pictures, fusion_pictures
+from server.report.explanations import explanation_pictures, explanation_tables
 from server.report.model_figures import auc_pictures, calibration_pictures, roc_pictures
 from server.report.model_tables import metric_tables
 from server.report.picture import Picture
@@ -50,6 +51,10 @@ def sections(results: Results) -> list[Section]:
         "branches": (
             "Training of the branches",
             [*training_tables(results), *training_pictures(results)],
+        ),
+        "explanations": (
+            "Where the networks look",
+            [*explanation_tables(results), *explanation_pictures(results)],
         ),
         "radiomics": (
             "Radiomics",

@@ -9,6 +9,7 @@ from server.stages import (
     discretise,
     embed,
     evaluate,
+    explain,
     external_evaluate,
     fuse,
     hello,
@@ -33,5 +34,6 @@ RUNS: dict[str, Run] = {
     "embed": embed.run,
     "fuse": fuse.run,
     "evaluate": evaluate.run,
+    "explain": explain.run,
     "external_evaluate": external_evaluate.run,
 }

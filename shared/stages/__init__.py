@@ -34,5 +34,6 @@ STAGES = (
     "embed",
     "fuse",
     "evaluate",
+    "explain",
     "external_evaluate",
 )

@@ -58,6 +58,7 @@ NOT_OF_A_CELL = {
     "embed_rows": "single patients, as the site file discloses",
     "evaluate_outputs": "how many cases there are",
     "external_outputs": "how many cases there are",
+    "explain": "of fewer cases than the hospital or the study allows, nothing",
     "read_again": "of a feature that fewer than five cases have all readings of, nothing",
 }
 BY_LABEL = {

@@ -1,0 +1,67 @@
+"""What the results say of where the networks look."""
+
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from server.coordinator import need
+from server.study import ExplainRecord, NetworkHeat, Study
+from shared.config import Study as Settings
+from shared.heat import BINS, COLUMNS, MAP_RADII, REGIONS, HeatSums
+
+MEANING = (
+    "the mean share of a patient's heat that lies in the region, over the mean share of the field "
+    "that the region is: above 1 the network looks there more than chance would have it"
+)
+
+
+def explain_results(study: Study, settings: Settings) -> dict[str, Any] | None:
+    """Each network's heat; None where the study does not ask."""
+    record: ExplainRecord = need(study.explain, "explain")
+    if settings.explain is None:
+        return None
+    level = settings.evaluation.confidence_level
+    method = {"method": settings.explain.method}
+    return {name: method | network_results(heat, level) for name, heat in record.networks.items()}
+
+
+def network_results(heat: NetworkHeat, level: float) -> dict[str, Any]:
+    """One network's heat; its numbers are None where no site has enough cases to tell of."""
+    found: dict[str, Any] = {
+        "split": "internal_test",
+        "sites": heat.sites,
+        "sites_with_too_few": heat.silent,
+        "n": heat.pooled.n if heat.pooled else 0,
+        "n_without_heat": heat.pooled.n_without if heat.pooled else 0,
+        "enrichment_is": MEANING,
+        "map_radii": MAP_RADII,
+        "mean_map": None,
+        "excess": None,
+    }
+    if heat.pooled is None or heat.pooled.n == 0:
+        return found | dict.fromkeys(REGIONS)
+    regions = {
+        name: region_results(heat.pooled, place, level) for place, name in enumerate(REGIONS)
+    }
+    mean_map = heat.pooled.map_sum / heat.pooled.n
+    return found | regions | {"mean_map": mean_map, "excess": column(heat.pooled, "excess", level)}
+
+
+def region_results(pooled: HeatSums, place: int, level: float) -> dict[str, Any]:
+    """One region's share of heat: mean, SD, interval, histogram; and what chance would give."""
+    share = column(pooled, REGIONS[place], level)
+    area = column(pooled, f"{REGIONS[place]}_area", level)["mean"]
+    return share | {
+        "area_share": area,
+        "enrichment": share["mean"] / area if area > 0 else None,
+        "histogram": {"edges": np.linspace(0, 1, BINS + 1), "counts": pooled.bins[place]},
+    }
+
+
+def column(pooled: HeatSums, name: str, level: float) -> dict[str, Any]:
+    """Mean over patients, standard deviation, and Student's interval of the mean."""
+    i, n = COLUMNS.index(name), pooled.n
+    mean, sd = float(pooled.moments.mean[i]), float(pooled.moments.sd[i])
+    half = float(stats.t.ppf(0.5 + level / 2, n - 1)) * sd / n**0.5 if n > 1 else float("nan")
+    return {"mean": mean, "sd": sd, "ci": [mean - half, mean + half]}

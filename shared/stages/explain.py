@@ -1,0 +1,37 @@
+"""Explain: where each network looks, by Grad-CAM, told of many patients at once.
+
+Asked, one network at a time, only if the study has a section `explain`, and only of the training
+sites' internal test cases: these had no part in training, and an external site is asked nothing
+beyond its evaluation. No label is looked at.
+
+Leaves the hospital, for each network: how many cases have heat and how many have none; the mean map
+of their heat in the tumour's own frame; of the shares of heat inside the tumour, in a ring around
+it and elsewhere, and of the shares of the field that these are, count, mean and summed squared
+deviation; how many cases have a share in each twentieth. Of fewer cases than `explain.min_cases` or
+the site's `release.min_cell`, nothing.
+Stays: every case's heat.
+"""
+
+from dataclasses import dataclass
+
+from shared.heat import HeatSums
+from shared.networks import Weights
+from shared.stages import Question
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Request:
+    """Where does this network look, with these weights?"""
+
+    network: str
+    weights: Weights
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reply:
+    """The sums; None where the site has too few cases."""
+
+    heat: HeatSums | None
+
+
+EXPLAIN = Question("explain", "evaluate", Request, Reply)
