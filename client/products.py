@@ -194,7 +194,7 @@ class Tensor(_OfDrawn):
     def depends_on(self) -> tuple[str, str, str]:
         """The branch's geometry, the window, and the code that reads and cuts."""
         geometry = self.network.branch.model_dump(
-            mode="json", exclude={"name", "network", "training", "phases"}
+            mode="json", exclude={"name", "network", "training", "phases", "pooling"}
         )
         settings = {
             "branch": geometry,

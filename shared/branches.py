@@ -1,8 +1,8 @@
 """Settings of a branch: a ResNet on one kind of input, and how it is trained."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from shared.phases import Phase
 from shared.quantities import Count, Fraction, Name, Positive
@@ -31,16 +31,45 @@ class _Branch(Settings):
     name: Name
     phases: Literal["channels", "separate"] = "channels"
     network: Literal["resnet10", "resnet18", "resnet34", "resnet50"] = "resnet50"
+    mask_channel: bool = False
     training: Training = Training()
 
 
 class Branch25D(_Branch):
-    """A 2D ResNet on the slice with the largest tumour area and its neighbours."""
+    """A 2D ResNet on the slice with the largest tumour area and its neighbours.
+
+    A stack is one such set of slices; of several stacks `pooling` makes one vector for a patient.
+    Either `spacing_mm` or `roi_margin_mm` says how large the field is; the other is None.
+    """
 
     kind: Literal["2.5d"]
     size: tuple[Annotated[int, Field(ge=16)], Annotated[int, Field(ge=16)]] = (64, 64)
-    spacing_mm: tuple[Positive, Positive] = (1.0, 1.0)
+    roi_margin_mm: Annotated[float, Field(ge=0)] | None = None
+    spacing_mm: tuple[Positive, Positive] | None = Field(
+        default_factory=lambda given: (1.0, 1.0) if given.get("roi_margin_mm") is None else None
+    )
     slice_offsets_mm: tuple[float, ...] = Field(default=(-4.0, 0.0, 4.0), min_length=1)
+    stack_offsets_mm: tuple[float, ...] = Field(default=(0.0,), min_length=1)
+    pooling: Literal["mean", "attention"] = "mean"
+
+    @property
+    def n_stacks(self) -> int:
+        """How many stacks of slices the network sees of a patient."""
+        return len(self.stack_offsets_mm)
+
+    @model_validator(mode="after")
+    def _field_has_one_size(self) -> Self:
+        if (self.spacing_mm is None) == (self.roi_margin_mm is None):
+            raise ValueError(
+                "either spacing_mm or roi_margin_mm says how large the field is: give one, and "
+                "leave the other out or null"
+            )
+        if self.pooling == "attention" and self.n_stacks == 1:
+            raise ValueError(
+                "pooling: attention weighs several stacks; add places to stack_offsets_mm, or "
+                "take pooling: mean"
+            )
+        return self
 
 
 class Branch3D(_Branch):

@@ -59,16 +59,22 @@ class Weights:
 
 
 def input_channels(network: Network) -> int:
-    """Channels of the network's input: phases, times slices for 2.5D."""
+    """Channels of the network's input: phases, times slices for 2.5D, twice with the mask."""
     slices = len(network.branch.slice_offsets_mm) if isinstance(network.branch, Branch25D) else 1
-    return len(network.phases) * slices
+    return len(network.phases) * slices * (2 if network.branch.mask_channel else 1)
+
+
+def input_stacks(network: Network) -> int:
+    """How many stacks of slices the network sees of a patient; 1 for a 3D network."""
+    return network.branch.n_stacks if isinstance(network.branch, Branch25D) else 1
 
 
 def build_network(network: Network, *, seed: int) -> "torch.nn.Module":
     """A freshly initialised network for one branch: one logit for each case.
 
     Calling it gives logits ``(n, 1)``; `embed` gives the vectors before the last layer. The same
-    seed gives the same weights on every machine with the same torch.
+    seed gives the same weights on every machine with the same torch. Where a patient has several
+    stacks, they are pooled before the last layer (`shared.pooling`).
     """
     import torch
     from monai.networks.nets import resnet
@@ -83,7 +89,17 @@ def build_network(network: Network, *, seed: int) -> "torch.nn.Module":
         )
         replace_batch_norm(module)
         start_as_identity(module)
-    return module
+        return pool_stacks(module, network)
+
+
+def pool_stacks(module: "torch.nn.Module", network: Network) -> "torch.nn.Module":
+    """The network made to see all stacks of a patient; itself where there is one stack."""
+    branch = network.branch
+    if not isinstance(branch, Branch25D) or branch.n_stacks == 1:
+        return module
+    from shared.pooling import StackPooled
+
+    return StackPooled(module, branch.pooling)
 
 
 def start_as_identity(module: "torch.nn.Module") -> None:
