@@ -12,6 +12,7 @@ from client.device import Compute
 from shared.branches import Training
 from shared.errors import TrainingError
 from shared.networks import embed, head_logits
+from shared.pooling import StackPooled
 
 SCORING_BATCH = 64
 
@@ -145,11 +146,13 @@ def outputs(
 
     The cases' input lies on the device or in main memory.
     """
+    n_stacks = inputs.shape[1] if isinstance(module, StackPooled) else 1
+    size = max(1, SCORING_BATCH // n_stacks)
     module.eval()
     embeddings, logits = [], []
     with torch.inference_mode():
-        for start in range(0, len(inputs), SCORING_BATCH):
-            rows = np.arange(start, min(start + SCORING_BATCH, len(inputs)))
+        for start in range(0, len(inputs), size):
+            rows = np.arange(start, min(start + size, len(inputs)))
             batch = compute.arrange(compute.take(inputs, rows))
             with compute.precision():
                 vectors = embed(module, batch)
