@@ -3,12 +3,14 @@
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from client.settings import Device
 from shared.branches import Network
 from shared.errors import InstallError
 
+CHANNELS_LAST_DIMENSIONS = 4
 # Options of glibc's mallopt, from its malloc.h.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX, M_ARENA_MAX = -1, -2, -4, -8
 
@@ -29,6 +31,19 @@ class Compute:
         if self.autocast is None:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=self.autocast)
+
+    def take(self, inputs: torch.Tensor, rows: np.ndarray) -> torch.Tensor:
+        """Rows of a tensor, on the device, wherever the tensor is kept."""
+        batch = inputs.index_select(0, torch.from_numpy(rows).to(inputs.device))
+        if self.device.type == "cuda" and batch.device.type == "cpu":
+            batch = batch.pin_memory()
+        return batch.to(self.device, non_blocking=True)
+
+    def arrange(self, batch: torch.Tensor) -> torch.Tensor:
+        """A batch in the memory layout; several stacks are arranged by their first convolution."""
+        if self.memory_format is torch.channels_last and batch.ndim != CHANNELS_LAST_DIMENSIONS:
+            return batch.contiguous()
+        return batch.contiguous(memory_format=self.memory_format)
 
 
 def compute_for(network: Network, device: Device) -> Compute:
@@ -57,6 +72,27 @@ def compute_for(network: Network, device: Device) -> Compute:
         autocast=torch.bfloat16 if use_bf16 else None,
         memory_format=torch.channels_last if flat else torch.contiguous_format,
     )
+
+
+def inputs_device(n_bytes: int, compute: Compute, device: Device) -> torch.device:
+    """Where a network's input is kept between questions: with the network, or in main memory.
+
+    `auto` keeps it with the network as long as half of the GPU's memory stays free for training.
+    Kept in main memory, a batch is moved when it is its turn.
+    """
+    on_host = torch.device("cpu")
+    if compute.device.type == "cpu" or device.keep_inputs == "host":
+        return on_host
+    if device.keep_inputs == "device":
+        return compute.device
+    free, total = gpu_memory(compute.device)
+    return compute.device if free - n_bytes >= total / 2 else on_host
+
+
+def gpu_memory(device: torch.device) -> tuple[int, int]:
+    """Bytes of a GPU that are free, or kept by torch and not in use, and bytes in all."""
+    free, total = torch.cuda.mem_get_info(device)
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device), total
 
 
 def cpu_has_bf16() -> bool:

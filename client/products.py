@@ -34,6 +34,7 @@ NOT_GEOMETRY = {
     "shortcut",
     "initial_weights",
     "freeze",
+    "pooling",
     "training",
 }
 """What a branch says of its network; the network's input does not depend on it."""

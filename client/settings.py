@@ -57,6 +57,7 @@ class Device(Settings):
 
     kind: Literal["auto", "cpu", "cuda"] = "auto"
     threads: Annotated[int, Field(ge=0, le=256)] = 0
+    keep_inputs: Literal["auto", "device", "host"] = "auto"
 
 
 class SiteSettings(Settings):

@@ -12,6 +12,7 @@ from client.device import Compute
 from shared.branches import Training
 from shared.errors import TrainingError
 from shared.networks import embed, head_logits
+from shared.pooling import n_stacks_of
 
 SCORING_BATCH = 64
 
@@ -37,8 +38,8 @@ def train_round(
 
     Args:
         module: The network with the global weights loaded.
-        inputs: ``(n, channels, ...)`` of the training cases, on the device.
-        labels: ``(n,)`` float, 0 or 1.
+        inputs: ``(n, ...)`` of the training cases, on the device or in main memory.
+        labels: ``(n,)`` float, 0 or 1, on the device.
 
     Raises:
         TrainingError: If a gradient is not finite.
@@ -51,12 +52,11 @@ def train_round(
     total, seen = 0.0, 0
     for _ in range(plan.training.local_epochs):
         for rows in batches(len(labels), plan.training.batch_size, rng):
-            index = torch.from_numpy(rows).to(inputs.device)
-            batch = inputs.index_select(0, index)
+            batch, batch_labels = compute.take(inputs, rows), compute.take(labels, rows)
             if plan.training.augment:
                 batch = augment(batch, rng)
-            batch = batch.contiguous(memory_format=compute.memory_format)
-            loss = train_step(module, optimiser, (batch, labels[index]), plan, compute, anchor)
+            pair = compute.arrange(batch), batch_labels
+            loss = train_step(module, optimiser, pair, plan, compute, anchor)
             total += loss * len(rows)
             seen += len(rows)
     return total / seen
@@ -147,13 +147,17 @@ def augment(batch: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
 def outputs(
     module: torch.nn.Module, inputs: torch.Tensor, compute: Compute
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Embeddings ``(n, width)`` and logits ``(n,)``, float64, of cases ``(n, channels, ...)``."""
+    """Embeddings ``(n, width)`` and logits ``(n,)``, float64, of cases ``(n, ...)``.
+
+    The cases' input lies on the device or in main memory.
+    """
+    size = max(1, SCORING_BATCH // n_stacks_of(module))
     module.eval()
     embeddings, logits = [], []
     with torch.inference_mode():
-        for start in range(0, len(inputs), SCORING_BATCH):
-            batch = inputs[start : start + SCORING_BATCH]
-            batch = batch.contiguous(memory_format=compute.memory_format)
+        for start in range(0, len(inputs), size):
+            rows = np.arange(start, min(start + size, len(inputs)))
+            batch = compute.arrange(compute.take(inputs, rows))
             with compute.precision():
                 vectors = embed(module, batch)
             embeddings.append(vectors.float().cpu())

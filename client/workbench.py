@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from client.device import Compute, compute_for, prepare_process
+from client.device import Compute, compute_for, inputs_device, prepare_process
 from client.site import Cases, Site
 from shared.branches import Network
 from shared.config import Study, all_networks, digest
@@ -19,7 +19,8 @@ class Inputs:
     """A network's input for the cases that have it.
 
     Attributes:
-        tensor: ``(n_present, channels, ...)`` float32 on the device.
+        tensor: ``(n_present, ...)`` float32, on the device or in main memory; `Compute.take`
+            brings rows of it to the device.
         labels: ``(n_present,)`` float32 on the device.
         present: ``(n,)`` bool: which of the handle's cases have every phase of the network.
     """
@@ -82,11 +83,13 @@ class Workbench:
         key = (digest(_blank(network)), cases.split)
         if key not in self._inputs:
             tensor, present = self.site.tensors(cases, network)
-            device = self.compute(network).device
+            tensor = tensor[present]
+            compute = self.compute(network)
+            device = inputs_device(tensor.nbytes, compute, self.site.settings.device)
             labels = self.site.labels(cases)[present].astype(np.float32)
             self._inputs[key] = Inputs(
-                torch.from_numpy(tensor[present]).to(device),
-                torch.from_numpy(labels).to(device),
+                torch.from_numpy(tensor).to(device),
+                torch.from_numpy(labels).to(compute.device),
                 present,
             )
         return self._inputs[key]

@@ -79,6 +79,7 @@ class _Branch(Settings):
     shortcut: Literal["projection", "padded"] | None = None
     initial_weights: InitialWeights | None = None
     freeze: tuple[str, ...] = ()
+    mask_channel: bool = False
     training: Training = Training()
 
     @model_validator(mode="after")
@@ -136,12 +137,45 @@ def _check_geometry(branch: "Branch25D | Branch3D", only_3d: bool) -> None:
 
 
 class Branch25D(_Branch):
-    """A 2D network on the slice with the largest tumour area and its neighbours."""
+    """A 2D network on the slice with the largest tumour area and its neighbours.
+
+    A stack is one such set of slices; of several stacks `pooling` makes one vector for a patient.
+    Either `spacing_mm` or `roi_margin_mm` says how large the field is; the other is None.
+    """
 
     kind: Literal["2.5d"]
     size: tuple[Annotated[int, Field(ge=16)], Annotated[int, Field(ge=16)]] = (64, 64)
-    spacing_mm: tuple[Positive, Positive] = (1.0, 1.0)
+    roi_margin_mm: Annotated[float, Field(ge=0)] | None = None
+    spacing_mm: tuple[Positive, Positive] | None = Field(
+        default_factory=lambda given: (1.0, 1.0) if given.get("roi_margin_mm") is None else None
+    )
     slice_offsets_mm: tuple[float, ...] = Field(default=(-4.0, 0.0, 4.0), min_length=1)
+    stack_offsets_mm: tuple[float, ...] = Field(default=(0.0,), min_length=1)
+    pooling: Literal["mean", "attention"] = "mean"
+
+    @property
+    def n_stacks(self) -> int:
+        """How many stacks of slices the network sees of a patient."""
+        return len(self.stack_offsets_mm)
+
+    @property
+    def has_one_grid(self) -> bool:
+        """Whether the network sees one stack, in a field of the same size for every patient."""
+        return self.n_stacks == 1 and self.roi_margin_mm is None
+
+    @model_validator(mode="after")
+    def _field_has_one_size(self) -> Self:
+        if (self.spacing_mm is None) == (self.roi_margin_mm is None):
+            raise ValueError(
+                "either spacing_mm or roi_margin_mm says how large the field is: give one, and "
+                "leave the other out or null"
+            )
+        if self.pooling == "attention" and self.n_stacks == 1:
+            raise ValueError(
+                "pooling: attention weighs several stacks; add places to stack_offsets_mm, or "
+                "take pooling: mean"
+            )
+        return self
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

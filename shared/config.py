@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from shared.branches import HASHED, Branch, Explain, Network
+from shared.branches import HASHED, Branch, Branch25D, Explain, Network
 from shared.fusion_settings import Embedding, Fusion
 from shared.phases import Phase
 from shared.quantities import Count, Fraction, Name, Positive
@@ -190,6 +190,12 @@ class Study(Settings):
             raise ValueError("branches need images; radiomics.mode is table. Set branches: []")
         if not self.branches and self.explain is not None:
             raise ValueError("without branches there is nothing to explain; drop 'explain'")
+        for branch in self.branches if self.explain is not None else ():
+            if isinstance(branch, Branch25D) and not branch.has_one_grid:
+                raise ValueError(
+                    f"explain: {branch.name} looks at several stacks or at a field of each "
+                    "patient's own size (stack_offsets_mm, roi_margin_mm); drop 'explain'"
+                )
         if self.stability is not None and self.radiomics.mode == "table":
             raise ValueError("stability needs images; radiomics.mode is table")
         names = [branch.name for branch in self.branches]

@@ -70,7 +70,8 @@ def begin(network: Network, fresh: Weights) -> tuple[Weights, Origin | None]:
         return fresh, None
     head = ARCHITECTURES[network.branch.network].head
     first = f"{ARCHITECTURES[network.branch.network].first_convolution}.weight"
-    kept = () if settings.format == "trifed" else (f"{head}.weight", f"{head}.bias")
+    own = () if settings.format == "trifed" else (f"{head}.",)
+    kept = {name for name in fresh.layout.names if name.startswith(own)}
     tensors, left_out = _by_our_names(network, settings)
     needed = [name for name in fresh.layout.names if name not in kept]
     _refuse_unless_same(network, settings.file, set(needed), set(tensors))

@@ -60,9 +60,14 @@ class Weights:
 
 
 def input_channels(network: Network) -> int:
-    """Channels of the network's input: phases, times slices for 2.5D."""
+    """Channels of the network's input: phases, times slices for 2.5D, twice with the mask."""
     slices = len(network.branch.slice_offsets_mm) if isinstance(network.branch, Branch25D) else 1
-    return len(network.phases) * slices
+    return len(network.phases) * slices * (2 if network.branch.mask_channel else 1)
+
+
+def input_stacks(network: Network) -> int:
+    """How many stacks of slices the network sees of a patient; 1 for a 3D network."""
+    return network.branch.n_stacks if isinstance(network.branch, Branch25D) else 1
 
 
 def build_network(network: Network, *, seed: int) -> "torch.nn.Module":
@@ -70,11 +75,13 @@ def build_network(network: Network, *, seed: int) -> "torch.nn.Module":
 
     Calling it gives logits ``(n, 1)``; `embed` gives the vectors before the last layer. The same
     seed gives the same weights on every machine with the same torch. What the study freezes does
-    not require a gradient.
+    not require a gradient. Where a patient has several stacks, they are pooled before the last
+    layer (`shared.pooling`).
     """
     import torch
 
     from shared.layers import pad_shortcuts, replace_batch_norm, start_as_identity
+    from shared.pooling import pool_stacks
 
     branch = network.branch
     with torch.random.fork_rng(devices=[]):
@@ -86,6 +93,9 @@ def build_network(network: Network, *, seed: int) -> "torch.nn.Module":
         head = head_of(module)
         torch.nn.init.normal_(head.weight, std=0.01)
         torch.nn.init.zeros_(head.bias)
+        if isinstance(branch, Branch25D) and branch.n_stacks > 1:
+            name = ARCHITECTURES[branch.network].head
+            pool_stacks(module, name, branch.n_stacks, branch.pooling)
     make_hookable(module)
     for name in ARCHITECTURES[branch.network].modules_of(branch.freeze):
         module.get_submodule(name).requires_grad_(False)
@@ -134,27 +144,35 @@ def frozen_names(network: Network) -> frozenset[str]:
 
 
 def head_of(module: "torch.nn.Module") -> "torch.nn.Linear":
-    """The network's last layer: the last linear one."""
+    """The network's last layer: the one that pools stacks, else the last linear one."""
     import torch
 
-    return [part for part in module.modules() if isinstance(part, torch.nn.Linear)][-1]
+    from shared.pooling import PooledHead
+
+    linear = [part for part in module.modules() if isinstance(part, torch.nn.Linear)]
+    return next((part for part in linear if isinstance(part, PooledHead)), linear[-1])
 
 
 def embed(module: "torch.nn.Module", batch: "torch.Tensor") -> "torch.Tensor":
-    """The network's output before its last layer: ``(n, EMBEDDING_WIDTH)``."""
+    """The network's output before its last layer: ``(n, EMBEDDING_WIDTH)``, stacks pooled."""
+    from shared.pooling import PooledHead
+
     captured: list[torch.Tensor] = []
-    hook = head_of(module).register_forward_pre_hook(lambda _, inputs: captured.append(inputs[0]))
+    head = head_of(module)
+    hook = head.register_forward_pre_hook(lambda _, inputs: captured.append(inputs[0]))
     try:
         module(batch)
     finally:
         hook.remove()
-    return captured[0]
+    return head.pool(captured[0]) if isinstance(head, PooledHead) else captured[0]
 
 
 def head_logits(module: "torch.nn.Module", embedding: "torch.Tensor") -> "torch.Tensor":
     """The last layer's logits ``(n,)`` for embeddings."""
-    logits: torch.Tensor = head_of(module)(embedding)
-    return logits.squeeze(1)
+    import torch
+
+    head = head_of(module)
+    return torch.nn.functional.linear(embedding, head.weight, head.bias).squeeze(1)
 
 
 def layout_of(module: "torch.nn.Module") -> Layout:

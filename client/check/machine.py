@@ -1,5 +1,6 @@
 """The machine a hospital computes on: what it has, and what of it does not suffice."""
 
+import math
 import os
 import platform
 import re
@@ -70,6 +71,12 @@ def machine_problems(
             f"the cache will need {needed / 1e9:.1f} GB of the {free / 1e9:.1f} GB free at "
             f"{cache_folder}; make room."
         )
+    kept, memory = inputs_bytes(study, n_cases), available_memory()
+    if memory is not None and kept > memory:
+        notes.append(
+            f"the networks' inputs will take {kept / 1e9:.1f} GB of memory, but {memory / 1e9:.1f} "
+            "GB are free. Free some, or ask for a smaller size or fewer stacks in the study."
+        )
     year = datetime.now(UTC).year
     if not YEARS[0] <= year <= YEARS[1]:
         problems.append(f"the clock says {year}, so certificates will be refused. Set the clock.")
@@ -79,14 +86,14 @@ def machine_problems(
 
 def cache_bytes(study: Study, n_cases: int) -> int:
     """What the cache of so many patients takes on disk, about."""
-    values = 0
-    for network in networks(study):
-        size = 1
-        for length in input_shape(network):
-            size *= length
-        values += size * FLOAT32
     row = len(feature_names(study.phases, study.radiomics)) * FLOAT64
-    return n_cases * (values + row)
+    return inputs_bytes(study, n_cases) + n_cases * row
+
+
+def inputs_bytes(study: Study, n_cases: int) -> int:
+    """What the networks' inputs of so many patients take, in the cache and in memory."""
+    values = sum(math.prod(input_shape(network)) for network in networks(study))
+    return n_cases * values * FLOAT32
 
 
 def memory_note(measured: Mapping[str, Measures], workers: int) -> list[str]:

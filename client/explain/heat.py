@@ -6,6 +6,7 @@ from scipy import ndimage
 
 from client.preprocess import HALF
 from shared.branches import Branch25D, Network
+from shared.errors import ConfigError
 from shared.heat import MAP_RADII, REGIONS, HeatSums, heat_sums
 
 Array = NDArray[np.float64]
@@ -77,7 +78,13 @@ def tumour_frame(heat: Array, tumour: Mask, spacing_mm: tuple[float, ...], grid:
 
 
 def spacing_of(network: Network) -> tuple[float, float, float]:
-    """The spacing of a network's grid, mm (z, y, x); z is 1 where there is one slice."""
+    """The spacing of a network's grid, mm (z, y, x); z is 1 where there is one slice.
+
+    Raises:
+        ConfigError: If it differs from patient to patient.
+    """
+    if network.branch.spacing_mm is None:
+        raise ConfigError(f"{network.name}: heat cannot be told of a branch with roi_margin_mm.")
     spacing = (1.0, *network.branch.spacing_mm)
     return spacing[-3], spacing[-2], spacing[-1]
 

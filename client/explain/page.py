@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from client.check.report import shown
+from client.explain.heat import spacing_of
 from client.explain.look import Look
 from client.site import Site
 from shared.files import write_atomically
@@ -67,7 +68,8 @@ def picture(look: Look) -> str:
     phases = look.network.phases
     figure = Figure(figsize=(INCH * len(phases), 2 * INCH), layout="constrained")
     grid = figure.subplots(2, len(phases), squeeze=False)
-    aspect = look.network.branch.spacing_mm[-2] / look.network.branch.spacing_mm[-1]
+    _, height_mm, width_mm = spacing_of(look.network)
+    aspect = height_mm / width_mm
     for column, (phase, image) in enumerate(zip(phases, look.images, strict=True)):
         for axes in grid[:, column]:
             axes.imshow(image, cmap="gray", vmin=-1, vmax=1, aspect=aspect)

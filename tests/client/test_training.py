@@ -211,7 +211,7 @@ def test_the_optimiser_is_the_one_asked_for_with_the_rounds_rate(name):
     assert optimiser.param_groups[0]["lr"] == pytest.approx(0.1)
 
 
-@pytest.mark.parametrize("shape", [(5, 3, 16, 16), (5, 2, 4, 16, 16)], ids=["2D", "3D"])
+@pytest.mark.parametrize("shape", [(5, 3, 16, 16), (5, 2, 4, 16, 16)], ids=["2D", "3D or stacks"])
 def test_augmentation_moves_values_and_changes_none(shape):
     batch = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     moved = augment(batch, np.random.default_rng(1))
@@ -253,6 +253,18 @@ def test_outputs_are_the_networks_own_in_the_order_of_the_cases(stripes):
     assert (embeddings.shape, embeddings.dtype, logits.dtype) == (
         (12, 512), np.float64, np.float64,
     )  # fmt: skip
+
+
+def test_of_several_stacks_no_more_slices_are_scored_at_once_than_of_one():
+    branch = FLAT.model_copy(update={"stack_offsets_mm": (-8.0, -4.0, 0.0, 4.0, 8.0)})
+    module = build_network(NETWORK.model_copy(update={"branch": branch}), seed=1)
+    inputs = torch.randn(26, 5, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    seen = []
+    module.register_forward_pre_hook(lambda _, batch: seen.append(len(batch[0])))
+    _, logits = outputs(module, inputs, CPU)
+    assert seen == [12, 12, 2]
+    with torch.inference_mode():
+        np.testing.assert_allclose(logits, module(inputs).squeeze(1).numpy(), atol=1e-5)
 
 
 def test_no_cases_give_no_outputs(stripes):

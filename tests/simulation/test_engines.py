@@ -1,6 +1,7 @@
 """Two engines, one answer: Flower's simulation gives the in-process numbers to the last bit."""
 
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
@@ -14,7 +15,7 @@ from safetensors.numpy import load_file
 
 from server.study_folder import StudyFolder
 from shared.codec import content_hash
-from tests.conftest import TINY, FinishedRun
+from tests.conftest import TINY, FinishedRun, flat_branch
 
 ROOT = Path(__file__).parents[2]
 needs_ray = pytest.mark.skipif(
@@ -99,6 +100,23 @@ def test_everything_the_server_learnt_is_the_same(flower_run, finished_run):
 @pytest.mark.slow
 def test_a_stranger_in_the_current_folder_is_never_run(flower_run):
     assert not (flower_run / "decoy" / "imported").exists()
+
+
+@needs_ray
+@pytest.mark.slow
+def test_so_are_those_of_several_stacks_with_attention(run_changed, finished_run, tmp_path):
+    stacks = {"stack_offsets_mm": [0.0, 6.0], "pooling": "attention", "mask_channel": True}
+    ours = run_changed(branches=flat_branch(spacing_mm=None, roi_margin_mm=10.0, **stacks))
+    arguments = (tmp_path / "flower", finished_run.hospitals, "--engine", "flower")
+    subprocess.run(command(tmp_path / "changed.yaml", *arguments), check=True, timeout=400)
+    found, expected = (json.loads((f / "results.json").read_text()) for f in (arguments[0], ours))
+    assert found.pop("verify")["passed"]
+    assert found == expected
+    (weights,) = (ours / "weights").iterdir()
+    trained = load_file(arguments[0] / "weights" / weights.name)
+    assert trained["pooling.score.weight"].any()
+    for name, tensor in load_file(weights).items():
+        np.testing.assert_array_equal(trained[name], tensor)
 
 
 @pytest.mark.parametrize("package", ["shared", "client", "server", "simulation"])

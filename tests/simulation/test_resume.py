@@ -138,6 +138,18 @@ def test_a_strategy_remembers_its_moments_over_a_kill(run, finished_run, tmp_pat
     assert_same_run(tmp_path / "cut", tmp_path / "whole")
 
 
+@pytest.mark.slow
+def test_attention_over_several_stacks_goes_on_after_a_kill(run, finished_run, tmp_path):
+    stacks = {"stack_offsets_mm": [0.0, 6.0], "pooling": "attention", "mask_channel": True}
+    branches = flat_branch(spacing_mm=None, roi_margin_mm=10.0, training={"rounds": 2}, **stacks)
+    study = tmp_path / "study.yaml"
+    study.write_text(dump_settings(changed(load_study(TINY), branches=branches)))
+    assert run(tmp_path / "whole", finished_run.hospitals, study=study) == 0
+    assert run(tmp_path / "cut", finished_run.hospitals, "aggregation", 2, study=study) == -9
+    assert run(tmp_path / "cut", finished_run.hospitals, study=study) == 0
+    assert_same_run(tmp_path / "cut", tmp_path / "whole")
+
+
 def test_a_damaged_state_is_refused_with_words(run, finished_run, tmp_path):
     out = tmp_path / "run"
     shutil.copytree(finished_run.out, out, ignore=shutil.ignore_patterns("cohort"))

@@ -10,13 +10,14 @@ from rich.console import Console
 
 import trifed
 from client.check.doctor import check_site
+from client.check.machine import inputs_bytes
 from client.check.page import write_page
 from client.check.report import CheckReport, print_report
 from client.extract import extract_table
 from client.workers import Limits
 from shared.config import Study, digest
 from shared.errors import ConfigError
-from tests.conftest import STUDY
+from tests.conftest import STUDY, changed
 
 MakeSite = Callable[..., Path]
 Change = Callable[..., Study]
@@ -135,8 +136,22 @@ def test_the_machine_is_held_against_what_the_study_needs(
     problems, notes = "\n".join(report.problems), "\n".join(report.notes)
     for words in ("the cache will need", "nothing can be written to", "the clock says"):
         assert words in problems
-    for words in ("of memory for the largest patients", "torch 0.0.1", "can read site.yaml"):
+    for words in (
+        "of memory for the largest patients",
+        "the networks' inputs will take",
+        "torch 0.0.1",
+        "can read site.yaml",
+    ):
         assert words in notes
+
+
+def test_stacks_and_masks_count_in_what_the_inputs_take(study: Study) -> None:
+    """Three phases of three slices, two stacks of 16 x 16, float32; a 3D patch; masks double it."""
+    flat, deep = (branch.model_dump(mode="json") for branch in study.branches)
+    flat |= {"stack_offsets_mm": [0.0, 5.0], "mask_channel": True}
+    branches = [flat, deep | {"mask_channel": True}]
+    expected = 7 * 4 * 2 * (2 * 9 * 16 * 16 + 3 * 8 * 16 * 16)
+    assert inputs_bytes(changed(study, branches=branches), 7) == expected
 
 
 def test_a_patient_who_kills_or_outlasts_his_reader_is_named(
