@@ -12,7 +12,8 @@ from shared.heat import BINS, COLUMNS, MAP_RADII, REGIONS, HeatSums
 
 MEANING = (
     "the mean share of a patient's heat that lies in the region, over the mean share of the field "
-    "that the region is: above 1 the network looks there more than chance would have it"
+    "that the region is: above 1 the network looks there more than an even spread would; what it "
+    "has learnt is in what it has more than the same network untrained"
 )
 
 
@@ -28,24 +29,27 @@ def explain_results(study: Study, settings: Settings) -> dict[str, Any] | None:
 
 def network_results(heat: NetworkHeat, level: float) -> dict[str, Any]:
     """One network's heat; its numbers are None where no site has enough cases to tell of."""
-    found: dict[str, Any] = {
+    trained = heat.trained
+    return {
         "split": "internal_test",
         "sites": heat.sites,
         "sites_with_too_few": heat.silent,
-        "n": heat.pooled.n if heat.pooled else 0,
-        "n_without_heat": heat.pooled.n_without if heat.pooled else 0,
+        "n": trained.n if trained else 0,
+        "n_without_heat": trained.n_without if trained else 0,
         "enrichment_is": MEANING,
+        **regions_results(trained, level),
+        "excess": column(trained, "excess", level) if trained and trained.n else None,
         "map_radii": MAP_RADII,
-        "mean_map": None,
-        "excess": None,
+        "mean_map": trained.map_sum / trained.n if trained and trained.n else None,
+        "untrained": regions_results(heat.untrained, level),
     }
-    if heat.pooled is None or heat.pooled.n == 0:
-        return found | dict.fromkeys(REGIONS)
-    regions = {
-        name: region_results(heat.pooled, place, level) for place, name in enumerate(REGIONS)
-    }
-    mean_map = heat.pooled.map_sum / heat.pooled.n
-    return found | regions | {"mean_map": mean_map, "excess": column(heat.pooled, "excess", level)}
+
+
+def regions_results(pooled: HeatSums | None, level: float) -> dict[str, Any]:
+    """Every region's share; None where nobody has heat."""
+    if pooled is None or pooled.n == 0:
+        return dict.fromkeys(REGIONS)
+    return {name: region_results(pooled, i, level) for i, name in enumerate(REGIONS)}
 
 
 def region_results(pooled: HeatSums, place: int, level: float) -> dict[str, Any]:

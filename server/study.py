@@ -188,9 +188,13 @@ class EvaluationRecord:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NetworkHeat:
-    """Where a network looks, over the sites that told of it; `silent` sites have too few cases."""
+    """Where a network looks, over the sites that told of it; `silent` sites have too few cases.
 
-    pooled: HeatSums | None
+    `untrained` is the same before any training.
+    """
+
+    trained: HeatSums | None
+    untrained: HeatSums | None
     sites: tuple[str, ...]
     silent: tuple[str, ...]
 

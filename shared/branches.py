@@ -213,13 +213,13 @@ class Network(Settings):
     fold: int | None = None
 
 
-HeatMethod = Literal["grad_cam", "hires_cam"]
+HeatMethod = Literal["grad_cam", "occlusion"]
 
 
 class Explain(Settings):
     """What is told of where the networks look, on patients that had no part in their training."""
 
-    method: HeatMethod = "hires_cam"
+    method: HeatMethod = "occlusion"
     min_cases: Annotated[int, Field(ge=3)] = 10
     grid: Annotated[int, Field(ge=8, le=128)] = 32
     ring_mm: Positive = 10.0

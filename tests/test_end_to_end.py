@@ -15,11 +15,14 @@ from safetensors.numpy import load_file
 from sklearn.metrics import roc_auc_score
 
 from client.device import compute_for
+from client.explain.heat import heat_of, spacing_of, tumour_frame, tumour_of
+from client.explain.weights import load_weights
+from client.products import MaskTensor
 from client.service import SiteService
 from client.settings import Device
 from client.training import outputs
 from shared.config import load_study, networks
-from shared.networks import build_network
+from shared.networks import build_network, set_weights
 from tests.conftest import TINY, FinishedRun, flat_branch
 
 MODELS = ("clinical", "radiomics", "branch_2_5d", "branch_3d", "fusion")
@@ -98,6 +101,52 @@ def test_the_best_round_is_the_best_on_tune_cases(finished_run):
         trained = record["rounds"][1:]
         best = min(entry["tune_loss"] for entry in trained)
         assert record["rounds"][record["best_round"]]["tune_loss"] == best
+
+
+@pytest.mark.parametrize("name", ["branch_2_5d", "branch_3d"])
+def test_the_heat_that_is_told_is_that_of_all_internal_test_patients_together(finished_run, name):
+    """One table of every hospital's patients, with the saved weights, and numpy's statistics."""
+    study = load_study(TINY)
+    network = next(n for n in networks(study) if n.name == name)
+    module = build_network(network, seed=0)
+    set_weights(module, load_weights(finished_run.out / "weights", network))
+    compute, spacing = compute_for(network, Device()), spacing_of(network)
+    shares, areas, frames = [], [], []
+    for site_file in finished_run.hospitals[:3]:
+        site = SiteService(site_file, study, threads=1).bench.site
+        tensor, _ = site.tensors(site.internal_test, network)
+        masks = site.arrays(site.internal_test, MaskTensor(study, network))
+        heat = heat_of(module, network, torch.from_numpy(tensor), compute, study.explain.method)
+        for one, case in zip(heat.maps, site.internal_test, strict=True):
+            solid, tumour = (
+                one.reshape(-1, *one.shape[-2:]),
+                tumour_of(masks[case.patient_id], network),
+            )
+            if not (solid.any() and tumour.any()):
+                continue
+            shares.append(solid[tumour].sum())
+            areas.append(tumour.mean())
+            frames.append(tumour_frame(solid, tumour, spacing, study.explain.grid))
+    told = finished_run.results["explanations"][name]
+    assert told["sites"] == ["site_a", "site_b", "site_c"]
+    assert told["n"] == len(shares) > 8
+    inside = told["inside"]
+    assert inside["mean"] == pytest.approx(np.mean(shares), abs=1e-12)
+    assert inside["sd"] == pytest.approx(np.std(shares, ddof=1), abs=1e-12)
+    assert inside["enrichment"] == pytest.approx(np.mean(shares) / np.mean(areas), rel=1e-12)
+    assert sum(told[region]["mean"] for region in ("inside", "ring", "elsewhere")) == pytest.approx(
+        1
+    )
+    assert sum(inside["histogram"]["counts"]) == len(shares)
+    np.testing.assert_allclose(told["mean_map"], np.mean(frames, axis=0), rtol=1e-12, atol=1e-12)
+
+
+def test_the_report_draws_where_the_networks_look(finished_run):
+    text = (finished_run.out / "report.html").read_text(encoding="utf-8")
+    section = text.split('<section id="explanations">')[1].split("</section>")[0]
+    assert "Where branch 2.5D looks" in section
+    assert section.count("data:image/png;base64") >= 2
+    assert section.count("synthetic data") == 4
 
 
 def test_weights_say_which_network_they_are(finished_run):

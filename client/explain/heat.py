@@ -1,16 +1,68 @@
-"""A patient's heat against the tumour: shares of it, and a map in the tumour's own frame."""
+"""A patient's heat, and how it lies to the tumour: shares, and a map in the tumour's own frame."""
+
+from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from client.device import Compute
+from client.explain.gradcam import grad_cam
+from client.explain.occlusion import occlusion
 from client.preprocess import HALF
-from shared.branches import Branch25D, Network
-from shared.errors import ConfigError
+from shared.branches import Branch25D, HeatMethod, Network
+from shared.errors import CodecError, ConfigError
 from shared.heat import MAP_RADII, REGIONS, HeatSums, heat_sums
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Heat:
+    """Heat ``(n, y, x)`` or ``(n, z, y, x)`` and logits ``(n,)`` of patients, float64.
+
+    A patient's heat is at least 0 and sums to 1 over the network's field; it is zero everywhere
+    where no place spoke for what the network said.
+    """
+
+    maps: Array
+    logits: Array
+
+
+def heat_of(
+    module: torch.nn.Module,
+    network: Network,
+    inputs: torch.Tensor,
+    compute: Compute,
+    method: HeatMethod,
+) -> Heat:
+    """The heat of patients ``(n, channels, [z,] y, x)``, in float32 whatever training took.
+
+    It speaks for the class that the network predicts: positive where the logit is 0 or more, else
+    negative. Channels, which are phases and slices, have one heat in common.
+
+    Args:
+        module: The network with its weights loaded.
+        method: `client.explain.gradcam`, or `client.explain.occlusion`.
+
+    Raises:
+        CodecError: If the input has other axes than the network's kind.
+        TrainingError: If the network has no stage that Grad-CAM can look at.
+    """
+    n_axes = 2 if network.branch.kind == "2.5d" else 3
+    if inputs.ndim != 2 + n_axes:
+        raise CodecError(
+            f"{network.name}: heat is of one image for each patient, an input of {2 + n_axes} axes "
+            f"(patient, channel and {n_axes} of space), not of {inputs.ndim}."
+        )
+    module.eval()
+    find = grad_cam if method == "grad_cam" else occlusion
+    with torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False):
+        maps, logits = find(module, inputs.float(), compute)
+    total = maps.sum(axis=tuple(range(1, maps.ndim)), keepdims=True)
+    return Heat(np.divide(maps, total, out=np.zeros_like(maps), where=total > 0), logits)
 
 
 def tumour_of(masks: NDArray[np.float32], network: Network) -> Mask:

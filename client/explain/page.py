@@ -13,6 +13,7 @@ from client.check.report import shown
 from client.explain.heat import spacing_of
 from client.explain.look import Look
 from client.site import Site
+from shared.branches import Explain
 from shared.files import write_atomically
 from shared.pages import page_environment
 
@@ -22,7 +23,7 @@ OPAQUE = 0.6
 
 def write_page(out: Path, site: Site, patient: str, looks: list[Look]) -> Path:
     """Write a patient's page that only its owner can read, where the system knows owners."""
-    method = site.study.explain.method if site.study.explain else "hires_cam"
+    method = (site.study.explain or Explain()).method
     text = (
         page_environment(Path(__file__).parent)
         .get_template("page.html.j2")
@@ -30,7 +31,7 @@ def write_page(out: Path, site: Site, patient: str, looks: list[Look]) -> Path:
             site=site.name,
             synthetic=site.settings.synthetic,
             patient=shown(patient),
-            method={"grad_cam": "Grad-CAM", "hires_cam": "HiResCAM"}[method],
+            method={"grad_cam": "Grad-CAM", "occlusion": "occlusion"}[method],
             positive=f"{site.study.endpoint.name} {' or '.join(site.study.endpoint.positive)}",
             branches=branch_probabilities(looks),
             looks=[(look, percent(look), picture(look)) for look in looks],

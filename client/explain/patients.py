@@ -7,8 +7,7 @@ import numpy as np
 import torch
 
 from client.cohort.cases import Cases
-from client.explain.gradcam import heat_of
-from client.explain.heat import tumour_of
+from client.explain.heat import heat_of, tumour_of
 from client.explain.look import Look, look_at
 from client.explain.page import write_page
 from client.explain.weights import load_weights

@@ -1,7 +1,6 @@
 """The site's half of `explain`."""
 
-from client.explain.gradcam import heat_of
-from client.explain.heat import sums_of_heat, tumour_of
+from client.explain.heat import heat_of, sums_of_heat, tumour_of
 from client.products import MaskTensor
 from client.release import are_enough
 from client.workbench import Workbench

@@ -23,12 +23,17 @@ from server.report.words import (
 )
 
 REGIONS = {"inside": "inside the tumour", "ring": "in the ring", "elsewhere": "elsewhere"}
+METHODS = {
+    "grad_cam": "by Grad-CAM on the network’s last map",
+    "occlusion": "by what covering a part costs the network’s logit",
+}
 CAPTION = (
-    "Left: heat by Grad-CAM towards the class that the network predicts, mean over patients, in "
-    "the tumour’s own frame: every tumour’s middle is the origin, and the circle, of its area, has "
-    "the radius 1. Heat of 1 is what an even spread over the network’s field would give; beyond a "
-    "patient’s field there is none. Right: how many patients have which share of their heat inside "
-    "the tumour, in the ring around it and elsewhere. Only sums over a site’s patients left it."
+    "Left: heat, how much each place spoke for what the network says of a patient, {method}; mean "
+    "over patients, in the tumour’s own frame: every tumour’s middle is the origin, and the "
+    "circle, of its area, has the radius 1. Heat of 1 is what an even spread over the network’s "
+    "field would give; beyond a patient’s field there is none. Right: how many patients have which "
+    "share of their heat inside the tumour, in the ring around it and elsewhere. Only sums over a "
+    "site’s patients left it."
 )
 
 
@@ -40,7 +45,8 @@ def explanation_pictures(results: Results) -> list[Picture]:
             Panel(_map_drawer(found), f"Mean heat of {network} around the tumour", (3.5, 3.0)),
             Panel(_bins_drawer(found), f"Shares of the heat of {network}", (3.5, 3.0)),
         )
-        caption = "As in the figure before." if pictures else CAPTION
+        words = CAPTION.format(method=METHODS.get(str(found.get("method")), ""))
+        caption = "As in the figure before." if pictures else words
         title = f"Where {inside(network)} looks"
         pictures.append(Picture(f"heat-{key(network)}", title, caption, panels))
     return pictures
@@ -53,13 +59,19 @@ def explanation_tables(results: Results) -> list[Table]:
         for region, words in REGIONS.items():
             part = found.get(region) or {}
             mean = Cell(share(part.get("mean")), interval(part.get("ci"))) if part else DASH
-            cells = (mean, share(part.get("area_share")), number(part.get("enrichment")))
+            before = (found.get("untrained") or {}).get(region) or {}
+            ratios = (number(one.get("enrichment")) for one in (part, before))
+            cells = (mean, share(part.get("area_share")), *ratios)
             rows.append(row(name(network), words, count(found.get("n")), *cells))
-    columns = ("Network", "Region", "Patients", "Share of heat", "Share of field", "Ratio")
+    columns = (
+        *("Network", "Region", "Patients", "Share of heat", "Share of field", "Ratio"),
+        "Ratio untrained",
+    )
     notes = (
         f"Mean over internal test patients, with the {level(results)} interval of the mean. A "
-        "ratio above 1 says that the network looks there more than an even spread would. Images "
-        "are centred on the tumour, so a network that prefers the middle of any is above 1 too.",
+        "ratio above 1 says that the network looks there more than an even spread would. The same "
+        "network before any training is the fairer comparison: images are centred on tumours, "
+        "which stand out, and that alone moves it.",
         *_left_out(results),
     )
     title = "Where the networks’ heat lies"

@@ -1,11 +1,12 @@
 """The server's half of `explain`."""
 
 from server.coordinator import Coordinator
-from server.stages.train_branches import best_weights
+from server.stages.train_branches import best_weights, initial_seed
 from server.study import ExplainRecord, NetworkHeat, Study
 from shared.branches import Network
 from shared.config import networks
-from shared.heat import pool_heat_sums
+from shared.heat import HeatSums, pool_heat_sums
+from shared.networks import Weights, build_network, get_weights
 from shared.stages.explain import EXPLAIN, Request
 
 
@@ -18,9 +19,30 @@ def run(study: Study, coordinator: Coordinator) -> Study:
 
 
 def heat_of_network(study: Study, coordinator: Coordinator, network: Network) -> NetworkHeat:
-    """One network's heat, pooled over the sites that have enough cases to tell of."""
-    request = Request(network.name, best_weights(study, coordinator, network))
+    """One network's heat, pooled over the sites that have enough cases to tell of.
+
+    Asked twice: the same network before any training is what the heat must be compared with. A
+    tumour that stands out moves a network that has learnt nothing, too.
+
+    References:
+        Adebayo et al. (2018). Sanity checks for saliency maps. NeurIPS 31.
+    """
+    trained = ask(coordinator, network, best_weights(study, coordinator, network))
+    seed = initial_seed(coordinator.settings.seed, network.name)
+    untrained = ask(coordinator, network, get_weights(build_network(network, seed=seed)))
+    told = [site for site, heat in trained.items() if heat is not None]
+    silent = [site for site in trained if site not in told]
+    return NetworkHeat(pooled(trained), pooled(untrained), tuple(told), tuple(silent))
+
+
+def ask(coordinator: Coordinator, network: Network, weights: Weights) -> dict[str, HeatSums | None]:
+    """Each site's heat with these weights."""
+    request = Request(network.name, weights)
     replies = coordinator.federation.ask(EXPLAIN, request, coordinator.training)
-    told = {site: reply.heat for site, reply in replies.items() if reply.heat is not None}
-    pooled = pool_heat_sums(list(told.values())) if told else None
-    return NetworkHeat(pooled, tuple(told), tuple(site for site in replies if site not in told))
+    return {site: reply.heat for site, reply in replies.items()}
+
+
+def pooled(heat: dict[str, HeatSums | None]) -> HeatSums | None:
+    """The heat of all sites that tell of it; None if none does."""
+    told = [each for each in heat.values() if each is not None]
+    return pool_heat_sums(told) if told else None
