@@ -164,6 +164,15 @@ def network_layout(network: Network) -> Layout:
         return layout_of(build_network(network, seed=0))
 
 
+def frozen_names(network: Network) -> frozenset[str]:
+    """Names of the parameters that training leaves as they are: these never travel in a round."""
+    import torch
+
+    with torch.device("meta"):
+        module = build_network(network, seed=0)
+    return frozenset(n for n, p in module.named_parameters() if not p.requires_grad)
+
+
 def get_weights(module: "torch.nn.Module") -> Weights:
     """A copy of the network's parameters."""
     import torch

@@ -77,8 +77,8 @@ COHORT = Description(
     variables=class_moments(("age",), np.array([[60.0], [np.nan], [70]]), np.array([0, 1, 0])),
 )
 ROUNDS = (
-    RoundRecord(0, {}, 0.5, None, 0),
-    RoundRecord(1, {"site_a": (5, 0.7), "site_b": (4, 0.6)}, None, None, 99),
+    RoundRecord(0, {}, 0.5, None, 0, 0),
+    RoundRecord(1, {"site_a": (5, 0.7), "site_b": (4, 0.6)}, None, None, 99, 33),
 )
 SLOTS = {
     "hello": Greetings({"site_a": Hello("site_a", "training", True, "c", "s", {"numpy": "2"})}),
