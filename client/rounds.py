@@ -8,6 +8,7 @@ is named after its round and its weights, and checks itself; a damaged one count
 
 import logging
 import re
+import shutil
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,8 @@ class Rounds:
         """
         if self.coder.sends_whole:
             return self._whole(request)
+        if not request.base_hash:
+            self._forget_others()
         weights = self._kept(request.round, request.weights_hash)
         if weights is None:
             weights = self._changed(request) if request.weights is None else request.weights
@@ -123,6 +126,12 @@ class Rounds:
             number = re.fullmatch(rf"{kind}-(\d{{4,}})-[0-9a-f]{{16}}", path.name)
             if number and not last - KEPT[kind] < int(number[1]) <= last:
                 path.unlink(missing_ok=True)
+
+    def _forget_others(self) -> None:
+        """Networks are trained one after the other: when one begins, the ones before are done."""
+        for folder in self.folder.parent.glob("*"):
+            if folder != self.folder:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _path(self, kind: str, round_number: int, weights_hash: str) -> Path:
         if not re.fullmatch(r"[0-9a-f]{64}", weights_hash):

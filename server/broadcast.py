@@ -10,7 +10,7 @@ from server.inbox import Inbox
 from shared.codec import content_hash
 from shared.networks import Weights
 from shared.stages.train_branches import TRAIN_BRANCH, Reply, Request
-from shared.updates import Change, Coder
+from shared.updates import Change, Coder, Floats
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -20,38 +20,45 @@ class Broadcast:
     Attributes:
         hash: The weights' content hash; empty where the form of updates needs none.
         change: What makes them of the weights whose hash is `base_hash`; None: they travel whole.
+        residual: What the change could not carry of the aggregate; the next one makes up for it.
     """
 
     weights: Weights
     hash: str
-    change: Change | None
-    base_hash: str
+    change: Change | None = None
+    base_hash: str = ""
+    residual: Floats | None = None
 
     def request(self, network: str, round_number: int, *, train: bool, mu: float) -> Request:
         """What a round asks of a site that has the weights before."""
         whole = self.weights if self.change is None else None
-        hashes = self.hash, self.base_hash
-        return Request(network, round_number, whole, train, mu, self.change, *hashes)
+        return Request(
+            *(network, round_number, whole, train, mu),
+            change=self.change,
+            weights_hash=self.hash,
+            base_hash=self.base_hash,
+        )
 
 
 def first_broadcast(weights: Weights, coder: Coder) -> Broadcast:
     """Fresh weights, which no site has anything of."""
-    return Broadcast(weights, "" if coder.sends_whole else content_hash(weights), None, "")
+    return Broadcast(weights, "" if coder.sends_whole else content_hash(weights))
 
 
 def next_broadcast(before: Broadcast, aggregate: Weights, coder: Coder) -> Broadcast:
     """The aggregate as the sites will have it.
 
-    Where it travels as a rounded change, the result of that change becomes the global weights:
-    server and sites go on from the same bits, and the next change makes up for what was lost.
+    Where it travels as a rounded change, the result of that change becomes the global weights, so
+    that server and sites go on from the same bits. What was lost is added to the next change:
+    otherwise a step that is small beside its block's largest would be lost in every round.
     """
     if coder.sends_whole:
         return first_broadcast(aggregate, coder)
-    change, _ = coder.pack(aggregate.vector, before.weights.vector)
+    change, residual = coder.pack(aggregate.vector, before.weights.vector, before.residual)
     vector = before.weights.vector.copy()
     coder.apply(change, vector)
     weights = Weights(coder.layout, vector)
-    return Broadcast(weights, content_hash(weights), change, before.hash)
+    return Broadcast(weights, content_hash(weights), change, before.hash, residual)
 
 
 def stored(broadcast: Broadcast) -> dict[str, np.ndarray]:
@@ -59,7 +66,8 @@ def stored(broadcast: Broadcast) -> dict[str, np.ndarray]:
     if broadcast.change is None:
         return {}
     base = np.frombuffer(bytes.fromhex(broadcast.base_hash), dtype=np.uint8)
-    return {"values": broadcast.change.values, "scales": broadcast.change.scales, "base": base}
+    change = {"values": broadcast.change.values, "scales": broadcast.change.scales, "base": base}
+    return change if broadcast.residual is None else change | {"residual": broadcast.residual}
 
 
 def restored(weights: Weights, arrays: dict[str, np.ndarray], coder: Coder) -> Broadcast:
@@ -69,7 +77,8 @@ def restored(weights: Weights, arrays: dict[str, np.ndarray], coder: Coder) -> B
         return fresh
     change = Change(arrays["values"], arrays["scales"])
     coder.check(change)
-    return replace(fresh, change=change, base_hash=arrays["base"].tobytes().hex())
+    base_hash, residual = arrays["base"].tobytes().hex(), arrays.get("residual")
+    return Broadcast(weights, fresh.hash, change, base_hash, residual)
 
 
 def exchange_round(

@@ -90,6 +90,9 @@ class Coder:
     ) -> tuple[Change, Floats | None]:
         """The change from one vector of weights to another, and what it does not carry.
 
+        What is not finite does not become finite on its way; nor need a difference remain so that
+        is within a hundredth of float32's largest number.
+
         Args:
             new: ``(layout.size,)``.
             base: The same size; what the other side has.

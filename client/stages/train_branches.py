@@ -30,7 +30,7 @@ def answer(request: Request, bench: Workbench) -> Reply:
     if rounds.coder.sends_whole:
         return Reply(trained, n_cases, loss, tune, tune_loss)
     change = rounds.change(request, weights, trained)
-    return Reply(None, n_cases, loss, tune, tune_loss, change)
+    return Reply(None, n_cases, loss, tune, tune_loss, change=change)
 
 
 def train(bench: Workbench, request: Request, cases: TrainingCases) -> tuple[int, float]:
