@@ -116,6 +116,14 @@ def test_a_site_that_lost_its_weights_says_so_and_goes_on_with_whole_ones(tmp_pa
     assert bits(site.answer(whole)) == bits(untouched.answer(request))
 
 
+def test_weights_that_are_not_the_servers_are_not_used(tmp_path):
+    site = Hospital(tmp_path, "int8")
+    (_, first), (_, second) = requests(site.coder, 2)
+    site.answer(first)
+    site.rounds._put("weights", 1, second.base_hash, weights(9).vector)
+    assert site.rounds.receive(second) is None
+
+
 def damage(path, how):
     content = bytearray(path.read_bytes())
     content[100] ^= how == "a bit changed"
