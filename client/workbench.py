@@ -7,11 +7,13 @@ import numpy as np
 import torch
 
 from client.device import Compute, compute_for, inputs_device, prepare_process
+from client.rounds import Rounds
 from client.site import Cases, Site
 from shared.branches import Network
 from shared.config import Study, all_networks, digest
 from shared.errors import CodecError
-from shared.networks import build_network
+from shared.networks import build_network, frozen_names, layout_of
+from shared.updates import Coder
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +46,7 @@ class Workbench:
         self.site = site
         self._networks = {network.name: network for network in all_networks(site.study)}
         self._inputs: dict[tuple[str, str], Inputs] = {}
+        self._rounds: dict[str, Rounds] = {}
 
     @property
     def study(self) -> Study:
@@ -93,6 +96,15 @@ class Workbench:
                 present,
             )
         return self._inputs[key]
+
+    def rounds(self, network: Network) -> Rounds:
+        """What the site keeps of a network's rounds."""
+        if network.name not in self._rounds:
+            form, layout = self.study.aggregation.updates, layout_of(self.module(network))
+            folder = self.site.cache_folder / "rounds" / digest(self.study)[:16] / network.name
+            coder = Coder(form, layout, frozen_names(network))
+            self._rounds[network.name] = Rounds(folder, coder, self.site.log)
+        return self._rounds[network.name]
 
 
 def _blank(network: Network) -> Network:

@@ -5,7 +5,7 @@ it refuses, it refuses whole, naming the sites; the model of the round before st
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -35,6 +35,19 @@ class Update:
     n_cases: int
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Checked:
+    """An update that the guard has looked at: what is wrong with it, None if nothing is.
+
+    `read` gives the site's weights as one float32 vector; it is called when they are wanted, so
+    that not every site's need be in memory at once.
+    """
+
+    n_cases: int
+    fault: str | None
+    read: Callable[[], np.ndarray]
+
+
 class Aggregator:
     """One network's strategy over its rounds; `state` is what the strategy must remember."""
 
@@ -46,7 +59,9 @@ class Aggregator:
 
     def configure(self, round_number: int, weights: Weights) -> float:
         """Begin a round from the global weights; returns FedProx's mu, 0 for other strategies."""
-        arrays = _record_of(weights)
+        arrays = _record_of(weights.vector.shape, lambda: _read_only(weights.vector))
+        if hasattr(self._strategy, "current_arrays"):
+            self._strategy.current_arrays = None  # what it aggregated may have been rounded since
         config = ConfigRecord()
         messages = list(
             self._strategy.configure_train(
@@ -58,16 +73,21 @@ class Aggregator:
         return float(mu) if isinstance(mu, int | float) else 0.0
 
     def aggregate(
-        self, round_number: int, current: Weights, updates: Mapping[str, Update]
+        self, round_number: int, current: Weights, updates: Mapping[str, Checked]
     ) -> Weights:
         """The new global weights from the sites' updates, taken in the order of their names.
+
+        Strategies that make a weighted mean (FedAvg, FedProx, FedAvgM, FedAdam, FedAdagrad,
+        FedYogi) read one update at a time; medians and Krum's kin hold all of them.
 
         Raises:
             AggregationError: If any reply or the aggregate cannot be trusted; names the sites.
         """
-        check_updates(self._settings, current, updates)
+        check_updates(self._settings, updates)
+        shape = current.vector.shape
         replies = [
-            _as_message(node, updates[site]) for node, site in enumerate(sorted(updates), start=1)
+            _as_message(node, shape, updates[site])
+            for node, site in enumerate(sorted(updates), start=1)
         ]
         try:
             arrays, _ = self._strategy.aggregate_train(round_number, replies)
@@ -78,7 +98,7 @@ class Aggregator:
         if arrays is None or set(arrays) != {KEY}:
             raise AggregationError(f"round {round_number}: {self._settings.strategy} gave nothing")
         vector = np.asarray(arrays[KEY].numpy(), dtype=np.float32)
-        if vector.shape != current.vector.shape or not _finite(vector):
+        if vector.shape != shape or not _finite(vector):
             raise AggregationError(
                 f"round {round_number}: the aggregate of {', '.join(sorted(updates))} is not finite"
             )
@@ -131,7 +151,7 @@ def build_strategy(settings: Aggregation, n_sites: int) -> FedAvg:
     return built
 
 
-def check_updates(settings: Aggregation, current: Weights, updates: Mapping[str, Update]) -> None:
+def check_updates(settings: Aggregation, updates: Mapping[str, Checked]) -> None:
     """Refuse the round unless every update is sound and no site dominates.
 
     Raises:
@@ -141,11 +161,7 @@ def check_updates(settings: Aggregation, current: Weights, updates: Mapping[str,
         raise AggregationError(
             "no site sent an update; at least one must have images of all phases of the network"
         )
-    faults = {
-        site: fault
-        for site in sorted(updates)
-        if (fault := fault_of(settings, current, updates[site]))
-    }
+    faults = {site: fault for site in sorted(updates) if (fault := updates[site].fault)}
     if faults:
         listed = "; ".join(f"{site}: {fault}" for site, fault in faults.items())
         raise AggregationError(
@@ -203,10 +219,10 @@ def _identify_process() -> None:
         TaskIdentity.task_id = TaskIdentity.run_id = TaskIdentity.node_id = 1
 
 
-def _as_message(node: int, update: Update) -> Message:
+def _as_message(node: int, shape: tuple[int, ...], update: Checked) -> Message:
     content = RecordDict(
         {
-            "arrays": _record_of(update.weights),
+            "arrays": _record_of(shape, update.read),
             "metrics": MetricRecord({"num-examples": update.n_cases}),
         }
     )
@@ -223,24 +239,29 @@ class _Roster:
         return list(range(1, self._n_sites + 1))
 
 
-def _record_of(weights: Weights) -> ArrayRecord:
+def _record_of(shape: tuple[int, ...], read: Callable[[], np.ndarray]) -> ArrayRecord:
     """Weights for a strategy; the constructor of Flower's record would pack them."""
     record = ArrayRecord()
-    record[KEY] = _InMemory(weights.vector)
+    record[KEY] = _ReadWhenWanted(shape, read)
     return record
 
 
-class _InMemory(Array):
+def _read_only(values: np.ndarray) -> np.ndarray:
+    view = values.view()
+    view.flags.writeable = False
+    return view
+
+
+class _ReadWhenWanted(Array):
     """An array that a strategy reads where it lies; Flower's own is bytes, packed and unpacked.
 
-    It never travels, and whoever would write into it gets an error.
+    It never travels.
     """
 
-    def __init__(self, values: np.ndarray) -> None:
-        super().__init__(str(values.dtype), tuple(values.shape), "numpy.ndarray", b"")
-        self._values = values.view()
-        self._values.flags.writeable = False
+    def __init__(self, shape: tuple[int, ...], read: Callable[[], np.ndarray]) -> None:
+        super().__init__("float32", shape, "numpy.ndarray", b"")
+        self._read = read
 
     def numpy(self) -> np.ndarray:
-        """The values themselves."""
-        return self._values
+        """The values."""
+        return self._read()

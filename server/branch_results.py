@@ -29,8 +29,9 @@ def branch_results(study: Study, settings: Settings) -> dict[str, Any]:
 def network_results(network: Network, record: NetworkRecord) -> dict[str, Any]:
     """One network's rounds: losses by site, tune AUC of each round's aggregate, bytes moved.
 
-    A site without an image for the network has no loss. `n_frozen` of the `n_parameters` are never
-    trained; `initial_weights` says what came from a file, null where nothing did.
+    A site without an image for the network has no loss. The last round's bytes down hold those of
+    the question after it, which only scores it. `n_frozen` of the `n_parameters` are never trained;
+    `initial_weights` says what came from a file, null where nothing did.
     """
     return {
         "branch": network.branch.name,
@@ -38,6 +39,8 @@ def network_results(network: Network, record: NetworkRecord) -> dict[str, Any]:
         "n_frozen": n_frozen(network),
         "initial_weights": asdict(record.origin) if record.origin else None,
         "best_round": record.best_round,
+        "bytes_down": sum(entry.bytes_down for entry in record.rounds),
+        "bytes_up": sum(entry.bytes_up for entry in record.rounds),
         "rounds": [
             {
                 "round": entry.round,
@@ -45,7 +48,8 @@ def network_results(network: Network, record: NetworkRecord) -> dict[str, Any]:
                 "tune_auc": entry.tune_auc,
                 "tune_loss": entry.tune_loss,
                 "n_cases": sum(n for n, _ in entry.sites.values()),
-                "bytes": entry.n_bytes,
+                "bytes_down": entry.bytes_down,
+                "bytes_up": entry.bytes_up,
                 "sites": {
                     site: {"loss": loss, "n_cases": n}
                     for site, (n, loss) in entry.sites.items()

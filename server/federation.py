@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
@@ -30,8 +30,17 @@ class Federation(Protocol):
         sites: Iterable[str],
         *,
         quorum: int | None = None,
+        keep: Callable[[str, ReplyT], ReplyT] | None = None,
     ) -> dict[str, ReplyT]:
         """The sites' replies in the order of their names.
+
+        Args:
+            question: What is asked.
+            request: What every site is sent.
+            sites: Whom to ask.
+            quorum: How many sites must answer; None: all.
+            keep: Is handed each site and reply as they come, in any order; what it returns takes
+                the reply's place. It may lay aside what is large.
 
         Raises:
             FederationError: If fewer than `quorum` (default: all) sites answer; names the others.
@@ -75,6 +84,7 @@ class WithoutFold:
         sites: Iterable[str],
         *,
         quorum: int | None = None,
+        keep: Callable[[str, ReplyT], ReplyT] | None = None,
     ) -> dict[str, ReplyT]:
         """Ask with the request's `held_out` set; see `Federation.ask`.
 
@@ -82,7 +92,7 @@ class WithoutFold:
             TypeError: If the question knows no folds.
         """
         asked: Any = replace(request, held_out=self._held_out)  # type: ignore[type-var]
-        return self._federation.ask(question, asked, sites, quorum=quorum)
+        return self._federation.ask(question, asked, sites, quorum=quorum, keep=keep)
 
 
 class FlowerFederation:
@@ -100,6 +110,7 @@ class FlowerFederation:
         sites: Iterable[str],
         *,
         quorum: int | None = None,
+        keep: Callable[[str, ReplyT], ReplyT] | None = None,
     ) -> dict[str, ReplyT]:
         """Ask over Flower; see `Federation.ask`."""
         sites = sorted(sites)
@@ -112,14 +123,16 @@ class FlowerFederation:
             if site not in failures
         }
         replies: dict[str, ReplyT] = {}
-        for site, message in exchange(self._grid, messages, self._timeout_s).items():
+        for site, message in exchange(self._grid, messages, self._timeout_s):
             code = failure_of(message)
             if code is None:
                 try:
-                    replies[site] = from_record(question.reply, message.content)  # type: ignore[union-attr]
+                    reply = from_record(question.reply, message.content)  # type: ignore[union-attr]
                 except CodecError as error:
                     log.warning("%s: the reply of %s is refused: %s", question.name, site, error)
                     code = error.code
+                else:
+                    replies[site] = reply if keep is None else keep(site, reply)
             if code is not None:
                 failures[site] = code
         return settle(question.name, replies, failures, quorum)
@@ -139,19 +152,19 @@ def failure_of(message: Message | None) -> str | None:
 
 def exchange(
     grid: Grid, messages: Mapping[str, Message], timeout_s: float
-) -> dict[str, Message | None]:
-    """Send one message to each site and collect the replies; None for a site that stayed silent."""
+) -> Iterator[tuple[str, Message | None]]:
+    """Send one message to each site; the replies as they come, then None for the silent sites."""
     waiting = dict(zip(grid.push_messages(list(messages.values())), messages, strict=True))
-    found: dict[str, Message | None] = dict.fromkeys(messages)
     deadline = time.monotonic() + timeout_s
     while waiting and time.monotonic() < deadline:
         for reply in grid.pull_messages(list(waiting)):
             site = waiting.pop(reply.metadata.reply_to_message_id, None)
             if site is not None:
-                found[site] = reply
+                yield site, reply
         if waiting:
             time.sleep(POLL_S)
-    return found
+    for site in waiting.values():
+        yield site, None
 
 
 def roll_call(grid: Grid, n_sites: int, *, timeout_s: float = 120.0) -> dict[str, int]:
@@ -172,7 +185,7 @@ def roll_call(grid: Grid, n_sites: int, *, timeout_s: float = 120.0) -> dict[str
         for node in nodes
     }
     names: dict[str, int] = {}
-    for node, message in exchange(grid, messages, timeout_s).items():
+    for node, message in exchange(grid, messages, timeout_s):
         if failure_of(message) is not None or message is None:
             continue
         try:

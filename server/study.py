@@ -122,14 +122,16 @@ class RoundRecord:
     """One round: who trained on how many cases with what loss; the aggregate's tune scores.
 
     `tune_auc` and `tune_loss` are of this round's aggregate, so they are known one question
-    later; None until then. Round 0 is the network before training.
+    later; None until then. Round 0 is the network before training. `bytes_down` and `bytes_up`
+    are what the weights took on the wire, to and from the sites that answered.
     """
 
     round: int
     sites: dict[str, tuple[int, float]]
     tune_auc: float | None
     tune_loss: float | None
-    n_bytes: int
+    bytes_down: int
+    bytes_up: int
 
 
 @dataclass(frozen=True, slots=True)

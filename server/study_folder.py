@@ -72,10 +72,16 @@ class StudyFolder:
         return Study(**slots)
 
     def put_weights(
-        self, network: str, round_number: int, weights: Weights, strategy: Mapping[str, np.ndarray]
+        self,
+        network: str,
+        round_number: int,
+        weights: Weights,
+        strategy: Mapping[str, np.ndarray],
+        change: Mapping[str, np.ndarray] | None = None,
     ) -> None:
-        """Keep a round's aggregate, and what the strategy must remember after it."""
+        """Keep a round's weights, what the strategy must remember, and how they travel."""
         tensors = {f"strategy/{name}": array for name, array in strategy.items()}
+        tensors |= {f"change/{name}": array for name, array in (change or {}).items()}
         tensors |= {f"weights/{name}": array for name, array in weights.tensors().items()}
         path = self._weights_path(network, round_number)
         replace_atomically(path, lambda beside: save_file(_contiguous(tensors), beside))
@@ -95,11 +101,18 @@ class StudyFolder:
 
     def get_strategy(self, network: str, round_number: int) -> dict[str, np.ndarray]:
         """What the strategy must remember after a kept round."""
+        return self._beside(network, round_number, "strategy/")
+
+    def get_change(self, network: str, round_number: int) -> dict[str, np.ndarray]:
+        """How a kept round's weights travel; nothing if they travel whole."""
+        return self._beside(network, round_number, "change/")
+
+    def _beside(self, network: str, round_number: int, kind: str) -> dict[str, np.ndarray]:
         tensors = self._tensors(self._weights_path(network, round_number))
         return {
-            name.removeprefix("strategy/"): array
+            name.removeprefix(kind): array
             for name, array in tensors.items()
-            if name.startswith("strategy/")
+            if name.startswith(kind)
         }
 
     def keep_only(self, network: str, rounds: set[int]) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 from shared.errors import CodecError
 
 T = TypeVar("T")
-DTYPES = frozenset({"float32", "float64", "int32", "int64", "uint8", "bool"})
+DTYPES = frozenset({"float32", "float64", "int8", "int32", "int64", "uint8", "uint16", "bool"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -105,6 +105,7 @@ class Aggregation(Settings):
     quorum: Count | None = None
     max_site_share: Annotated[float, Field(gt=0, le=1)] = 0.8
     max_cases_per_site: Count = 1_000_000
+    updates: Literal["fp32", "bf16", "int8"] = "fp32"
 
 
 class Evaluation(Settings):

@@ -54,6 +54,7 @@ class LocalFederation:
         sites: Iterable[str],
         *,
         quorum: int | None = None,
+        keep: Callable[[str, ReplyT], ReplyT] | None = None,
     ) -> dict[str, ReplyT]:
         """Ask every site in the order of names; see `server.federation.Federation.ask`.
 
@@ -64,9 +65,11 @@ class LocalFederation:
         errors: dict[str, TrifedError] = {}
         for site in sorted(sites):
             try:
-                replies[site] = self.service(site).answer(question.name, request)
+                reply = self.service(site).answer(question.name, request)
             except TrifedError as error:
                 errors[site] = error
+            else:
+                replies[site] = reply if keep is None else keep(site, reply)
         codes = {site: error.code for site, error in errors.items()}
         try:
             return settle(question.name, replies, codes, quorum)

@@ -54,6 +54,18 @@ SPOTS: dict[str, tuple[Any, str, Callable[..., bool], str]] = {
         lambda _self, target: target.parent.name == "weights",
         "before",
     ),
+    "site's weights before their rename": (
+        pathlib.Path,
+        "replace",
+        lambda _self, target: target.name.startswith("weights-"),
+        "before",
+    ),
+    "site's residual before its rename": (
+        pathlib.Path,
+        "replace",
+        lambda _self, target: target.name.startswith("residual-"),
+        "before",
+    ),
     "made-up image": (
         pathlib.Path,
         "replace",

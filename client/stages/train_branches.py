@@ -18,12 +18,21 @@ def answer(request: Request, bench: Workbench) -> Reply:
     """Score the global weights on tune cases, then train from them."""
     network = bench.network(request.network)
     module = bench.module(network)
-    set_weights(module, request.weights)
+    rounds = bench.rounds(network)
+    weights = rounds.receive(request)
+    if weights is None:
+        return Reply(None, 0, 0.0, binned(bench, np.empty(0), np.empty(0)), 0.0, lacking=True)
+    set_weights(module, weights)
     tune, tune_loss = score_tune(bench, network, bench.site.tuning)
-    if not request.train:
-        return Reply(None, 0, 0.0, tune, tune_loss)
-    n_cases, loss = train(bench, request, training_without(bench, network.fold))
-    return Reply(get_weights(module) if n_cases else None, n_cases, loss, tune, tune_loss)
+    cases = training_without(bench, network.fold)
+    n_cases, loss = train(bench, request, cases) if request.train else (0, 0.0)
+    if not n_cases:
+        return Reply(None, 0, loss, tune, tune_loss)
+    trained = get_weights(module)
+    if rounds.coder.sends_whole:
+        return Reply(trained, n_cases, loss, tune, tune_loss)
+    change = rounds.change(request, weights, trained)
+    return Reply(None, n_cases, loss, tune, tune_loss, change=change)
 
 
 def train(bench: Workbench, request: Request, cases: TrainingCases) -> tuple[int, float]:
@@ -50,12 +59,17 @@ def score_tune(bench: Workbench, network: Network, cases: TuneCases) -> tuple[Sc
     labels = bench.site.labels(cases)[inputs.present]
     check_classes(bench.site, f"{network.name}'s scores on tune", labels)
     _, logits = outputs(bench.module(network), inputs.tensor, bench.compute(network))
+    sums = binned(bench, 1 / (1 + np.exp(-logits)), labels)
+    return sums, float(np.sum(np.logaddexp(0, logits) - labels * logits))
+
+
+def binned(bench: Workbench, scores: np.ndarray, labels: np.ndarray) -> ScoreSums:
+    """Scores in the study's bins, without a threshold."""
     settings = bench.study.evaluation
-    sums = score_sums(
-        1 / (1 + np.exp(-logits)),
+    return score_sums(
+        scores,
         labels,
         bins=settings.score_bins,
         calibration_bins=settings.calibration_bins,
         threshold=float("nan"),
     )
-    return sums, float(np.sum(np.logaddexp(0, logits) - labels * logits))

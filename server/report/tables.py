@@ -121,7 +121,6 @@ def training_tables(results: Results) -> list[Table]:
             continue
         rounds, best = value.get("rounds") or [], value.get("best_round")
         kept: Results = next((entry for entry in rounds if entry.get("round") == best), {})
-        sent = [entry["bytes"] for entry in rounds if is_number(entry.get("bytes"))]
         seconds = [entry["seconds"] for entry in rounds if is_number(entry.get("seconds"))]
         rows.append(
             row(
@@ -131,13 +130,14 @@ def training_tables(results: Results) -> list[Table]:
                 count(best),
                 share(kept.get("tune_auc")),
                 number(kept.get("tune_loss"), 3),
-                size(sum(sent)) if sent else DASH,
+                size(value.get("bytes_down")),
+                size(value.get("bytes_up")),
                 number(sum(seconds), 0) if seconds else DASH,
             )
         )
     columns = (
         *("Network", "Parameters", "Rounds", "Round kept", "Tune AUC", "Tune loss"),
-        *("Sent in all", "Time (s)"),
+        *("To the sites", "From the sites", "Time (s)"),
     )
     note = "Tune AUC and loss are those of the round kept, which was chosen on the same split."
     notes = (note, *origin_notes(branches))

@@ -7,8 +7,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from server.aggregate import Aggregator, Update
+from server.aggregate import Aggregator
+from server.broadcast import (
+    Broadcast,
+    exchange_round,
+    first_broadcast,
+    next_broadcast,
+    restored,
+    stored,
+)
 from server.coordinator import Coordinator, need
+from server.inbox import Inbox
 from server.progress import RoundNews
 from server.study import BranchesRecord, NetworkRecord, RoundRecord, Study
 from shared.branches import Network
@@ -20,18 +29,20 @@ from shared.networks import (
     build_network,
     frozen_names,
     get_weights,
+    layout_of,
     network_layout,
     put_back,
 )
 from shared.scores import pool_score_sums
-from shared.stages.train_branches import TRAIN_BRANCH, Reply, Request
+from shared.stages.train_branches import Reply
+from shared.updates import Coder
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KeptRound:
-    """What a round leaves besides its record: its aggregate and the strategy's memory."""
+    """What a round leaves besides its record: the new weights and the strategy's memory."""
 
-    weights: Weights
+    broadcast: Broadcast
     strategy: dict[str, np.ndarray]
 
 
@@ -50,31 +61,36 @@ def train_network(study: Study, coordinator: Coordinator, network: Network) -> S
     A round is saved while the sites train the next one. What a crash may cost is thus one round
     more, which resuming does again to the same bit.
     """
-    aggregator = Aggregator(coordinator.settings.aggregation, len(coordinator.training))
-    record, weights = take_up(study, coordinator, network, aggregator)
+    settings, folder = coordinator.settings.aggregation, coordinator.folder
+    aggregator = Aggregator(settings, len(coordinator.training))
+    record, broadcast, coder = take_up(study, coordinator, network, aggregator)
     last, frozen = network.branch.training.rounds, frozen_names(network)
     with ThreadPoolExecutor(max_workers=1) as disk:
         saving = disk.submit(put_record, study, coordinator, network, record)
         while not record.finished:
             number = record.rounds[-1].round + 1
             training = number <= last
-            mu = aggregator.configure(number, weights) if training else 0.0
-            replies = coordinator.federation.ask(
-                TRAIN_BRANCH,
-                Request(network.name, number, weights, training, mu),
-                coordinator.training,
-                quorum=coordinator.settings.aggregation.quorum,
-            )
-            study = saving.result()
-            record = with_scores(record, replies)
-            if not training:
-                record = replace(record, finished=True)
-                saving = disk.submit(put_record, study, coordinator, network, record)
-                continue
-            aggregate = aggregator.aggregate(number, weights, updates_of(replies))
-            weights = put_back(aggregate, weights, frozen)
-            record = with_round(record, number, replies, weights)
-            kept = KeptRound(weights, aggregator.state)
+            mu = aggregator.configure(number, broadcast.weights) if training else 0.0
+            with Inbox(folder.path / "inbox", settings, coder, broadcast.weights) as inbox:
+                replies, bytes_down = exchange_round(
+                    coordinator.federation,
+                    broadcast.request(network.name, number, train=training, mu=mu),
+                    broadcast,
+                    inbox,
+                    sites=coordinator.training,
+                    quorum=settings.quorum,
+                )
+                study = saving.result()
+                record = with_scores(record, replies)
+                if not training:
+                    record = replace(with_bytes_down(record, bytes_down), finished=True)
+                    saving = disk.submit(put_record, study, coordinator, network, record)
+                    continue
+                aggregate = aggregator.aggregate(number, broadcast.weights, inbox.updates)
+            aggregate = put_back(aggregate, broadcast.weights, frozen)
+            broadcast = next_broadcast(broadcast, aggregate, coder)
+            record = with_round(record, number, replies, (bytes_down, inbox.n_bytes))
+            kept = KeptRound(broadcast, aggregator.state)
             saving = disk.submit(put_record, study, coordinator, network, record, kept)
             coordinator.progress.round_ended(news_of(network, record))
         return saving.result()
@@ -82,18 +98,23 @@ def train_network(study: Study, coordinator: Coordinator, network: Network) -> S
 
 def take_up(
     study: Study, coordinator: Coordinator, network: Network, aggregator: Aggregator
-) -> tuple[NetworkRecord, Weights]:
+) -> tuple[NetworkRecord, Broadcast, Coder]:
     """Where the network stands: its saved round, or its first weights as round 0."""
+    module = build_network(network, seed=initial_seed(coordinator.settings.seed, network.name))
+    form, layout = coordinator.settings.aggregation.updates, layout_of(module)
+    coder = Coder(form, layout, frozen_names(network))
     record = study.train_branches.networks.get(network.name) if study.train_branches else None
     if record is None:
-        seed = initial_seed(coordinator.settings.seed, network.name)
-        initial, origin = begin(network, get_weights(build_network(network, seed=seed)))
+        initial, origin = begin(network, get_weights(module))
         coordinator.folder.put_weights(network.name, 0, initial, {})
-        zero = RoundRecord(0, {}, None, None, 0)
-        return NetworkRecord((zero,), 0, False, initial.layout.size, origin), initial
-    last, layout = record.rounds[-1].round, network_layout(network)
+        zero = RoundRecord(0, {}, None, None, 0, 0)
+        first = first_broadcast(initial, coder)
+        return NetworkRecord((zero,), 0, False, layout.size, origin), first, coder
+    last = record.rounds[-1].round
     aggregator.restore(coordinator.folder.get_strategy(network.name, last))
-    return record, coordinator.folder.get_weights(network.name, last, layout)
+    weights = coordinator.folder.get_weights(network.name, last, layout)
+    change = coordinator.folder.get_change(network.name, last)
+    return record, restored(weights, change, coder), coder
 
 
 def initial_seed(seed: int, network: str) -> int:
@@ -112,21 +133,13 @@ def put_record(
     """Save a network's record; before it the weights that it counts on, if they are new."""
     folder, last = coordinator.folder, record.rounds[-1].round
     if kept is not None:
-        folder.put_weights(network.name, last, kept.weights, kept.strategy)
+        sent = kept.broadcast
+        folder.put_weights(network.name, last, sent.weights, kept.strategy, stored(sent))
     known = study.train_branches.networks if study.train_branches else {}
     records = BranchesRecord({**known, network.name: record})
     study = coordinator.save(study, train_branches=records)
     folder.keep_only(network.name, {record.best_round, last})
     return study
-
-
-def updates_of(replies: dict[str, Reply]) -> dict[str, Update]:
-    """The updates to aggregate; a site without one case that has the network's phases has none."""
-    return {
-        site: Update(reply.weights, reply.n_cases)
-        for site, reply in replies.items()
-        if reply.weights is not None
-    }
 
 
 def with_scores(record: NetworkRecord, replies: dict[str, Reply]) -> NetworkRecord:
@@ -154,13 +167,19 @@ def merit(entry: RoundRecord) -> tuple[float, float]:
 
 
 def with_round(
-    record: NetworkRecord, number: int, replies: dict[str, Reply], weights: Weights
+    record: NetworkRecord, number: int, replies: dict[str, Reply], n_bytes: tuple[int, int]
 ) -> NetworkRecord:
-    """The record with a new round, not scored yet."""
+    """The record with a new round, not scored yet; `n_bytes` are those down and up."""
     sites = {site: (reply.n_cases, reply.loss) for site, reply in replies.items()}
-    n_bytes = weights.vector.nbytes * (len(replies) + len(updates_of(replies)))
-    entry = RoundRecord(number, sites, None, None, n_bytes)
+    entry = RoundRecord(number, sites, None, None, *n_bytes)
     return replace(record, rounds=(*record.rounds, entry))
+
+
+def with_bytes_down(record: NetworkRecord, n_bytes: int) -> NetworkRecord:
+    """The record with the bytes of the last question, which only scores the last round."""
+    last = record.rounds[-1]
+    counted = replace(last, bytes_down=last.bytes_down + n_bytes)
+    return replace(record, rounds=(*record.rounds[:-1], counted))
 
 
 def news_of(network: Network, record: NetworkRecord) -> RoundNews:

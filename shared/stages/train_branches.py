@@ -6,8 +6,12 @@ trains on its training cases. The last request of a network only scores.
 Where the fusion layer is fitted on scores out of fold, each network is trained once more without
 each outer fold of the training cases.
 
-Leaves the hospital: the trained weights, the number of training cases, the mean training loss; of
-the global weights on tune cases: their summed loss and counts of scores in fixed bins by label.
+Both ways, weights may travel as a change of weights that both sides have. What rounding loses of a
+site's update stays on its own disk and is added to its next one.
+
+Leaves the hospital: the trained weights or their change, the number of training cases, the mean
+training loss; of the global weights on tune cases: their summed loss and counts of scores in fixed
+bins by label.
 Stays: every case. Weights carry no formal guarantee of privacy.
 """
 
@@ -16,28 +20,62 @@ from dataclasses import dataclass
 from shared.networks import Weights
 from shared.scores import ScoreSums
 from shared.stages import Question
+from shared.updates import Change
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Request:
-    """Score these global weights, then train from them if `train` says so."""
+    """Score these global weights, then train from them if `train` says so.
+
+    Attributes:
+        weights: The global weights; None where `change` says how they differ from the last ones.
+        weights_hash: The content's hash of the global weights; empty where none are kept.
+        base_hash: The same of the round before, which `change` is of; empty in the first round.
+    """
 
     network: str
     round: int
-    weights: Weights
+    weights: Weights | None
     train: bool
     proximal_mu: float
+    change: Change | None = None
+    weights_hash: str = ""
+    base_hash: str = ""
+
+    @property
+    def n_bytes(self) -> int:
+        """What the weights take on the wire."""
+        return n_bytes_of(self.weights, self.change)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reply:
-    """The site's update (None if it was only asked to score) and the global weights' scores."""
+    """The site's update (none if it was only asked to score) and the global weights' scores.
+
+    Attributes:
+        weights: The update in full; or
+        change: how the update differs from the global weights.
+        lacking: The request's change is of weights that the site does not have: nothing was done.
+    """
 
     weights: Weights | None
     n_cases: int
     loss: float
     tune: ScoreSums
     tune_loss_sum: float
+    change: Change | None = None
+    lacking: bool = False
+
+    @property
+    def n_bytes(self) -> int:
+        """What the update takes on the wire."""
+        return n_bytes_of(self.weights, self.change)
+
+
+def n_bytes_of(weights: Weights | None, change: Change | None) -> int:
+    """Bytes of the numbers themselves: weights, change, or nothing."""
+    whole = 0 if weights is None else weights.vector.nbytes
+    return whole + (0 if change is None else change.n_bytes)
 
 
 TRAIN_BRANCH = Question("train_branch", "train", Request, Reply)

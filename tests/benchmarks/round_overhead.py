@@ -1,4 +1,4 @@
-"""What federation costs: a round of ResNet50 2.5D against the same steps in a bare PyTorch loop.
+"""What federation costs: a round of ResNet50 against the same steps in a bare PyTorch loop.
 
 Both train on the same cases of three made-up sites, in the same order, with the same optimiser,
 precision, augmentation, gradient check and scoring of tune cases. After every federated round the
@@ -13,6 +13,7 @@ import argparse
 import json
 import math
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -29,17 +30,23 @@ import torch
 import trifed
 from client.cohort.cases import Cases
 from client.device import Compute, compute_for, prepare_process
+from client.rounds import Rounds
 from client.settings import Device
 from client.site import open_site
 from client.training import augment, batches
-from server import aggregate
-from server import study as study_folder
+from server import aggregate, study_folder
+from server.broadcast import first_broadcast, next_broadcast
+from server.inbox import Inbox
 from server.progress import LoggedProgress
 from server.stages import train_branches
-from shared.config import Network, Study, networks
+from shared.branches import Branch3D, Branch25D
+from shared.config import Aggregation, Network, Study, networks
 from shared.job import Job, read_job
-from shared.networks import build_network
+from shared.networks import Weights, build_network, network_layout
+from shared.scores import score_sums
+from shared.stages.train_branches import Reply
 from shared.strict_yaml import parse_settings
+from shared.updates import Coder
 from simulation.flower import run_on_flower
 from simulation.simulate import prepare_run, run_in_process
 
@@ -55,12 +62,8 @@ cohort: {{splits: {{train: 0.75, tune: 0.1875, internal_test: 0.0625}}, min_roi_
 radiomics: {{spacing_mm: [5.0, 4.0, 4.0], classes: [firstorder]}}
 clinical: {{predictors: [sessile]}}
 branches:
-  - name: branch_2_5d
-    kind: 2.5d
-    network: {network}
-    size: [96, 96]
-    spacing_mm: [0.75, 0.75]
-    training: {{rounds: {rounds}}}
+  - {{name: branch, network: {network}, {input}, training: {{rounds: {rounds}}}}}
+aggregation: {{updates: {updates}}}
 phantom:
   preset: easy
   size: tiny
@@ -69,6 +72,10 @@ phantom:
     site_b: {{n_cases: {cases}, scanner: b}}
     site_c: {{n_cases: {cases}, scanner: c}}
 """
+INPUTS = {
+    "2.5d": "kind: 2.5d, size: [96, 96], spacing_mm: [0.75, 0.75]",
+    "3d": "kind: 3d, size: [16, 48, 48], spacing_mm: [3.0, 1.5, 1.5]",
+}
 
 
 @dataclass
@@ -200,10 +207,13 @@ class Alternation:
 PARTS: tuple[tuple[Any, str], ...] = (
     (train_branches.Aggregator, "configure"),
     (train_branches.Aggregator, "aggregate"),
-    (aggregate, "check_updates"),
+    (Inbox, "put"),
+    (train_branches, "next_broadcast"),
     (study_folder.StudyFolder, "put_weights"),
     (study_folder.StudyFolder, "save"),
     (study_folder.StudyFolder, "keep_only"),
+    (Rounds, "receive"),
+    (Rounds, "change"),
 )
 
 
@@ -233,9 +243,10 @@ def prepare_job(options: argparse.Namespace, out: Path) -> Job:
     """The study and its hospitals, which later calls with the same settings find ready."""
     folder: Path = options.folder
     folder.mkdir(parents=True, exist_ok=True)
-    text = STUDY.format(rounds=options.rounds, cases=options.cases, network=options.network)
+    chosen = {name: getattr(options, name) for name in ("rounds", "cases", "network", "updates")}
+    text = STUDY.format(**chosen, input=INPUTS[options.kind])
     parse_settings(text, Study, name="study.yaml")
-    cohort = folder / f"cohort-{options.cases}"
+    cohort = folder / f"cohort-{options.kind}-{options.cases}"
     study_file = out.with_suffix(".yaml")
     study_file.write_text(text)
     if not (cohort / "job.json").exists():
@@ -292,6 +303,7 @@ def measure_memory(options: argparse.Namespace, engine: str) -> int:
     """Peak memory of one engine in a process of its own, by samples of its whole tree."""
     arguments = ["--engine", engine, "--alone", "--rounds", str(options.rounds)]
     arguments += ["--cases", str(options.cases), "--network", options.network]
+    arguments += ["--updates", options.updates, "--kind", options.kind]
     arguments += ["--threads", str(options.threads), "--folder", str(options.folder)]
     environment = os.environ | {"PYTHONPATH": str(Path(trifed.__file__).parent)}
     child = subprocess.Popen(
@@ -304,6 +316,55 @@ def measure_memory(options: argparse.Namespace, engine: str) -> int:
     if child.returncode:
         raise SystemExit(f"{engine} failed")
     return peak
+
+
+def rounds_of_the_server(options: argparse.Namespace) -> int:
+    """Peak memory in bytes of two rounds of the server's, with updates made up as they come."""
+    branch = {"2.5d": Branch25D, "3d": Branch3D}[options.kind]
+    network = Network(
+        name="branch",
+        branch=branch(name="branch", kind=options.kind, network=options.network),
+        phases=("corticomedullary", "nephrographic", "excretory"),
+    )
+    settings, layout = Aggregation(updates=options.updates), network_layout(network)
+    coder = Coder(settings.updates, layout)
+    aggregator = aggregate.Aggregator(settings, options.sites)
+    broadcast = first_broadcast(Weights(layout, np.zeros(layout.size, np.float32)), coder)
+    rng, nothing = np.random.default_rng(0), np.empty(0)
+    tune = score_sums(nothing, nothing, bins=20, calibration_bins=2, threshold=math.nan)
+    for number in (1, 2):
+        aggregator.configure(number, broadcast.weights)
+        with Inbox(options.folder / "inbox", settings, coder, broadcast.weights) as inbox:
+            for site in range(options.sites):
+                vector = rng.standard_normal(layout.size, dtype=np.float32)
+                update: dict[str, Any] = {"weights": Weights(layout, vector), "change": None}
+                if not coder.sends_whole:
+                    change, _ = coder.pack(vector, broadcast.weights.vector)
+                    update = {"weights": None, "change": change}
+                inbox.put(
+                    f"site_{site:02d}",
+                    Reply(**update, n_cases=50, loss=0.5, tune=tune, tune_loss_sum=0.0),
+                )
+            found = aggregator.aggregate(number, broadcast.weights, inbox.updates)
+        broadcast = next_broadcast(broadcast, found, coder)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def measure_server(options: argparse.Namespace) -> None:
+    """Peak memory of the server's part with 3 and with 32 sites, each in a process of its own."""
+    peaks = []
+    for sites in (3, 32):
+        arguments = ["--engine", "server", "--sites", str(sites), "--folder", str(options.folder)]
+        arguments += ["--updates", options.updates, "--kind", options.kind]
+        arguments += ["--network", options.network]
+        environment = os.environ | {"PYTHONPATH": str(Path(trifed.__file__).parent)}
+        found = subprocess.run(
+            [sys.executable, __file__, *arguments],
+            env=environment, check=True, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        peaks.append(int(found.stdout))
+        print(f"server, {sites:2d} sites: peak {peaks[-1] / 1e9:.3f} GB", flush=True)
+    print(f"ratio {peaks[1] / peaks[0]:.3f}")
 
 
 def print_rounds(found: dict[str, Any], engine: str) -> None:
@@ -336,15 +397,22 @@ def main() -> None:
         epilog="""examples:
   python tests/benchmarks/round_overhead.py                      in-process against bare
   python tests/benchmarks/round_overhead.py --engine flower      Flower's simulation against bare
-  python tests/benchmarks/round_overhead.py --memory             peak memory of all three""",
+  python tests/benchmarks/round_overhead.py --updates int8       with rounded updates
+  python tests/benchmarks/round_overhead.py --kind 3d            a network of 185 MB instead of 94
+  python tests/benchmarks/round_overhead.py --memory             peak memory of all three
+  python tests/benchmarks/round_overhead.py --server-memory      with 3 and with 32 sites""",
     )
-    parser.add_argument("--engine", choices=("local", "flower", "bare"), default="local")
+    parser.add_argument("--engine", choices=("local", "flower", "bare", "server"), default="local")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--cases", type=int, default=107, help="patients of each of three sites")
     parser.add_argument("--network", default="resnet50")
+    parser.add_argument("--kind", choices=sorted(INPUTS), default="2.5d")
+    parser.add_argument("--updates", choices=("fp32", "bf16", "int8"), default="fp32")
+    parser.add_argument("--sites", type=int, default=3, help="of --engine server")
     parser.add_argument("--threads", type=int, default=0, help="cores to use (default: all)")
     parser.add_argument("--folder", type=Path, default=Path("runs/benchmarks"))
     parser.add_argument("--memory", action="store_true", help="peak memory instead of time")
+    parser.add_argument("--server-memory", action="store_true", help="peak memory by sites")
     parser.add_argument("--alone", action="store_true", help="the engine without the bare loop")
     options = parser.parse_args()
     options.folder = options.folder.resolve()
@@ -352,6 +420,12 @@ def main() -> None:
     if options.memory:
         for engine in ("bare", "local", "flower"):
             print(f"{engine:<7} peak {measure_memory(options, engine) / 1e9:.2f} GB", flush=True)
+        return
+    if options.server_memory:
+        measure_server(options)
+        return
+    if options.engine == "server":
+        print(rounds_of_the_server(options))
         return
     found = measure(options, options.engine, alone=options.alone)
     if options.alone or options.engine == "bare":

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from server.aggregate import Aggregator, Update, build_strategy, check_updates
+from server.aggregate import Aggregator, Checked, Update, build_strategy, check_updates, fault_of
 from shared.config import Aggregation
 from shared.errors import AggregationError, CodecError, ConfigError
 from shared.networks import Layout, Weights
@@ -27,10 +27,22 @@ def settings(strategy="FedAvg", **changes):
     return Aggregation(strategy=strategy, arguments=arguments, **changes)
 
 
+def checked(updates, *, current=CURRENT, of=None):
+    """The updates as the guard hands them to the strategy."""
+    return {
+        site: Checked(
+            update.n_cases,
+            fault_of(of or settings(), current, update),
+            lambda vector=update.weights.vector: vector,
+        )
+        for site, update in updates.items()
+    }
+
+
 def aggregate(updates, *, of=None, round_number=1):
     aggregator = Aggregator(of or settings(), len(updates))
     aggregator.configure(round_number, CURRENT)
-    return aggregator.aggregate(round_number, CURRENT, updates)
+    return aggregator.aggregate(round_number, CURRENT, checked(updates, of=of))
 
 
 def random_updates(seed=0, n_sites=3, size=1000):
@@ -49,7 +61,7 @@ def several_rounds(aggregator, current, rounds):
     for number in rounds:
         _, updates = random_updates(number)
         aggregator.configure(number, current)
-        current = aggregator.aggregate(number, current, updates)
+        current = aggregator.aggregate(number, current, checked(updates, current=current))
     return current
 
 
@@ -110,7 +122,7 @@ def test_every_site_at_fault_is_named():
 
 def test_no_update_at_all_is_refused():
     with pytest.raises(AggregationError, match="no site"):
-        check_updates(settings(), CURRENT, {})
+        check_updates(settings(), {})
 
 
 def test_a_site_above_the_largest_share_refuses_the_round():
@@ -143,9 +155,11 @@ def test_a_refused_round_leaves_the_model_and_the_strategy_as_they_were(what):
     for one in (aggregator, untouched):
         one.configure(1, CURRENT)
     with pytest.raises(AggregationError):
-        aggregator.aggregate(1, CURRENT, good | {"site_b": FAULTS[what][0]()})
+        aggregator.aggregate(1, CURRENT, checked(good | {"site_b": FAULTS[what][0]()}))
     np.testing.assert_array_equal(CURRENT.vector, before)
-    after, expected = (one.aggregate(1, CURRENT, good).vector for one in (aggregator, untouched))
+    after, expected = (
+        one.aggregate(1, CURRENT, checked(good)).vector for one in (aggregator, untouched)
+    )
     assert after.tobytes() == expected.tobytes()
 
 
@@ -159,7 +173,7 @@ def test_an_aggregate_that_overflows_is_refused():
         pytest.raises(AggregationError, match="site_a, site_b is not finite"),
         np.errstate(all="ignore"),
     ):
-        aggregator.aggregate(1, current, updates)
+        aggregator.aggregate(1, current, checked(updates, current=current))
 
 
 @pytest.mark.parametrize("scale", [1e30, 1e-40], ids=["squares overflow", "subnormal"])
@@ -172,7 +186,7 @@ def test_fedavg_is_the_mean_weighted_by_cases():
     current, updates = random_updates()
     aggregator = Aggregator(settings(), 3)
     aggregator.configure(1, current)
-    found = aggregator.aggregate(1, current, updates)
+    found = aggregator.aggregate(1, current, checked(updates, current=current))
     expected = np.average(
         [u.weights.vector.astype(np.float64) for u in updates.values()],
         axis=0,
@@ -192,7 +206,9 @@ def test_the_order_of_the_replies_changes_no_bit(strategy):
     for order in (sorted(updates), sorted(updates, reverse=True)):
         aggregator = Aggregator(settings(strategy, arguments=arguments), 3)
         aggregator.configure(1, current)
-        result = aggregator.aggregate(1, current, {site: updates[site] for site in order})
+        result = aggregator.aggregate(
+            1, current, checked({site: updates[site] for site in order}, current=current)
+        )
         results.append(result.vector.tobytes())
     assert results[0] == results[1]
 
@@ -222,9 +238,9 @@ def test_fedavgm_goes_the_sum_of_momentum_and_step():
     )
     zero, one = (Weights(LAYOUT, np.full(5, v, np.float32)) for v in (0, 1))
     aggregator.configure(1, zero)
-    first = aggregator.aggregate(1, zero, {"site_a": Update(one, 5)})
+    first = aggregator.aggregate(1, zero, checked({"site_a": Update(one, 5)}))
     aggregator.configure(2, first)
-    second = aggregator.aggregate(2, first, {"site_a": Update(one, 5)})
+    second = aggregator.aggregate(2, first, checked({"site_a": Update(one, 5)}))
     np.testing.assert_array_equal(first.vector, 1)
     np.testing.assert_array_equal(second.vector, 1.5)
 
@@ -233,7 +249,7 @@ def test_fedadam_goes_the_published_step():
     current, updates = random_updates()
     aggregator = Aggregator(settings("FedAdam", arguments={"eta": 0.01, "tau": 0.001}), 3)
     aggregator.configure(1, current)
-    found = aggregator.aggregate(1, current, updates).vector
+    found = aggregator.aggregate(1, current, checked(updates, current=current)).vector
     mean = aggregate_reference(updates)
     delta = mean - current.vector
     m, v = 0.1 * delta, 0.01 * delta**2

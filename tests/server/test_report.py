@@ -60,7 +60,8 @@ def branch(kind: str, slope: float) -> dict[str, Any]:
             "tune_auc": None if k == 2 else 0.84 - 0.3 * float(np.exp(-slope * k)),
             "tune_loss": 0.5 + 0.19 * float(np.exp(-slope * k)) + 0.008 * max(0, k - 7),
             "n_cases": 180,
-            "bytes": 141_000_000,
+            "bytes_down": 282_000_000,
+            "bytes_up": 70_500_000,
             "seconds": 12.5,
             "sites": {
                 site: {"loss": 0.35 + 0.36 * float(np.exp(-slope * k)) + shift, "n_cases": 60}
@@ -83,6 +84,8 @@ def branch(kind: str, slope: float) -> dict[str, Any]:
         "n_parameters": 23_510_081,
         "n_frozen": 128,
         "initial_weights": origin,
+        "bytes_down": 2_820_000_000,
+        "bytes_up": 705_000_000,
     }
 
 

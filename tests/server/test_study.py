@@ -78,8 +78,8 @@ COHORT = Description(
     variables=class_moments(("age",), np.array([[60.0], [np.nan], [70]]), np.array([0, 1, 0])),
 )
 ROUNDS = (
-    RoundRecord(0, {}, 0.5, None, 0),
-    RoundRecord(1, {"site_a": (5, 0.7), "site_b": (4, 0.6)}, None, None, 99),
+    RoundRecord(0, {}, 0.5, None, 0, 0),
+    RoundRecord(1, {"site_a": (5, 0.7), "site_b": (4, 0.6)}, None, None, 99, 33),
 )
 ORIGIN = Origin("torchvision", "a" * 64, 265, ("last layer (2)",), None)
 SLOTS = {

@@ -64,12 +64,12 @@ class Federation:
     def __init__(self, answer=trained):
         self.answer, self.asked = answer, []
 
-    def ask(self, question, request, sites, *, quorum=None):
+    def ask(self, question, request, sites, *, quorum=None, keep):
         self.asked.append(request)
         replies, failures = {}, {}
         for site in sites:
             try:
-                replies[site] = self.answer(site, request)
+                replies[site] = keep(site, self.answer(site, request))
             except CohortError as error:
                 failures[site] = error.code
         return settle(question.name, replies, failures, quorum)
@@ -134,7 +134,8 @@ def test_the_record_says_who_trained_and_how_the_aggregate_scored(settings, tmp_
     assert (record.finished, record.n_parameters, len(record.rounds)) == (True, 3, ROUNDS + 1)
     assert record.rounds[0].sites == {}
     assert record.rounds[1].sites["site_b"] == (11, 0.5)
-    assert record.rounds[1].n_bytes == 3 * 4 * 2 * 3
+    moved = [(entry.bytes_down, entry.bytes_up) for entry in record.rounds]
+    assert moved == [(0, 0), (36, 36), (36, 36), (36 + 36, 36)]
     assert all(entry.tune_auc == 1.0 for entry in record.rounds)
     assert record.rounds[1].tune_loss == pytest.approx(1.4 * 3 / 6)
 
@@ -254,24 +255,24 @@ def scored(auc_scores, *rounds):
 
 
 def test_the_round_with_the_smallest_tune_loss_is_best_even_if_another_has_a_larger_auc():
-    rounds = [RoundRecord(1, {}, 0.9, 0.8, 0), RoundRecord(2, {}, 0.6, 0.3, 0)]
-    last = RoundRecord(3, {}, None, None, 0)
-    assert scored((0.4, 0.6), RoundRecord(0, {}, 1.0, 0.1, 0), *rounds, last).best_round == 2
+    rounds = [RoundRecord(1, {}, 0.9, 0.8, 0, 0), RoundRecord(2, {}, 0.6, 0.3, 0, 0)]
+    last = RoundRecord(3, {}, None, None, 0, 0)
+    assert scored((0.4, 0.6), RoundRecord(0, {}, 1.0, 0.1, 0, 0), *rounds, last).best_round == 2
 
 
 def test_of_rounds_with_equal_loss_the_one_with_the_larger_auc_is_best():
-    rounds = [RoundRecord(n, {}, area, 0.2, 0) for n, area in ((0, 1.0), (1, 0.6), (2, 0.9))]
-    assert scored((0.4, 0.6), *rounds, RoundRecord(3, {}, None, None, 0)).best_round == 2
+    rounds = [RoundRecord(n, {}, area, 0.2, 0, 0) for n, area in ((0, 1.0), (1, 0.6), (2, 0.9))]
+    assert scored((0.4, 0.6), *rounds, RoundRecord(3, {}, None, None, 0, 0)).best_round == 2
 
 
 def test_where_no_auc_is_defined_the_smallest_loss_is_best():
     rounds = [
-        RoundRecord(n, {}, float("nan"), loss, 0) for n, loss in ((0, 0.1), (1, 2.0), (2, 1.5))
+        RoundRecord(n, {}, float("nan"), loss, 0, 0) for n, loss in ((0, 0.1), (1, 2.0), (2, 1.5))
     ]
-    found = scored((0.4,), *rounds, RoundRecord(3, {}, None, None, 0))
+    found = scored((0.4,), *rounds, RoundRecord(3, {}, None, None, 0, 0))
     assert np.isnan(found.rounds[-1].tune_auc)
     assert found.best_round == 3
-    assert scored((0.4,), *rounds[:-1], RoundRecord(2, {}, None, None, 0)).best_round == 2
+    assert scored((0.4,), *rounds[:-1], RoundRecord(2, {}, None, None, 0, 0)).best_round == 2
 
 
 def test_each_network_starts_from_weights_of_its_own():

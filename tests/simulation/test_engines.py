@@ -15,7 +15,9 @@ from safetensors.numpy import load_file
 
 from server.study_folder import StudyFolder
 from shared.codec import content_hash
-from tests.conftest import TINY, FinishedRun, flat_branch
+from shared.config import load_study
+from shared.strict_yaml import dump_settings
+from tests.conftest import TINY, FinishedRun, changed, flat_branch
 
 ROOT = Path(__file__).parents[2]
 needs_ray = pytest.mark.skipif(
@@ -114,9 +116,30 @@ def test_so_are_those_of_several_stacks_with_attention(run_changed, finished_run
     assert found == expected
     (weights,) = (ours / "weights").iterdir()
     trained = load_file(arguments[0] / "weights" / weights.name)
-    assert trained["pooling.score.weight"].any()
+    assert trained["fc.attention.score.weight"].any()
     for name, tensor in load_file(weights).items():
         np.testing.assert_array_equal(trained[name], tensor)
+
+
+def test_rounded_updates_are_the_same_on_both_engines(finished_run, tmp_path):
+    study = tmp_path / "study.yaml"
+    settings = changed(
+        load_study(TINY),
+        aggregation={"updates": "int8"},
+        branches=flat_branch(training={"rounds": 3}),
+    )
+    study.write_text(dump_settings(settings))
+    for engine in ("local", "flower"):
+        sites = fresh_hospitals(finished_run, tmp_path / f"cohort-{engine}")
+        line = command(study, tmp_path / engine, sites, "--engine", engine)
+        done = subprocess.run(
+            line, cwd=ROOT, capture_output=True, text=True, timeout=400, check=False
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+    for file in ("results.json", "weights/branch_2_5d.safetensors"):
+        assert (tmp_path / "flower" / file).read_bytes() == (tmp_path / "local" / file).read_bytes()
+    (rounds,) = (tmp_path / "cohort-flower" / "site_a" / "cache" / "rounds").glob("*/branch_2_5d")
+    assert len(list(rounds.glob("residual-*"))) == 3
 
 
 @pytest.mark.parametrize("package", ["shared", "client", "server", "simulation"])

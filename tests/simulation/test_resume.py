@@ -150,6 +150,86 @@ def test_attention_over_several_stacks_goes_on_after_a_kill(run, finished_run, t
     assert_same_run(tmp_path / "cut", tmp_path / "whole")
 
 
+@pytest.fixture(scope="module")
+def int8_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny study with one branch whose rounds travel as int8, with momentum at the server."""
+    momentum = {"strategy": "FedAvgM", "arguments": {"server_momentum": 0.9}}
+    settings = changed(
+        load_study(TINY),
+        aggregation={"updates": "int8"} | momentum,
+        branches=flat_branch(training={"rounds": 4}),
+    )
+    study = tmp_path_factory.mktemp("int8") / "study.yaml"
+    study.write_text(dump_settings(settings))
+    return study
+
+
+@pytest.fixture(scope="module")
+def int8_run(
+    run: Runner, finished_run: Any, int8_study: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """That study run without a break, at hospitals of its own."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert run(folder / "run", copied(finished_run, folder), study=int8_study) == 0
+    return folder / "run"
+
+
+def copied(finished_run: Any, folder: Path) -> list[Path]:
+    """The finished run's hospitals, whose caches hold no rounds."""
+    ignored = shutil.ignore_patterns("rounds")
+    shutil.copytree(finished_run.out / "cohort", folder / "cohort", ignore=ignored)
+    return sorted((folder / "cohort").glob("*/site.yaml"))
+
+
+INT8_INSTANTS = [
+    ("training round", 5),
+    ("training round", 1),
+    ("training round", 9),
+    ("training round", 14),
+    ("aggregation", 3),
+    ("weights before the round's record", 3),
+    ("site's residual before its rename", 5),
+    ("site's weights before their rename", 8),
+]
+
+
+@pytest.mark.parametrize(
+    ("spot", "count"),
+    [
+        pytest.param(spot, count, marks=[pytest.mark.slow] if n else [], id=f"{spot} {count}")
+        for n, (spot, count) in enumerate(INT8_INSTANTS)
+    ],
+)
+def test_a_killed_run_with_rounded_updates_goes_on_to_the_same_bits_and_bytes(
+    run, finished_run, int8_study, int8_run, tmp_path, spot, count
+):
+    hospitals, out = copied(finished_run, tmp_path), tmp_path / "run"
+    assert run(out, hospitals, spot, count, study=int8_study) == -9
+    assert run(out, hospitals, study=int8_study) == 0
+    assert_same_run(out, int8_run)
+    assert not (out / "study" / "inbox").exists()
+
+
+@pytest.mark.slow
+def test_a_killed_run_whose_sites_lost_their_caches_goes_on_with_whole_weights(
+    run, finished_run, int8_study, int8_run, tmp_path
+):
+    hospitals, out = copied(finished_run, tmp_path), tmp_path / "run"
+    assert run(out, hospitals, "training round", 8, study=int8_study) == -9
+    for site in hospitals:
+        shutil.rmtree(site.parent / "cache" / "rounds")
+    assert run(out, hospitals, study=int8_study) == 0
+    ours, theirs = (
+        json.loads((folder / "results.json").read_text())["branches"]["branch_2_5d"]
+        for folder in (out, int8_run)
+    )
+    assert ours["bytes_down"] > theirs["bytes_down"]
+    assert [entry["bytes_up"] for entry in ours["rounds"]] == [
+        entry["bytes_up"] for entry in theirs["rounds"]
+    ]
+    assert "could not send is not in the cache; going on without it" in run.log.read_text()
+
+
 def test_a_damaged_state_is_refused_with_words(run, finished_run, tmp_path):
     out = tmp_path / "run"
     shutil.copytree(finished_run.out, out, ignore=shutil.ignore_patterns("cohort"))

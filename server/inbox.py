@@ -1,0 +1,79 @@
+"""One round's updates on the server's disk: checked as they come, read again one at a time.
+
+What the server holds in memory thus does not grow with the number of sites.
+"""
+
+import shutil
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from server.aggregate import Checked, Update, fault_of
+from shared.config import Aggregation
+from shared.errors import CodecError
+from shared.networks import Weights
+from shared.stages.train_branches import Reply
+from shared.updates import Coder
+
+
+class Inbox:
+    """The updates that answer one broadcast; a context that leaves nothing on disk."""
+
+    def __init__(
+        self, folder: Path, settings: Aggregation, coder: Coder, broadcast: Weights
+    ) -> None:
+        self._folder = folder
+        self._settings = settings
+        self._coder = coder
+        self._broadcast = broadcast
+        self.updates: dict[str, Checked] = {}
+        self.n_bytes = 0
+
+    def __enter__(self) -> Self:
+        shutil.rmtree(self._folder, ignore_errors=True)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def put(self, site: str, reply: Reply) -> Reply:
+        """Lay a reply's update aside; the reply without it. One without an update has none."""
+        if reply.weights is None and reply.change is None:
+            return reply
+        self.n_bytes += reply.n_bytes
+        fault, path = None, self._folder / site
+        try:
+            weights = self._weights(reply)
+        except CodecError as error:
+            fault = str(error)
+        else:
+            fault = fault_of(self._settings, self._broadcast, Update(weights, reply.n_cases))
+            if fault is None:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                weights.vector.tofile(path)
+        read = partial(np.fromfile, path, dtype=np.float32)
+        self.updates[site] = Checked(reply.n_cases, fault, read)
+        return replace(reply, weights=None, change=None)
+
+    def _weights(self, reply: Reply) -> Weights:
+        """The site's weights after training, however they came.
+
+        Raises:
+            CodecError: If they came in another form than the study's.
+        """
+        if self._coder.sends_whole and reply.weights is not None:
+            return reply.weights
+        if reply.change is None or self._coder.sends_whole:
+            raise CodecError("its update is not in the form of aggregation.updates")
+        vector = self._broadcast.vector.copy()
+        self._coder.apply(reply.change, vector)
+        return Weights(self._coder.layout, vector)
