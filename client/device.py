@@ -21,6 +21,10 @@ class Compute:
     autocast: torch.dtype | None
     memory_format: torch.memory_format
 
+    def laid_out(self, batch: torch.Tensor) -> torch.Tensor:
+        """A batch in the network's memory layout."""
+        return batch.contiguous(memory_format=self.memory_format)
+
     def precision(self) -> AbstractContextManager[None]:
         """The context in which forward passes run."""
         if self.autocast is None:
@@ -66,6 +70,11 @@ def prepare_process(threads: int) -> None:
 
     Threads decide how sums are divided and so their last digits; linear algebra on the small
     matrices of the statistics runs on one thread.
+
+    On a CPU the same study gives the same bits. On a GPU kernels are deterministic where torch has
+    such kernels, none is chosen by timing it, and float32 is float32, not TF32. Repeatability ends
+    at the backward pass of 3D max pooling, which adds in no fixed order, and at another model of
+    GPU or another version of CUDA.
     """
     import os
 
@@ -74,6 +83,10 @@ def prepare_process(threads: int) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
     threadpool_limits(limits=1, user_api="blas")
     keep_freed_memory()
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from client.augment import Frame, frame_of
 from client.device import Compute, compute_for, prepare_process
+from client.seeds import seed_for
 from client.site import Cases, Site
 from shared.branches import Network
 from shared.config import Study, digest, networks
@@ -22,11 +24,15 @@ class Inputs:
         tensor: ``(n_present, channels, ...)`` float32 on the device.
         labels: ``(n_present,)`` float32 on the device.
         present: ``(n,)`` bool: which of the handle's cases have every phase of the network.
+        patients: ``(n_present,)`` uint64: what a patient's chance in training hangs on.
+        frame: What augmentation must know of the input.
     """
 
     tensor: torch.Tensor
     labels: torch.Tensor
     present: np.ndarray
+    patients: np.ndarray
+    frame: Frame
 
 
 class Workbench:
@@ -69,10 +75,13 @@ class Workbench:
             tensor, present = self.site.tensors(cases, network)
             device = self.compute(network).device
             labels = self.site.labels(cases)[present].astype(np.float32)
+            patients = [seed_for("patient", case.patient_id) for case in cases]
             self._inputs[key] = Inputs(
                 torch.from_numpy(tensor[present]).to(device),
                 torch.from_numpy(labels).to(device),
                 present,
+                np.array(patients, np.uint64)[present],
+                frame_of(network),
             )
         return self._inputs[key]
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from server.coordinator import need
 from server.study import BranchesRecord, NetworkRecord, Study
+from shared.branches import Branch
 from shared.config import Study as Settings
 from shared.config import networks
 
@@ -12,20 +13,24 @@ def branch_results(study: Study, settings: Settings) -> dict[str, Any]:
     """Each network's rounds."""
     record: BranchesRecord = need(study.train_branches, "train_branches")
     return {
-        network.name: network_results(network.branch.name, record.networks[network.name])
+        network.name: network_results(network.branch, record.networks[network.name])
         for network in networks(settings)
     }
 
 
-def network_results(branch: str, record: NetworkRecord) -> dict[str, Any]:
+def network_results(branch: Branch, record: NetworkRecord) -> dict[str, Any]:
     """One network's rounds: losses by site, tune AUC of each round's aggregate, bytes moved.
+
+    `weights/` has the weights of `best_round` and `last_round`.
 
     A site without an image for the network has no loss.
     """
     return {
-        "branch": branch,
+        "branch": branch.name,
         "n_parameters": record.n_parameters,
         "best_round": record.best_round,
+        "last_round": record.rounds[-1].round,
+        "stopped_early": record.rounds[-1].round < branch.training.rounds,
         "rounds": [
             {
                 "round": entry.round,

@@ -17,13 +17,17 @@ from shared.stages import Question
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Request:
-    """Score these global weights, then train from them if `train` says so."""
+    """Score these global weights, then train from them if `train` says so.
+
+    In the loss that is trained on a positive case counts `positive_weight` negative ones.
+    """
 
     network: str
     round: int
     weights: Weights
     train: bool
     proximal_mu: float
+    positive_weight: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
