@@ -3,7 +3,6 @@
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from client.settings import Device
@@ -32,9 +31,12 @@ class Compute:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=self.autocast)
 
-    def take(self, inputs: torch.Tensor, rows: np.ndarray) -> torch.Tensor:
-        """Rows of a tensor, on the device, wherever the tensor is kept."""
-        batch = inputs.index_select(0, torch.from_numpy(rows).to(inputs.device))
+    def take(self, inputs: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """Rows of a tensor, on the device, wherever tensor and rows are kept."""
+        return self.bring(inputs.index_select(0, rows))
+
+    def bring(self, batch: torch.Tensor) -> torch.Tensor:
+        """A batch on the device, without waiting for its way there."""
         if self.device.type == "cuda" and batch.device.type == "cpu":
             batch = batch.pin_memory()
         return batch.to(self.device, non_blocking=True)
@@ -107,6 +109,11 @@ def prepare_process(threads: int) -> None:
 
     Threads decide how sums are divided and so their last digits; linear algebra on the small
     matrices of the statistics runs on one thread.
+
+    On a CPU the same study gives the same bits. On a GPU kernels are deterministic where torch has
+    such kernels, none is chosen by timing it, and float32 is float32, not TF32. Repeatability ends
+    at the backward pass of 3D max pooling, which adds in no fixed order, and at another model of
+    GPU or another version of CUDA.
     """
     import os
 
@@ -115,6 +122,10 @@ def prepare_process(threads: int) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
     threadpool_limits(limits=1, user_api="blas")
     keep_freed_memory()
 

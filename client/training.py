@@ -1,6 +1,5 @@
 """One round of local training, and the scoring of weights; plain functions on tensors."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -8,7 +7,11 @@ import numpy as np
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from client.augment import augment, draw_views
 from client.device import Compute
+from client.optimiser import trainable
+from client.seeds import seed_for
+from client.workbench import Inputs
 from shared.branches import Training
 from shared.errors import TrainingError
 from shared.networks import embed, head_logits
@@ -19,105 +22,128 @@ SCORING_BATCH = 64
 
 @dataclass(frozen=True, slots=True)
 class RoundPlan:
-    """What one round of local training needs beyond the data."""
+    """What one round of local training needs beyond the data.
+
+    Attributes:
+        seed: Of (study, site, network, round).
+        positive_weight: What a positive case counts in the loss that is trained on.
+    """
 
     training: Training
     round: int
     proximal_mu: float
     seed: int
+    positive_weight: float = 1.0
 
 
 def train_round(
     module: torch.nn.Module,
-    inputs: torch.Tensor,
-    labels: torch.Tensor,
+    inputs: Inputs,
     plan: RoundPlan,
     compute: Compute,
+    optimiser: torch.optim.Optimizer,
 ) -> float:
     """Train the network in place for the round's local epochs and return the mean loss.
 
+    The loss returned is the log-loss in which every case counts the same, whatever the class
+    weights, so that studies with other settings can be compared; without the proximal term.
+
+    Nothing in a step waits for the device. From the first gradient on that is not finite no step
+    changes a weight, and the end of the epoch refuses the round.
+
     Args:
         module: The network with the global weights loaded.
-        inputs: ``(n, ...)`` of the training cases, on the device or in main memory.
-        labels: ``(n,)`` float, 0 or 1, on the device.
+        inputs: Of the training cases, on the device or in main memory.
+        optimiser: Over the `trainable` parameters.
 
     Raises:
         TrainingError: If a gradient is not finite.
     """
     module.train()
-    parameters = trainable(module)
-    anchor = [p.detach().clone() for p in parameters] if plan.proximal_mu else []
-    optimiser = build_optimiser(parameters, plan)
+    steps = _Steps(module, plan, compute, optimiser)
     rng = np.random.default_rng(plan.seed)
-    total, seen = 0.0, 0
-    for _ in range(plan.training.local_epochs):
-        for rows in batches(len(labels), plan.training.batch_size, rng):
-            batch, batch_labels = compute.take(inputs, rows), compute.take(labels, rows)
-            if plan.training.augment:
-                batch = augment(batch, rng)
-            pair = compute.arrange(batch), batch_labels
-            loss = train_step(module, optimiser, pair, plan, compute, anchor)
-            total += loss * len(rows)
-            seen += len(rows)
-    return total / seen
+    for epoch in range(plan.training.local_epochs):
+        train_epoch(steps, inputs, rng, seed=seed_for(plan.seed, "augment", epoch))
+        if bool(steps.spoiled):
+            raise TrainingError(
+                f"round {plan.round}: a gradient is not finite; the round is dropped"
+            )
+    return float(steps.total) / (plan.training.local_epochs * len(inputs.labels))
 
 
-def train_step(
-    module: torch.nn.Module,
-    optimiser: torch.optim.Optimizer,
-    batch: tuple[torch.Tensor, torch.Tensor],
-    plan: RoundPlan,
-    compute: Compute,
-    anchor: list[torch.Tensor],
-) -> float:
-    """One step of the optimiser; the loss before it."""
-    optimiser.zero_grad(set_to_none=True)
-    inputs, labels = batch
-    with compute.precision():
-        logits = module(inputs).squeeze(1)
-    loss = binary_cross_entropy_with_logits(logits.float(), labels)
-    objective = loss
-    if anchor:
-        drift = zip(trainable(module), anchor, strict=True)
-        objective = loss + plan.proximal_mu / 2 * sum(((p - a) ** 2).sum() for p, a in drift)
-    objective.backward()  # type: ignore[no-untyped-call]
-    norm = torch.nn.utils.clip_grad_norm_(
-        trainable(module), plan.training.clip_gradient_norm, foreach=True
-    )
-    if not math.isfinite(float(norm)):
-        raise TrainingError(f"round {plan.round}: a gradient is not finite; the round is dropped")
-    optimiser.step()
-    return float(loss.detach())
+def train_epoch(steps: "_Steps", inputs: Inputs, rng: np.random.Generator, *, seed: int) -> None:
+    """Every case once, in shuffled batches; what the steps need is on the device before them.
 
-
-def trainable(module: torch.nn.Module) -> list[torch.nn.Parameter]:
-    """The parameters that the study does not freeze."""
-    return [parameter for parameter in module.parameters() if parameter.requires_grad]
-
-
-def build_optimiser(parameters: list[torch.nn.Parameter], plan: RoundPlan) -> torch.optim.Optimizer:
-    """A fresh optimiser with this round's learning rate."""
-    settings = plan.training
-    rate = learning_rate(settings, plan.round)
-    if settings.optimiser == "adamw":
-        return torch.optim.AdamW(
-            parameters, lr=rate, weight_decay=settings.weight_decay, fused=True
+    Args:
+        seed: Of this epoch's augmentation.
+    """
+    strengths, compute = steps.plan.training.augment, steps.compute
+    parts = list(batches(len(inputs.labels), steps.plan.training.batch_size, rng))
+    sizes, order = [len(part) for part in parts], torch.from_numpy(np.concatenate(parts))
+    if strengths.changes:
+        views = draw_views(
+            inputs.patients, strengths, inputs.frame, seed=seed, device=compute.device
         )
-    return torch.optim.SGD(
-        parameters,
-        lr=rate,
-        momentum=settings.momentum,
-        weight_decay=settings.weight_decay,
-        fused=True,
-    )
+    kept_at = torch.split(order.to(inputs.tensor.device), sizes)
+    for place, rows in zip(kept_at, torch.split(order.to(compute.device), sizes), strict=True):
+        batch = compute.take(inputs.tensor, place)
+        if strengths.changes:
+            batch = augment(batch, views.of(rows), strengths)
+        steps.take(batch, inputs.labels[rows])
 
 
-def learning_rate(settings: Training, round_number: int) -> float:
-    """The rate of a round, counted from 1: constant, or a cosine over the rounds."""
-    if settings.schedule == "constant":
-        return settings.learning_rate
-    done = (round_number - 1) / settings.rounds
-    return settings.learning_rate * (1 + math.cos(math.pi * done)) / 2
+class _Steps:
+    """The steps of one round.
+
+    Attributes:
+        total: The sum of the cases' losses, on the device.
+        spoiled: 1 from the first gradient on that was not finite, on the device.
+    """
+
+    def __init__(
+        self,
+        module: torch.nn.Module,
+        plan: RoundPlan,
+        compute: Compute,
+        optimiser: torch.optim.Optimizer,
+    ) -> None:
+        self.module, self.plan, self.compute, self.optimiser = module, plan, compute, optimiser
+        self.parameters = trainable(module)
+        self.anchor = [p.detach().clone() for p in self.parameters] if plan.proximal_mu else []
+        self.total = torch.zeros((), dtype=torch.float64, device=compute.device)
+        self.spoiled = torch.zeros((), device=compute.device)
+        self.positive_weight = None
+        if plan.positive_weight != 1:
+            self.positive_weight = torch.tensor(plan.positive_weight, device=compute.device)
+        # The fused optimisers take no step where this is 1, without asking the processor.
+        optimiser.found_inf = self.spoiled  # type: ignore[attr-defined]
+
+    def take(self, batch: torch.Tensor, labels: torch.Tensor) -> None:
+        """One step of the optimiser on cases ``(n, channels, ...)`` with labels ``(n,)``."""
+        self.optimiser.zero_grad(set_to_none=True)
+        batch = self.compute.arrange(batch)
+        with self.compute.precision():
+            logits = self.module(batch).squeeze(1)
+        loss = binary_cross_entropy_with_logits(logits.float(), labels)
+        self.total += loss.detach().double() * len(labels)
+        objective = self._objective(loss, logits.float(), labels)
+        objective.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(
+            self.parameters, self.plan.training.clip_gradient_norm, foreach=True
+        )
+        torch.maximum(self.spoiled, (~norm.isfinite()).float(), out=self.spoiled)
+        self.optimiser.step()
+
+    def _objective(
+        self, loss: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor
+    ) -> torch.Tensor:
+        """The loss with class weights and the proximal term of FedProx, if there are any."""
+        if self.positive_weight is not None:
+            loss = binary_cross_entropy_with_logits(logits, labels, pos_weight=self.positive_weight)
+        if self.anchor:
+            drift = zip(self.parameters, self.anchor, strict=True)
+            loss = loss + self.plan.proximal_mu / 2 * sum(((p - a) ** 2).sum() for p, a in drift)
+        return loss
 
 
 def batches(n: int, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
@@ -128,20 +154,6 @@ def batches(n: int, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]
         starts.pop()
     for start, end in zip(starts, [*starts[1:], n], strict=True):
         yield order[start:end]
-
-
-def augment(batch: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-    """Flip left-right and shift by up to a sixteenth of the field, one draw for each case."""
-    flips = torch.from_numpy(rng.random(len(batch)) < 0.5).to(batch.device)
-    shape = (-1,) + (1,) * (batch.ndim - 1)
-    batch = torch.where(flips.view(shape), batch.flip(-1), batch)
-    reach = max(1, batch.shape[-1] // 16)
-    shifts = rng.integers(-reach, reach + 1, size=(len(batch), 2))
-    moved = [
-        torch.roll(case, (int(dy), int(dx)), dims=(-2, -1))
-        for case, (dy, dx) in zip(batch, shifts, strict=True)
-    ]
-    return torch.stack(moved)
 
 
 def outputs(
@@ -156,8 +168,7 @@ def outputs(
     embeddings, logits = [], []
     with torch.inference_mode():
         for start in range(0, len(inputs), size):
-            rows = np.arange(start, min(start + size, len(inputs)))
-            batch = compute.arrange(compute.take(inputs, rows))
+            batch = compute.arrange(compute.bring(inputs[start : start + size]))
             with compute.precision():
                 vectors = embed(module, batch)
             embeddings.append(vectors.float().cpu())

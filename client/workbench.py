@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from client.augment import Frame, frame_of
 from client.device import Compute, compute_for, inputs_device, prepare_process
 from client.rounds import Rounds
+from client.seeds import seed_for
 from client.site import Cases, Site
 from shared.branches import Network
 from shared.config import Study, all_networks, digest
@@ -25,17 +27,23 @@ class Inputs:
             brings rows of it to the device.
         labels: ``(n_present,)`` float32 on the device.
         present: ``(n,)`` bool: which of the handle's cases have every phase of the network.
+        patients: ``(n_present,)`` uint64: what a patient's chance in training hangs on.
+        frame: What augmentation must know of the input.
     """
 
     tensor: torch.Tensor
     labels: torch.Tensor
     present: np.ndarray
+    patients: np.ndarray
+    frame: Frame
 
     def only(self, chosen: np.ndarray) -> "Inputs":
         """The input of some of the handle's cases, bool ``(n,)``; a copy."""
         rows = torch.from_numpy(np.flatnonzero(chosen[self.present])).to(self.tensor.device)
-        tensor, labels = self.tensor.index_select(0, rows), self.labels.index_select(0, rows)
-        return Inputs(tensor, labels, self.present[chosen])
+        tensor = self.tensor.index_select(0, rows)
+        labels = self.labels.index_select(0, rows.to(self.labels.device))
+        there = chosen[self.present]
+        return Inputs(tensor, labels, self.present[chosen], self.patients[there], self.frame)
 
 
 class Workbench:
@@ -90,10 +98,13 @@ class Workbench:
             compute = self.compute(network)
             device = inputs_device(tensor.nbytes, compute, self.site.settings.device)
             labels = self.site.labels(cases)[present].astype(np.float32)
+            patients = [seed_for("patient", case.patient_id) for case in cases]
             self._inputs[key] = Inputs(
                 torch.from_numpy(tensor).to(device),
                 torch.from_numpy(labels).to(compute.device),
                 present,
+                np.array(patients, np.uint64)[present],
+                frame_of(network),
             )
         return self._inputs[key]
 

@@ -30,7 +30,8 @@ def network_results(network: Network, record: NetworkRecord) -> dict[str, Any]:
     """One network's rounds: losses by site, tune AUC of each round's aggregate, bytes moved.
 
     A site without an image for the network has no loss. The last round's bytes down hold those of
-    the question after it, which only scores it. `n_frozen` of the `n_parameters` are never trained;
+    the question after it, which only scores it. `weights/` has the weights of `best_round` and
+    `last_round`. `n_frozen` of the `n_parameters` are never trained;
     `initial_weights` says what came from a file, null where nothing did.
     """
     return {
@@ -39,6 +40,8 @@ def network_results(network: Network, record: NetworkRecord) -> dict[str, Any]:
         "n_frozen": n_frozen(network),
         "initial_weights": asdict(record.origin) if record.origin else None,
         "best_round": record.best_round,
+        "last_round": record.rounds[-1].round,
+        "stopped_early": record.rounds[-1].round < network.branch.training.rounds,
         "bytes_down": sum(entry.bytes_down for entry in record.rounds),
         "bytes_up": sum(entry.bytes_up for entry in record.rounds),
         "rounds": [

@@ -29,11 +29,13 @@ class Broadcast:
     base_hash: str = ""
     residual: Floats | None = None
 
-    def request(self, network: str, round_number: int, *, train: bool, mu: float) -> Request:
+    def request(
+        self, network: str, round_number: int, *, train: bool, mu: float, weight: float
+    ) -> Request:
         """What a round asks of a site that has the weights before."""
         whole = self.weights if self.change is None else None
         return Request(
-            *(network, round_number, whole, train, mu),
+            *(network, round_number, whole, train, mu, weight),
             change=self.change,
             weights_hash=self.hash,
             base_hash=self.base_hash,

@@ -8,7 +8,7 @@ from threadpoolctl import threadpool_limits
 from server.coordinator import Coordinator, need
 from server.results import write_results
 from server.stages import RUNS
-from server.stages.train_branches import best_weights
+from server.stages.train_branches import best_weights, last_weights
 from server.study import DiscretiseRecord, Identity, Study
 from shared.branches import PUBLISHED
 from shared.config import digest, networks
@@ -68,9 +68,10 @@ def write_frozen_study(study: Study, coordinator: Coordinator) -> None:
 
 
 def write_weights(study: Study, coordinator: Coordinator) -> None:
-    """The global weights of each network's best round, by name, for anyone to load."""
+    """The global weights of each network by name, for anyone to load: best round's, and last's."""
     for network in networks(coordinator.settings):
-        tensors = best_weights(study, coordinator, network).tensors()
         metadata = {"trifed": network.model_dump_json(context=PUBLISHED)}
-        path = coordinator.out / "weights" / f"{network.name}.safetensors"
-        replace_atomically(path, partial(save_file, tensors, metadata=metadata))
+        for suffix, weights_of in (("", best_weights), ("-last", last_weights)):
+            tensors = weights_of(study, coordinator, network).tensors()
+            path = coordinator.out / "weights" / f"{network.name}{suffix}.safetensors"
+            replace_atomically(path, partial(save_file, tensors, metadata=metadata))

@@ -7,6 +7,7 @@ from pydantic import (
     Field,
     SerializationInfo,
     SerializerFunctionWrapHandler,
+    field_validator,
     model_serializer,
     model_validator,
 )
@@ -15,6 +16,38 @@ from shared.architectures import ARCHITECTURES, TRUNK
 from shared.phases import Phase
 from shared.quantities import Count, Fraction, Name, Positive
 from shared.strict_yaml import Settings
+
+
+class Augment(Settings):
+    """How far a training image may be changed by chance, anew for each patient in each epoch.
+
+    Attributes:
+        flip: Left-right, for half of the patients.
+        shift: Along y and x, either way, at most this share of the field of view.
+        rotate_degrees: In the plane, either way.
+        scale: The size is multiplied by 1 - scale to 1 + scale.
+        intensity: Values are multiplied by 1 - intensity to 1 + intensity and shifted by at most
+            `intensity` either way; 1 is half of the HU window.
+    """
+
+    flip: bool = True
+    shift: Annotated[float, Field(ge=0, le=0.5)] = 0.0625
+    rotate_degrees: Annotated[float, Field(ge=0, le=180)] = 10.0
+    scale: Annotated[float, Field(ge=0, le=0.5)] = 0.1
+    intensity: Annotated[float, Field(ge=0, le=0.5)] = 0.1
+
+    @property
+    def warps(self) -> bool:
+        """Whether images are interpolated."""
+        return max(self.shift, self.rotate_degrees, self.scale) > 0
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything is changed."""
+        return self.flip or self.warps or self.intensity > 0
+
+
+UNCHANGED = Augment(flip=False, shift=0.0, rotate_degrees=0.0, scale=0.0, intensity=0.0)
 
 
 class Training(Settings):
@@ -30,7 +63,20 @@ class Training(Settings):
     schedule: Literal["constant", "cosine"] = "cosine"
     clip_gradient_norm: Positive = 1.0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    augment: bool = True
+    augment: Augment = Augment()
+    warmup_rounds: Annotated[int, Field(ge=0)] = 0
+    class_weights: Literal["none", "balanced"] = "none"
+    best_by: Literal["loss", "auc"] = "loss"
+    patience: Count | None = None
+    optimiser_state: Literal["reset", "keep"] = "reset"
+
+    @field_validator("augment", mode="before")
+    @classmethod
+    def _all_or_nothing(cls, augment: object) -> object:
+        """Yes means the strengths that stand here, no means none."""
+        if isinstance(augment, bool):
+            return Augment() if augment else UNCHANGED
+        return augment
 
 
 HASHED, PUBLISHED = "hashed", "published"

@@ -197,7 +197,7 @@ def test_separate_phases_train_a_network_each_and_make_one_model(run_changed):
     out = run_changed(branches=flat_branch(phases="separate"))
     phases = ("corticomedullary", "excretory", "nephrographic")
     saved = sorted(path.stem for path in (out / "weights").iterdir())
-    assert saved == [f"branch_2_5d_{phase}" for phase in phases]
+    assert saved == [f"branch_2_5d_{phase}{end}" for phase in phases for end in ("", "-last")]
     models = read_results(out)["models"]
     assert list(models) == ["clinical", "radiomics", "branch_2_5d", "fusion"]
     assert models["branch_2_5d"]["external_test"]["n"] == 16

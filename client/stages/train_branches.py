@@ -3,12 +3,14 @@
 import numpy as np
 
 from client.folds import training_without
+from client.optimiser import Moments, build_optimiser, moments_key, trainable
 from client.release import check_cases, check_classes
 from client.seeds import seed_for
 from client.site import TrainingCases, TuneCases
 from client.training import RoundPlan, outputs, train_round
 from client.workbench import Workbench
 from shared.branches import Network
+from shared.config import digest
 from shared.networks import get_weights, set_weights
 from shared.scores import ScoreSums, score_sums
 from shared.stages.train_branches import Reply, Request
@@ -42,15 +44,29 @@ def train(bench: Workbench, request: Request, cases: TrainingCases) -> tuple[int
     if not inputs.present.any():
         return 0, 0.0
     check_cases(bench.site, f"{network.name}'s weights", int(inputs.present.sum()))
+    settings = network.branch.training
     plan = RoundPlan(
-        training=network.branch.training,
+        training=settings,
         round=request.round,
         proximal_mu=request.proximal_mu,
         seed=seed_for(bench.study.seed, bench.site.name, network.name, request.round),
+        positive_weight=request.positive_weight,
     )
-    module, compute = bench.module(network), bench.compute(network)
-    loss = train_round(module, inputs.tensor, inputs.labels, plan, compute)
+    module = bench.module(network)
+    optimiser = build_optimiser(trainable(module), settings, request.round)
+    moments = moments_of(bench, network) if settings.optimiser_state == "keep" else None
+    if moments is not None:
+        moments.take_up(optimiser, request.round)
+    loss = train_round(module, inputs, plan, bench.compute(network), optimiser)
+    if moments is not None:
+        moments.keep(optimiser, request.round)
     return int(inputs.present.sum()), loss
+
+
+def moments_of(bench: Workbench, network: Network) -> Moments:
+    """Where the network's optimiser is kept between rounds."""
+    key = moments_key(digest(bench.study), bench.site.name, network.name)
+    return Moments(bench.site.cache_folder / "optimiser", key)
 
 
 def score_tune(bench: Workbench, network: Network, cases: TuneCases) -> tuple[ScoreSums, float]:

@@ -1,6 +1,7 @@
 """The server's half of `train_branches`."""
 
 import hashlib
+import logging
 import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -19,9 +20,10 @@ from server.broadcast import (
 from server.coordinator import Coordinator, need
 from server.inbox import Inbox
 from server.progress import RoundNews
-from server.study import BranchesRecord, NetworkRecord, RoundRecord, Study
-from shared.branches import Network
+from server.study import BranchesRecord, CohortRecord, NetworkRecord, RoundRecord, Study
+from shared.branches import Network, Training
 from shared.config import all_networks
+from shared.errors import ConfigError
 from shared.initial_weights import begin
 from shared.metrics import auc
 from shared.networks import (
@@ -36,6 +38,8 @@ from shared.networks import (
 from shared.scores import pool_score_sums
 from shared.stages.train_branches import Reply
 from shared.updates import Coder
+
+log = logging.getLogger("trifed.run")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,30 +64,38 @@ def train_network(study: Study, coordinator: Coordinator, network: Network) -> S
 
     A round is saved while the sites train the next one. What a crash may cost is thus one round
     more, which resuming does again to the same bit.
+
+    The rounds end early where `patience` says so. Whether a round was better is known once the
+    sites have trained the next one; what they trained is then dropped.
+
+    Raises:
+        ConfigError: If there is patience, and no tune patient to judge a round by.
     """
     settings, folder = coordinator.settings.aggregation, coordinator.folder
     aggregator = Aggregator(settings, len(coordinator.training))
     record, broadcast, coder = take_up(study, coordinator, network, aggregator)
-    last, frozen = network.branch.training.rounds, frozen_names(network)
+    course, frozen = network.branch.training, frozen_names(network)
+    weight = positive_weight(study, course)
     with ThreadPoolExecutor(max_workers=1) as disk:
         saving = disk.submit(put_record, study, coordinator, network, record)
         while not record.finished:
             number = record.rounds[-1].round + 1
-            training = number <= last
+            training = number <= course.rounds
             mu = aggregator.configure(number, broadcast.weights) if training else 0.0
             with Inbox(folder.path / "inbox", settings, coder, broadcast.weights) as inbox:
                 replies, bytes_down = exchange_round(
                     coordinator.federation,
-                    broadcast.request(network.name, number, train=training, mu=mu),
+                    broadcast.request(network.name, number, train=training, mu=mu, weight=weight),
                     broadcast,
                     inbox,
                     sites=coordinator.training,
                     quorum=settings.quorum,
                 )
                 study = saving.result()
-                record = with_scores(record, replies)
-                if not training:
-                    record = replace(with_bytes_down(record, bytes_down), finished=True)
+                record = with_scores(record, replies, course)
+                if not training or out_of_patience(record, course):
+                    record = with_bytes(record, (bytes_down, inbox.n_bytes))
+                    record = replace(record, finished=True)
                     saving = disk.submit(put_record, study, coordinator, network, record)
                     continue
                 aggregate = aggregator.aggregate(number, broadcast.weights, inbox.updates)
@@ -142,28 +154,67 @@ def put_record(
     return study
 
 
-def with_scores(record: NetworkRecord, replies: dict[str, Reply]) -> NetworkRecord:
-    """The record with the last round's aggregate scored on tune cases, and the best round."""
+def positive_weight(study: Study, training: Training) -> float:
+    """What a positive case counts in the loss: 1, or negatives over positives of all sites' train.
+
+    The counts are of all training patients, also of those that lack a phase of the network: how
+    many of either label lack it does not leave a site.
+    """
+    if training.class_weights == "none":
+        return 1.0
+    cohort: CohortRecord = need(study.describe_cohort, "describe_cohort")
+    counts = [site.splits["train"] for site in cohort.sites.values()]
+    n_positive = sum(count.n_positive for count in counts)
+    return (sum(count.n for count in counts) - n_positive) / n_positive
+
+
+def with_scores(
+    record: NetworkRecord, replies: dict[str, Reply], training: Training
+) -> NetworkRecord:
+    """The record with the last round's aggregate scored on tune cases, and the best round.
+
+    Where no site has a tune case there is no score, and the last round is the best.
+
+    Raises:
+        ConfigError: If there is patience, and no tune case.
+    """
     pooled = pool_score_sums([reply.tune for reply in replies.values()])
     n = pooled.n_negative + pooled.n_positive
-    loss = sum(reply.tune_loss_sum for reply in replies.values()) / max(n, 1)
-    scored = replace(record.rounds[-1], tune_auc=auc(pooled), tune_loss=loss)
+    if n == 0 and training.patience is not None:
+        raise ConfigError(
+            "training.patience needs patients in the split 'tune', but no site has one for this "
+            "network; set patience: null, or enlarge cohort.splits.tune."
+        )
+    area, loss = None, None
+    if n:
+        area, loss = auc(pooled), sum(reply.tune_loss_sum for reply in replies.values()) / n
+    scored = replace(record.rounds[-1], tune_auc=area, tune_loss=loss)
     rounds = (*record.rounds[:-1], scored)
-    trained = rounds[1:] or rounds
-    return replace(record, rounds=rounds, best_round=max(trained, key=merit).round)
+    judged = [entry for entry in rounds[1:] or rounds if entry.tune_loss is not None]
+    best = max(judged, key=lambda entry: merit(entry, training.best_by)) if judged else scored
+    return replace(record, rounds=rounds, best_round=best.round)
 
 
-def merit(entry: RoundRecord) -> tuple[float, float]:
-    """What makes a round the best: a small loss on tune cases; then the AUC there.
+def merit(entry: RoundRecord, best_by: str) -> tuple[float, float]:
+    """What makes a round the best: a small loss on tune cases or a large AUC, then the other.
 
-    The loss comes first because it is a proper score: on a few dozen tune cases the AUC jumps
-    from round to round by more than the rounds differ.
+    The loss comes first by default because it is a proper score: on a few dozen tune cases the
+    AUC jumps from round to round by more than the rounds differ. A loss that is not a number is
+    the worst there is, and so is an AUC that decides; of equal rounds the first is the best.
     """
     area, loss = entry.tune_auc, entry.tune_loss
-    return (
-        -loss if loss is not None and math.isfinite(loss) else -math.inf,
-        area if area is not None and math.isfinite(area) else 0.0,
-    )
+    loss_merit = -loss if loss is not None and math.isfinite(loss) else -math.inf
+    area_merit = area if area is not None and math.isfinite(area) else -math.inf
+    return (area_merit, loss_merit) if best_by == "auc" else (loss_merit, area_merit)
+
+
+def out_of_patience(record: NetworkRecord, training: Training) -> bool:
+    """Whether `patience` rounds, all scored, have passed since the best one; said in the log."""
+    waited = record.rounds[-1].round - record.best_round
+    if training.patience is None or waited < training.patience:
+        return False
+    log.info("no better tune %s in %d rounds: training ends", training.best_by, waited)
+    return True
 
 
 def with_round(
@@ -175,10 +226,10 @@ def with_round(
     return replace(record, rounds=(*record.rounds, entry))
 
 
-def with_bytes_down(record: NetworkRecord, n_bytes: int) -> NetworkRecord:
-    """The record with the bytes of the last question, which only scores the last round."""
-    last = record.rounds[-1]
-    counted = replace(last, bytes_down=last.bytes_down + n_bytes)
+def with_bytes(record: NetworkRecord, n_bytes: tuple[int, int]) -> NetworkRecord:
+    """The record with the bytes down and up of the last question, which scores the last round."""
+    last, (down, up) = record.rounds[-1], n_bytes
+    counted = replace(last, bytes_down=last.bytes_down + down, bytes_up=last.bytes_up + up)
     return replace(record, rounds=(*record.rounds[:-1], counted))
 
 
@@ -197,6 +248,19 @@ def news_of(network: Network, record: NetworkRecord) -> RoundNews:
 
 def best_weights(study: Study, coordinator: Coordinator, network: Network) -> Weights:
     """The weights of a finished network's best round."""
+    return _kept_weights(coordinator, network, finished(study, network).best_round)
+
+
+def last_weights(study: Study, coordinator: Coordinator, network: Network) -> Weights:
+    """The weights of a finished network's last round."""
+    return _kept_weights(coordinator, network, finished(study, network).rounds[-1].round)
+
+
+def finished(study: Study, network: Network) -> NetworkRecord:
+    """The rounds of a network that was trained."""
     branches: BranchesRecord = need(study.train_branches, "train_branches")
-    best = branches.networks[network.name].best_round
-    return coordinator.folder.get_weights(network.name, best, network_layout(network))
+    return branches.networks[network.name]
+
+
+def _kept_weights(coordinator: Coordinator, network: Network, round_number: int) -> Weights:
+    return coordinator.folder.get_weights(network.name, round_number, network_layout(network))

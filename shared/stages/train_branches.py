@@ -31,6 +31,7 @@ class Request:
         weights: The global weights; None where `change` says how they differ from the last ones.
         weights_hash: The content's hash of the global weights; empty where none are kept.
         base_hash: The same of the round before, which `change` is of; empty in the first round.
+        positive_weight: So many negative cases a positive one counts in the loss trained on.
     """
 
     network: str
@@ -38,6 +39,7 @@ class Request:
     weights: Weights | None
     train: bool
     proximal_mu: float
+    positive_weight: float = 1.0
     change: Change | None = None
     weights_hash: str = ""
     base_hash: str = ""

@@ -40,7 +40,11 @@ class Handle:
     """The cases of a split, known by their numbers."""
 
     def __init__(self, split):
-        self.split, self.cases = split, tuple(range(N[split]))
+        self.split = split
+        self.cases = [SimpleNamespace(patient_id=f"P{number}") for number in range(N[split])]
+
+    def __iter__(self):
+        return iter(self.cases)
 
     def __len__(self):
         return len(self.cases)

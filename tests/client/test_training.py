@@ -8,17 +8,12 @@ from hypothesis import strategies as st
 from sklearn.metrics import log_loss
 
 from client import device
+from client.augment import IMAGE, Frame
 from client.device import Compute, compute_for
+from client.optimiser import build_optimiser, trainable
 from client.settings import Device
-from client.training import (
-    RoundPlan,
-    augment,
-    batches,
-    build_optimiser,
-    learning_rate,
-    outputs,
-    train_round,
-)
+from client.training import RoundPlan, batches, outputs, train_round
+from client.workbench import Inputs
 from shared.branches import Branch3D, Branch25D, Network, Training
 from shared.errors import InstallError, TrainingError
 from shared.networks import build_network, get_weights
@@ -70,15 +65,24 @@ def stripes():
     )
 
 
-def plan(*, round_number=1, mu=0.0, seed=7, **training):
-    return RoundPlan(Training(**(PLAIN | training)), round_number, mu, seed)
+def plan(*, round_number=1, mu=0.0, seed=7, weight=1.0, **training):
+    return RoundPlan(Training(**(PLAIN | training)), round_number, mu, seed, weight)
+
+
+def train(module, cases, the_plan, compute=CPU):
+    """One round of training in place with a fresh optimiser; the mean loss."""
+    tensor, labels = cases
+    frame = Frame((IMAGE,) * tensor.shape[1], 2, (1.0, 1.0))
+    everyone = np.arange(len(labels), dtype=np.uint64)
+    inputs = Inputs(tensor, labels, np.ones(len(labels), bool), everyone, frame)
+    optimiser = build_optimiser(trainable(module), the_plan.training, the_plan.round)
+    return train_round(module, inputs, the_plan, compute, optimiser)
 
 
 def trained(stripes, the_plan, compute=CPU):
     """The network after one round from the same weights, and the mean loss."""
     module = small().to(memory_format=compute.memory_format)
-    loss = train_round(module, *stripes, the_plan, compute)
-    return module, loss
+    return module, train(module, stripes, the_plan, compute)
 
 
 def bits(module):
@@ -123,7 +127,7 @@ def test_training_draws_nothing_from_the_global_generators(stripes):
 )
 def test_a_task_that_can_be_learnt_is_learnt(stripes, build, training):
     module = build()
-    train_round(module, *stripes, plan(**training), CPU)
+    train(module, stripes, plan(**training))
     _, logits = outputs(module, stripes[0], CPU)
     assert log_loss(stripes[1], 1 / (1 + np.exp(-logits))) < 0.2
     assert ((logits > 0) == stripes[1].numpy()).all()
@@ -155,7 +159,7 @@ def test_a_gradient_that_is_not_finite_stops_the_round_before_it_spoils_a_weight
     inputs[:, 0, 0, 0] = value
     module = small()
     with pytest.raises(TrainingError, match="round 3: a gradient is not finite"):
-        train_round(module, inputs, stripes[1], plan(round_number=3), CPU)
+        train(module, (inputs, stripes[1]), plan(round_number=3))
     assert bits(module) == initial().tobytes()
 
 
@@ -186,53 +190,6 @@ def test_batches_are_shuffled_anew_in_each_epoch():
     rng = np.random.default_rng(0)
     first, second = (np.concatenate(list(batches(30, 8, rng))) for _ in range(2))
     assert (first != second).any()
-
-
-def test_a_constant_rate_is_constant():
-    assert {learning_rate(Training(schedule="constant"), r) for r in (1, 5, 10)} == {3e-4}
-
-
-def test_a_cosine_rate_falls_from_the_whole_over_the_half_and_never_to_nothing():
-    training = Training(schedule="cosine", rounds=10, learning_rate=0.8)
-    rates = [learning_rate(training, number) for number in range(1, 11)]
-    assert rates[0] == 0.8
-    assert rates[5] == pytest.approx(0.4)
-    assert (np.diff(rates) < 0).all()
-    assert rates[-1] == pytest.approx(0.8 * (1 + np.cos(0.9 * np.pi)) / 2)
-
-
-@pytest.mark.parametrize("name", ["adamw", "sgd"])
-def test_the_optimiser_is_the_one_asked_for_with_the_rounds_rate(name):
-    training = {"optimiser": name, "schedule": "cosine", "rounds": 2, "learning_rate": 0.2}
-    optimiser = build_optimiser(
-        [torch.nn.Parameter(torch.zeros(1))], plan(round_number=2, **training)
-    )
-    assert type(optimiser).__name__.lower() == name
-    assert optimiser.param_groups[0]["lr"] == pytest.approx(0.1)
-
-
-@pytest.mark.parametrize("shape", [(5, 3, 16, 16), (5, 2, 4, 16, 16)], ids=["2D", "3D or stacks"])
-def test_augmentation_moves_values_and_changes_none(shape):
-    batch = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    moved = augment(batch, np.random.default_rng(1))
-    assert moved.shape == batch.shape
-    for before, after in zip(batch.flatten(2), moved.flatten(2), strict=True):
-        torch.testing.assert_close(after.sort().values, before.sort().values, rtol=0, atol=0)
-    assert (moved != batch).any()
-
-
-def test_augmentation_moves_all_channels_and_slices_of_a_case_alike():
-    plane = torch.randn(6, 1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
-    moved = augment(plane.expand(6, 2, 4, 16, 16), np.random.default_rng(1))
-    torch.testing.assert_close(moved, moved[:, :1, :1].expand_as(moved), rtol=0, atol=0)
-
-
-def test_augmentation_shifts_by_a_sixteenth_at_most():
-    batch = torch.zeros(64, 1, 32, 32)
-    batch[:, 0, 16, 16] = 1
-    y, x = np.nonzero(augment(batch, np.random.default_rng(0))[:, 0].numpy())[1:]
-    assert set(y) == {14, 15, 16, 17, 18}
-    assert set(x) == {13, 14, 15, 16, 17, 18}
 
 
 def test_outputs_do_not_depend_on_who_else_is_in_the_batch(stripes):

@@ -12,6 +12,7 @@ from server.stages import train_branches
 from server.stages.train_branches import best_weights, initial_seed, run, with_scores
 from server.study import NetworkRecord, RoundRecord, Study
 from server.study_folder import StudyFolder
+from shared.branches import Training
 from shared.config import networks
 from shared.errors import AggregationError, CohortError, FederationError
 from shared.initial_weights import Origin
@@ -249,9 +250,10 @@ def test_fedprox_sends_its_mu_in_training_rounds_alone(settings, change, tmp_pat
     assert [request.proximal_mu for request in federation.asked] == [0.25, 0.25, 0.25, 0.0]
 
 
-def scored(auc_scores, *rounds):
+def scored(auc_scores, *rounds, **training):
     record = NetworkRecord(rounds, 0, False, 3)
-    return with_scores(record, {"site_a": Reply(None, 0, 0.0, tune_scores(*auc_scores), 1.0)})
+    reply = Reply(None, 0, 0.0, tune_scores(*auc_scores), 1.0)
+    return with_scores(record, {"site_a": reply}, Training(**training))
 
 
 def test_the_round_with_the_smallest_tune_loss_is_best_even_if_another_has_a_larger_auc():
