@@ -82,14 +82,17 @@ def test_sums_that_contradict_themselves_are_refused(changes):
         EmbeddingSums(**(sound | changes))
 
 
-def test_the_logit_projection_gives_the_networks_logit_but_for_the_bias():
-    module = build_network(NETWORK, seed=4).eval()
-    batch = torch.randn(5, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+@pytest.mark.parametrize("name", ["resnet10", "densenet121"])
+def test_the_logit_projection_gives_the_networks_logit_but_for_the_bias(name):
+    branch = Branch25D(name="flat", kind="2.5d", network=name, size=(32, 32))
+    network = Network(name="flat", branch=branch, phases=("excretory",))
+    module = build_network(network, seed=4).eval()
+    batch = torch.randn(5, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     mean, components = fixed_projection(
-        Embedding(reduce="logit", dimension=1), NETWORK, get_weights(module)
+        Embedding(reduce="logit", dimension=1), network, get_weights(module)
     )
     with torch.inference_mode():
-        logits = module(batch).squeeze(1) - module.fc.bias
+        logits = module(batch).squeeze(1)
         found = project(Projection("n", "b", mean, components), embed(module, batch).numpy())
     np.testing.assert_allclose(found[:, 0], logits.numpy(), rtol=1e-4, atol=1e-6)
 
