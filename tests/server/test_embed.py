@@ -9,7 +9,7 @@ from shared.config import Network
 from shared.errors import CodecError, CohortError, FederationError
 from shared.fusion_settings import Embedding
 from shared.models import Projection, project
-from shared.networks import build_network, embed, get_weights
+from shared.networks import build_network, embed, get_weights, head_of
 from shared.stages.embed import EmbeddingSums, RowsReply
 
 NETWORK = Network(
@@ -83,11 +83,14 @@ def test_sums_that_contradict_themselves_are_refused(changes):
         EmbeddingSums(**(sound | changes))
 
 
-def test_the_logit_projection_gives_the_networks_logit():
-    module = build_network(NETWORK, seed=4).eval()
-    batch = torch.randn(5, 3, 16, 16, generator=torch.Generator().manual_seed(1))
-    torch.nn.init.constant_(module.fc.bias, 0.7)
-    fixed = fixed_projection(Embedding(reduce="logit", dimension=1), NETWORK, get_weights(module))
+@pytest.mark.parametrize("name", ["resnet10", "densenet121"])
+def test_the_logit_projection_gives_the_networks_logit(name):
+    branch = Branch25D(name="flat", kind="2.5d", network=name, size=(32, 32))
+    network = Network(name="flat", branch=branch, phases=("excretory",))
+    module = build_network(network, seed=4).eval()
+    batch = torch.randn(5, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    torch.nn.init.constant_(head_of(module).bias, 0.7)
+    fixed = fixed_projection(Embedding(reduce="logit", dimension=1), network, get_weights(module))
     with torch.inference_mode():
         logits = module(batch).squeeze(1)
         found = project(Projection("n", "b", *fixed), embed(module, batch).numpy())

@@ -58,10 +58,12 @@ def noise(*shape):
 def assert_computes(module, batch, embedding):
     """The network gives this embedding, and its last layer's logits of it, while training too."""
     head = head_of(module)
-    for mode in (module.train(), module.eval()):
+    for training in (True, False):
+        module.train(training)
         with torch.no_grad():
-            torch.testing.assert_close(embed(mode, batch), embedding, **CLOSE)
-            torch.testing.assert_close(mode(batch), embedding @ head.weight.T + head.bias, **CLOSE)
+            torch.testing.assert_close(embed(module, batch), embedding, **CLOSE)
+            logits = embedding @ head.weight.T + head.bias
+            torch.testing.assert_close(module(batch), logits, **CLOSE)
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
@@ -108,6 +110,22 @@ def test_a_3d_network_computes_what_medicalnets_weights_say(tmp_path, network, n
     image = noise(2, 1, 16, 32, 32)
     embedding = resnet_embedding(network, tensors, image)
     assert_computes(module, image.expand(2, n_phases, 16, 32, 32), embedding)
+
+
+@pytest.mark.parametrize("network", ["resnet10", "resnet18"])
+def test_gradients_pass_shortcuts_with_and_without_parameters(tmp_path, network):
+    file = medicalnet_file(network)
+    settings = saved(tmp_path / "w.pth", file) | {"format": "medicalnet"}
+    module, _ = started(deep(network, norm="frozen_batch", initial_weights=settings))
+    image = noise(2, 1, 16, 32, 32)
+    embed(module, image).sum().backward()
+    tensors = {name.removeprefix("module."): t for name, t in file["state_dict"].items()}
+    tensors["conv1.weight"].requires_grad_()
+    resnet_embedding(network, tensors, image).sum().backward()
+    expected = tensors["conv1.weight"].grad
+    scale = expected.abs().max()
+    found = module.get_parameter("conv1.weight").grad
+    torch.testing.assert_close(found / scale, expected / scale, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("dotted", [False, True], ids=["norm1", "norm.1"])
