@@ -28,12 +28,13 @@ import numpy as np
 import torch
 
 import trifed
+from client.augment import augment, draw_views, frame_of
 from client.cohort.cases import Cases
 from client.device import Compute, compute_for, prepare_process
 from client.rounds import Rounds
 from client.settings import Device
 from client.site import open_site
-from client.training import augment, batches
+from client.training import batches
 from server import aggregate, study_folder
 from server.broadcast import first_broadcast, next_broadcast
 from server.inbox import Inbox
@@ -127,9 +128,11 @@ class BareLoop:
         """One pass over a site's cases."""
         settings = self.network.branch.training
         self.module.train()
+        patients, frame = np.arange(len(labels), dtype=np.uint64), frame_of(self.network)
+        views = draw_views(patients, settings.augment, frame, seed=1, device=inputs.device)
         for rows in batches(len(labels), settings.batch_size, rng):
             index = torch.from_numpy(rows).to(inputs.device)
-            batch = augment(inputs.index_select(0, index), rng)
+            batch = augment(inputs[index], views.of(index), settings.augment)
             batch = batch.contiguous(memory_format=self.compute.memory_format)
             self.optimiser.zero_grad(set_to_none=True)
             with self.compute.precision():

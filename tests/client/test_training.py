@@ -1,3 +1,4 @@
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -6,11 +7,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from client import device
 from client.augment import IMAGE, Frame
 from client.device import Compute, compute_for
-from client.optimiser import build_optimiser, trainable
+from client.optimiser import Moments, build_optimiser, trainable
 from client.settings import Device
 from client.training import RoundPlan, batches, outputs, train_round
 from client.workbench import Inputs
@@ -18,7 +20,8 @@ from shared.branches import Branch3D, Branch25D, Network, Training
 from shared.errors import InstallError, TrainingError
 from shared.networks import build_network, get_weights
 
-FLAT = Branch25D(name="flat", kind="2.5d", network="resnet10", size=(16, 16))
+FLAT = Branch25D(name="flat", kind="2.5d", network="resnet10", size=(32, 32))
+SMALLEST = FLAT.model_copy(update={"size": (64, 16)})
 DEEP = Branch3D(name="deep", kind="3d", network="resnet10", size=(8, 16, 16))
 NETWORK = Network(name="flat", branch=FLAT, phases=("excretory",))
 CPU = Compute(torch.device("cpu"), None, torch.channels_last)
@@ -69,14 +72,18 @@ def plan(*, round_number=1, mu=0.0, seed=7, weight=1.0, **training):
     return RoundPlan(Training(**(PLAIN | training)), round_number, mu, seed, weight)
 
 
-def train(module, cases, the_plan, compute=CPU):
-    """One round of training in place with a fresh optimiser; the mean loss."""
+def inputs_of(cases):
+    """Images and labels as a site holds them."""
     tensor, labels = cases
     frame = Frame((IMAGE,) * tensor.shape[1], 2, (1.0, 1.0))
     everyone = np.arange(len(labels), dtype=np.uint64)
-    inputs = Inputs(tensor, labels, np.ones(len(labels), bool), everyone, frame)
+    return Inputs(tensor, labels, np.ones(len(labels), bool), everyone, frame)
+
+
+def train(module, cases, the_plan, compute=CPU):
+    """One round of training in place with a fresh optimiser; the mean loss."""
     optimiser = build_optimiser(trainable(module), the_plan.training, the_plan.round)
-    return train_round(module, inputs, the_plan, compute, optimiser)
+    return train_round(module, inputs_of(cases), the_plan, compute, optimiser)
 
 
 def trained(stripes, the_plan, compute=CPU):
@@ -140,6 +147,73 @@ def test_the_loss_told_is_the_mean_over_cases_of_the_log_loss(stripes):
     assert loss == pytest.approx(log_loss(labels, 1 / (1 + np.exp(-logits))), rel=1e-4)
 
 
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+@pytest.mark.parametrize("autocast", [None, torch.bfloat16], ids=["fp32", "bf16"])
+def test_a_round_is_the_plain_loop_to_the_bit(stripes, name, autocast):
+    inputs, labels = stripes
+    kind = {"adamw": torch.optim.AdamW, "sgd": partial(torch.optim.SGD, momentum=0.9)}[name]
+    bare = small().to(memory_format=torch.channels_last)
+    optimiser = kind(bare.parameters(), lr=0.01, weight_decay=1e-4, fused=True)
+    order = np.random.default_rng(7)
+    for _ in range(2):
+        for rows in np.split(order.permutation(12), [5, 10]):
+            index = torch.from_numpy(rows)
+            batch = inputs.index_select(0, index).contiguous(memory_format=torch.channels_last)
+            with torch.autocast("cpu", dtype=autocast or torch.bfloat16, enabled=bool(autocast)):
+                logits = bare(batch).squeeze(1)
+            loss = binary_cross_entropy_with_logits(logits.float(), labels[index])
+            optimiser.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(bare.parameters(), 0.1)
+            optimiser.step()
+    settings = {"batch_size": 5, "local_epochs": 2, "learning_rate": 0.01, "optimiser": name}
+    compute = Compute(torch.device("cpu"), autocast, torch.channels_last)
+    ours, _ = trained(stripes, plan(clip_gradient_norm=0.1, **settings), compute)
+    assert bits(ours) == bits(bare)
+
+
+def test_two_rounds_with_a_kept_optimiser_are_one_of_twice_the_length(stripes, tmp_path):
+    settings = plan().training
+    whole, moments = small(), Moments(tmp_path, "key")
+    optimiser = build_optimiser(trainable(whole), settings, 1)
+    inputs = inputs_of(stripes)
+    for seed in (1, 2):
+        train_round(whole, inputs, plan(seed=seed), CPU, optimiser)
+    parted = small()
+    for number in (1, 2):
+        optimiser = build_optimiser(trainable(parted), settings, number)
+        moments.take_up(optimiser, number)
+        train_round(parted, inputs, plan(seed=number, round_number=number), CPU, optimiser)
+        moments.keep(optimiser, number)
+    assert bits(parted) == bits(whole)
+
+
+def test_training_on_positives_that_count_more_raises_the_probabilities(stripes):
+    logits = [
+        outputs(trained(stripes, plan(weight=w, learning_rate=0.01))[0], stripes[0], CPU)[1].mean()
+        for w in (0.2, 1.0, 5.0)
+    ]
+    assert logits[0] < logits[1] < logits[2]
+
+
+def test_a_positive_that_counts_three_times_is_three_positives_in_the_gradient(stripes):
+    inputs, labels = stripes
+    three = torch.cat([inputs, inputs[1::2], inputs[1::2]])
+    repeated = (three, torch.cat([labels, torch.ones(12)]))
+    one_step = {"batch_size": 24, "optimiser": "sgd", "momentum": 0.0, "weight_decay": 0.0}
+    one_step |= {"clip_gradient_norm": 1e6}
+    weighted, _ = trained(stripes, plan(weight=3.0, learning_rate=0.1, **one_step))
+    # The mean over 12 cases against that over 24: half the rate makes up for it.
+    many, _ = trained(repeated, plan(learning_rate=0.2, **one_step))
+    np.testing.assert_allclose(get_weights(weighted).vector, get_weights(many).vector, atol=1e-6)
+
+
+def test_the_loss_told_knows_no_class_weights(stripes):
+    still = {"learning_rate": 1e-12}
+    told = [trained(stripes, plan(weight=weight, **still))[1] for weight in (1.0, 4.0)]
+    assert told[0] == pytest.approx(told[1], rel=1e-6)
+
+
 def test_the_proximal_term_holds_the_weights_near_the_global_ones(stripes):
     far, near, nearest = (
         drift(trained(stripes, plan(mu=mu, optimiser="sgd", local_epochs=9, learning_rate=0.03))[0])
@@ -161,6 +235,36 @@ def test_a_gradient_that_is_not_finite_stops_the_round_before_it_spoils_a_weight
     with pytest.raises(TrainingError, match="round 3: a gradient is not finite"):
         train(module, (inputs, stripes[1]), plan(round_number=3))
     assert bits(module) == initial().tobytes()
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_from_the_first_bad_gradient_on_no_step_is_taken(stripes, name):
+    rows = np.random.default_rng(7).permutation(12)
+    inputs = stripes[0].clone()
+    inputs[rows[4], 0, 0, 0] = float("nan")
+    module = small()
+    with pytest.raises(TrainingError, match="round 1"):
+        train(module, (inputs, stripes[1]), plan(optimiser=name))
+    assert np.isfinite(get_weights(module).vector).all()
+    first = torch.from_numpy(rows[:4].copy())
+    bare = small()
+    optimiser = build_optimiser(trainable(bare), plan(optimiser=name).training, 1)
+    binary_cross_entropy_with_logits(
+        bare(stripes[0][first].contiguous(memory_format=torch.channels_last)).squeeze(1),
+        stripes[1][first],
+    ).backward()
+    torch.nn.utils.clip_grad_norm_(bare.parameters(), 1.0)
+    optimiser.step()
+    assert bits(module) == bits(bare)
+
+
+def test_a_frozen_parameter_stays_and_the_rest_learns_with_the_proximal_term(stripes):
+    module = small()
+    module.conv.requires_grad_(False)
+    module.norm.requires_grad_(False)
+    train(module, stripes, plan(mu=0.5))
+    assert torch.equal(module.conv.weight, small().conv.weight)
+    assert not torch.equal(module.fc.weight, small().fc.weight)
 
 
 def test_the_gradient_is_clipped(stripes):
@@ -241,9 +345,10 @@ def network_with(branch, precision):
 
 
 @pytest.mark.parametrize("precision", ["auto", "fp32", "bf16"])
-def test_a_3d_network_on_a_cpu_is_never_computed_in_bfloat16(monkeypatch, precision):
+@pytest.mark.parametrize("branch", [DEEP, SMALLEST], ids=["3D", "2D of 16 pixels"])
+def test_where_bfloat16_is_unsound_on_a_cpu_it_is_never_used(monkeypatch, precision, branch):
     monkeypatch.setattr(device, "cpu_has_bf16", lambda: True)
-    assert compute_for(network_with(DEEP, precision), Device(kind="cpu")).autocast is None
+    assert compute_for(network_with(branch, precision), Device(kind="cpu")).autocast is None
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 import json
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,15 +10,23 @@ from server.coordinator import Coordinator
 from server.federation import settle
 from server.progress import LoggedProgress
 from server.stages import train_branches
-from server.stages.train_branches import best_weights, initial_seed, run, with_scores
-from server.study import NetworkRecord, RoundRecord, Study
+from server.stages.train_branches import (
+    best_weights,
+    initial_seed,
+    last_weights,
+    run,
+    with_scores,
+)
+from server.study import CohortRecord, NetworkRecord, RoundRecord, Study
 from server.study_folder import StudyFolder
 from shared.branches import Training
 from shared.config import networks
-from shared.errors import AggregationError, CohortError, FederationError
+from shared.errors import AggregationError, CohortError, ConfigError, FederationError
 from shared.initial_weights import Origin
+from shared.moments import class_moments
 from shared.networks import Weights, get_weights, layout_of
 from shared.scores import score_sums
+from shared.stages.describe_cohort import Description, SplitCount
 from shared.stages.train_branches import Reply
 
 SITES = ("site_a", "site_b", "site_c")
@@ -275,6 +284,114 @@ def test_where_no_auc_is_defined_the_smallest_loss_is_best():
     assert np.isnan(found.rounds[-1].tune_auc)
     assert found.best_round == 3
     assert scored((0.4,), *rounds[:-1], RoundRecord(2, {}, None, None, 0, 0)).best_round == 2
+
+
+def test_by_auc_the_round_with_the_largest_auc_is_best_and_of_equal_ones_the_smaller_loss():
+    rounds = [RoundRecord(n, {}, area, loss, 0, 0) for n, area, loss in (
+        (0, 1.0, 0.1), (1, 0.9, 0.8), (2, 0.9, 0.7), (3, float("nan"), 0.1),
+    )]  # fmt: skip
+    found = scored((0.6, 0.4), *rounds, RoundRecord(4, {}, None, None, 0, 0), best_by="auc")
+    assert found.rounds[-1].tune_auc == 0.0
+    assert found.best_round == 2
+
+
+def nobody_to_judge(site, request):
+    """An honest reply of a site without tune cases."""
+    reply = trained(site, request)
+    return replace(reply, tune=tune_scores(), tune_loss_sum=0.0)
+
+
+def test_without_tune_cases_the_last_round_is_the_best(settings, tmp_path):
+    study, _, _ = train(settings, tmp_path, nobody_to_judge)
+    record = study.train_branches.networks["flat"]
+    assert record.best_round == ROUNDS
+    assert {(entry.tune_auc, entry.tune_loss) for entry in record.rounds} == {(None, None)}
+
+
+def with_training(settings, change, **training):
+    """The study with the branch trained otherwise."""
+    branch = {"name": "flat", "kind": "2.5d", "training": {"rounds": ROUNDS} | training}
+    return change(settings, branches=[branch])
+
+
+def test_patience_without_tune_cases_is_refused(settings, change, tmp_path):
+    settings = with_training(settings, change, patience=2)
+    with pytest.raises(ConfigError, match="patience needs patients in the split 'tune'"):
+        train(settings, tmp_path, nobody_to_judge)
+
+
+LOSSES = [9.0, 2.0, 1.0, 1.5, 1.0, 0.5, 0.4, 0.3, 0.2]
+
+
+def rising_after_the_second(site, request):
+    """The tune loss of the aggregates of rounds 0, 1, 2 ...; round 2 is the best for a while."""
+    reply = trained(site, request)
+    return replace(reply, tune_loss_sum=LOSSES[request.round - 1])
+
+
+@pytest.mark.parametrize(
+    ("patience", "last", "best"), [(1, 3, 2), (2, 4, 2), (3, 8, 8), (None, 8, 8)]
+)
+def test_training_ends_when_patience_does(settings, change, tmp_path, patience, last, best):
+    settings = with_training(settings, change, rounds=8, patience=patience)
+    federation = Federation(rising_after_the_second)
+    c = coordinator(settings, tmp_path, federation)
+    study = run(c.folder.load(), c)
+    record = study.train_branches.networks["flat"]
+    assert (record.rounds[-1].round, record.best_round, record.finished) == (last, best, True)
+    assert [request.round for request in federation.asked] == list(range(1, last + 2))
+    kept = sorted(path.name for path in (tmp_path / "weights").iterdir())
+    assert kept == sorted({f"flat-r{n:04d}.safetensors" for n in (best, last)})
+    (network,) = networks(settings)
+    for weights_of, number in ((best_weights, best), (last_weights, last)):
+        expected = c.folder.get_weights("flat", number, LAYOUT).vector
+        np.testing.assert_array_equal(weights_of(study, c, network).vector, expected)
+    assert train_again(settings, tmp_path) == []
+
+
+def train_again(settings, folder):
+    """What a finished run still asks."""
+    federation = Federation(fails)
+    c = coordinator(settings, folder, federation)
+    run(c.folder.load(), c)
+    return federation.asked
+
+
+@pytest.mark.parametrize("number", [2, 4, 5])
+def test_early_stopping_survives_an_interruption(settings, change, tmp_path, number):
+    settings = with_training(settings, change, rounds=8, patience=2)
+
+    def interrupted(site, request):
+        if request.round == number:
+            raise CohortError("the power is out")
+        return rising_after_the_second(site, request)
+
+    def record_of(folder, answer):
+        c = coordinator(settings, folder, Federation(answer))
+        return run(c.folder.load(), c).train_branches.networks["flat"]
+
+    with pytest.raises(FederationError):
+        record_of(tmp_path / "run", interrupted)
+    resumed = record_of(tmp_path / "run", rising_after_the_second)
+    assert resumed == record_of(tmp_path / "whole", rising_after_the_second)
+    assert resumed.rounds[-1].round == 4
+
+
+def described(n, n_positive):
+    """A training site's cohort, of which only the split to train on matters here."""
+    none = class_moments((), np.empty((0, 0)), np.empty(0, np.int64))
+    return Description(n, {"train": SplitCount(n, n_positive)}, {}, {}, none)
+
+
+@pytest.mark.parametrize(("class_weights", "expected"), [("balanced", 31 / 11), ("none", 1.0)])
+def test_balanced_positives_count_pooled_negatives_over_positives(
+    settings, change, tmp_path, class_weights, expected
+):
+    settings = with_training(settings, change, class_weights=class_weights)
+    cohort = CohortRecord({"site_a": described(20, 3), "site_b": described(22, 8)})
+    federation = Federation()
+    run(Study(describe_cohort=cohort), coordinator(settings, tmp_path, federation))
+    assert {request.positive_weight for request in federation.asked} == {expected}
 
 
 def test_each_network_starts_from_weights_of_its_own():
