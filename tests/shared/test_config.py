@@ -60,10 +60,10 @@ def test_a_study_that_cannot_be_is_refused(study, change, what):
 
 def test_the_refusal_of_a_file_names_line_and_key(study):
     text = dump_settings(study).replace("kind: 3d", "kind: 4d")
-    line = text.splitlines().index("  kind: 4d") + 1
+    line = text.splitlines().index("- name: branch_3d") + 1
     with pytest.raises(ConfigError, match=r"branches\[1\]") as refusal:
         parse_settings(text, Study, name="study.yaml")
-    assert str(refusal.value).startswith(f"study.yaml line {line - 1}: ")
+    assert str(refusal.value).startswith(f"study.yaml line {line}: ")
 
 
 def test_a_study_written_and_read_is_the_same(study, tmp_path):
