@@ -9,7 +9,7 @@ import torch
 from client.device import Compute, compute_for, inputs_device, prepare_process
 from client.site import Cases, Site
 from shared.branches import Network
-from shared.config import Study, digest, networks
+from shared.config import Study, all_networks, digest
 from shared.errors import CodecError
 from shared.networks import build_network
 
@@ -29,6 +29,14 @@ class Inputs:
     labels: torch.Tensor
     present: np.ndarray
 
+    def only(self, chosen: np.ndarray) -> "Inputs":
+        """The input of some of the handle's cases, bool ``(n,)``; a copy."""
+        rows = torch.from_numpy(np.flatnonzero(chosen[self.present]))
+        tensor, labels = (
+            part.index_select(0, rows.to(part.device)) for part in (self.tensor, self.labels)
+        )
+        return Inputs(tensor, labels, self.present[chosen])
+
 
 class Workbench:
     """What a site's half of a stage works with."""
@@ -36,7 +44,7 @@ class Workbench:
     def __init__(self, site: Site, *, threads: int) -> None:
         prepare_process(threads)
         self.site = site
-        self._networks = {network.name: network for network in networks(site.study)}
+        self._networks = {network.name: network for network in all_networks(site.study)}
         self._inputs: dict[tuple[str, str], Inputs] = {}
 
     @property
@@ -61,11 +69,23 @@ class Workbench:
     def module(self, network: Network) -> torch.nn.Module:
         """The network as a module; the caller loads the weights."""
         compute = self.compute(network)
-        return _module(network.model_dump_json(), compute.device, compute.memory_format)
+        text = _blank(network).model_dump_json()
+        return _module(text, compute.device, compute.memory_format)
 
     def inputs(self, network: Network, cases: Cases) -> Inputs:
-        """The network's input for a handle's cases, kept where `inputs_device` says."""
-        key = (digest(network), cases.split)
+        """The network's input for a handle's cases; that of a whole split is kept in memory.
+
+        On the device or in main memory, as `inputs_device` says.
+        """
+        handle = self.site.handle(cases.split)
+        whole = self._split(network, handle)
+        if len(cases) == len(handle):
+            return whole
+        wanted = {case.patient_id for case in cases}
+        return whole.only(np.array([case.patient_id in wanted for case in handle], dtype=bool))
+
+    def _split(self, network: Network, cases: Cases) -> Inputs:
+        key = (digest(_blank(network)), cases.split)
         if key not in self._inputs:
             tensor, present = self.site.tensors(cases, network)
             tensor = tensor[present]
@@ -78,6 +98,11 @@ class Workbench:
                 present,
             )
         return self._inputs[key]
+
+
+def _blank(network: Network) -> Network:
+    """What a network looks like and sees, whatever its name and the cases that it is trained on."""
+    return network.model_copy(update={"name": "network", "fold": None})
 
 
 @functools.lru_cache(maxsize=8)

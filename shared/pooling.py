@@ -18,11 +18,11 @@ class StackPooled(nn.Module):
 
     def __init__(self, inner: nn.Module, pooling: Literal["mean", "attention"]) -> None:
         super().__init__()
-        head = inner.get_submodule("fc")
-        inner.set_submodule("fc", nn.Identity())
-        width = head.get_parameter("weight").shape[1]
+        linear = [(name, m) for name, m in inner.named_modules() if isinstance(m, nn.Linear)]
+        name, head = linear[-1]
+        inner.set_submodule(name, nn.Identity())
         self.inner = inner
-        self.pooling = GatedAttention(width) if pooling == "attention" else Mean()
+        self.pooling = GatedAttention(head.in_features) if pooling == "attention" else Mean()
         self.fc = head
 
     def forward(self, stacks: Tensor) -> Tensor:

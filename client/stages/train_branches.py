@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from client.folds import training_without
 from client.release import check_cases, check_classes
 from client.seeds import seed_for
 from client.site import TrainingCases, TuneCases
@@ -21,7 +22,7 @@ def answer(request: Request, bench: Workbench) -> Reply:
     tune, tune_loss = score_tune(bench, network, bench.site.tuning)
     if not request.train:
         return Reply(None, 0, 0.0, tune, tune_loss)
-    n_cases, loss = train(bench, request, bench.site.training)
+    n_cases, loss = train(bench, request, training_without(bench, network.fold))
     return Reply(get_weights(module) if n_cases else None, n_cases, loss, tune, tune_loss)
 
 

@@ -12,7 +12,7 @@ from server.coordinator import Coordinator, need
 from server.progress import RoundNews
 from server.study import BranchesRecord, NetworkRecord, RoundRecord, Study
 from shared.branches import Network
-from shared.config import networks
+from shared.config import all_networks
 from shared.metrics import auc
 from shared.networks import Weights, build_network, get_weights, network_layout
 from shared.scores import pool_score_sums
@@ -31,7 +31,7 @@ def run(study: Study, coordinator: Coordinator) -> Study:
     """Train every network, one after the other; a saved round is never trained again."""
     if study.train_branches is None:
         study = coordinator.save(study, train_branches=BranchesRecord({}))
-    for network in networks(coordinator.settings):
+    for network in all_networks(coordinator.settings):
         study = train_network(study, coordinator, network)
     return study
 

@@ -45,6 +45,8 @@ REFUSED = {
     "share above one": ({"aggregation": {"max_site_share": 1.1}}, "max_site_share"),
     "logit of two numbers": ({"embedding": {"reduce": "logit"}}, "set dimension: 1"),
     "phantom of other sites": ({"phantom": PHANTOM}, "exactly the sites: site_a, site_b, site_d"),
+    "in sample unasked": ({"fusion": {"fit_on": "in_sample"}}, "trusts whatever overfits most"),
+    "embeddings out of fold": ({"fusion": {"fit_on": "out_of_fold"}}, "cannot be compared"),
     "an unknown version": ({"version": 2}, "version"),
     "a negative seed": ({"seed": -1}, "seed"),
 }
