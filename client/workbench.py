@@ -82,7 +82,10 @@ class Workbench:
         return _module(text, compute.device, compute.memory_format)
 
     def inputs(self, network: Network, cases: Cases) -> Inputs:
-        """The network's input for a handle's cases; that of a whole split is kept on the device."""
+        """The network's input for a handle's cases; that of a whole split is kept in memory.
+
+        On the device or in main memory, as `inputs_device` says.
+        """
         handle = self.site.handle(cases.split)
         whole = self._split(network, handle)
         if len(cases) == len(handle):

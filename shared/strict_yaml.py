@@ -176,7 +176,7 @@ def _explain_one(
     location = _without_tags(error["loc"], lines)
     known = next((location[:n] for n in range(len(location), -1, -1) if location[:n] in lines), ())
     where = f"{name} line {lines.get(known, 1)}"
-    key = dotted(location)
+    key = dotted(known if error["type"] == "value_error" else location)
     if error["type"] == "extra_forbidden":
         siblings = _keys_at(settings, location[:-1])
         near = difflib.get_close_matches(str(location[-1]), siblings, n=1, cutoff=0.5)

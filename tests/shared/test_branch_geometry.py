@@ -4,6 +4,10 @@ import pytest
 from pydantic import ValidationError
 
 from shared.branches import Branch3D, Branch25D
+from shared.config import Study
+from shared.errors import ConfigError
+from shared.strict_yaml import parse_settings
+from tests.conftest import STUDY
 
 FLAT = {"name": "flat", "kind": "2.5d"}
 
@@ -25,6 +29,12 @@ def test_a_margin_takes_the_place_of_the_spacing():
 def test_the_field_has_exactly_one_size(keys):
     with pytest.raises(ValidationError, match="either spacing_mm or roi_margin_mm"):
         read(**keys)
+
+
+def test_the_error_names_the_line_and_the_branch():
+    text = STUDY.replace("size: [16, 16]}", "size: [16, 16], spacing_mm: null}", 1)
+    with pytest.raises(ConfigError, match=r"study.yaml line 13: branches\[0\]: either spacing_mm"):
+        parse_settings(text, Study, name="study.yaml")
 
 
 def test_a_margin_cannot_be_negative():
