@@ -27,10 +27,10 @@ from shared.delong import correlated_aucs
 from shared.errors import ConfigError, StateError, TrainingError
 from shared.models import Extraction
 from simulation.baselines import run as running
-from simulation.baselines.compare import write_comparison
+from simulation.baselines.compare import compare_runs, write_comparison
 from simulation.baselines.plans import WHATS, Baseline, baselines_of, settings_of
 from simulation.baselines.run import open_runs, run_baselines, sites_of
-from simulation.baselines.scores import frozen_runs, joined, scored_splits
+from simulation.baselines.scores import SideBySide, frozen_runs, joined, scored_splits
 from simulation.baselines.sites import pool
 from simulation.baselines.summary import mean_over_seeds, summarise
 from tests.conftest import TINY, changed
@@ -199,6 +199,31 @@ def test_a_gap_is_the_difference_of_the_scores_on_the_same_patients(runs, found)
     assert gap["value"] == pytest.approx(both.auc[0] - both.auc[1])
     assert gap["p"] == pytest.approx(2 * stats.norm.sf(abs(gap["value"]) / error))
     assert gap["ci"][1] - gap["value"] == pytest.approx(1.959963984540054 * error)
+
+
+def test_the_mean_of_sites_alone_has_the_variance_of_a_mean_of_paired_aucs():
+    rng = np.random.default_rng(2)
+    labels = np.arange(40) % 2
+    names = ("federated", "pooled", "alone_a", "alone_b")
+    rows = {name: {"fusion": labels + rng.normal(size=40)} for name in names}
+    rows["pooled"]["fusion"][:3] = np.nan
+    of = compare_runs(SideBySide(labels, rows), "fusion", ["alone_a", "alone_b"], 0.95)
+    table = np.stack([rows[name]["fusion"][3:] for name in names])
+    found = correlated_aucs(table, labels[3:])
+    weights = np.array([1, 0, -0.5, -0.5])
+    error = np.sqrt(weights @ found.covariance @ weights)
+    assert (of["n"], of["n_missing"]) == (37, 3)
+    assert of["auc"]["mean_alone"]["value"] == pytest.approx(found.auc[2:].mean())
+    assert of["gaps"]["mean_alone"]["value"] == pytest.approx(weights @ found.auc)
+    assert of["gaps"]["mean_alone"]["z"] == pytest.approx(weights @ found.auc / error)
+
+
+def test_a_branch_that_scores_nobody_has_no_auc():
+    rows = {name: {"branch": np.full(4, np.nan)} for name in ("federated", "pooled")}
+    of = compare_runs(SideBySide(np.array([0, 1, 0, 1]), rows), "branch", [], 0.95)
+    assert of["n"] == 0
+    assert np.isnan(of["auc"]["pooled"]["value"])
+    assert of["gaps"]["pooled"]["ci"] is None
 
 
 def test_the_site_left_out_is_compared_on_its_internal_test_alone(out, found):
