@@ -49,6 +49,7 @@ class Site(Patients):
     ) -> None:
         super().__init__(settings.name)
         self.settings = settings
+        self.folder = site_file.parent.resolve()
         self.study = study
         self.threads = threads
         self.exclusions: tuple[Exclusion, ...] = ()

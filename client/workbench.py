@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from client.device import Compute, compute_for, prepare_process
+from client.ledger import Ledger
 from client.site import Cases, Site
 from shared.branches import Network
 from shared.config import Study, digest, networks
@@ -35,6 +36,7 @@ class Workbench:
     def __init__(self, site: Site, *, threads: int) -> None:
         prepare_process(threads)
         self.site = site
+        self.ledger = Ledger(site.name, folder=site.folder, cache=site.cache_folder)
         self._networks = {network.name: network for network in networks(site.study)}
         self._inputs: dict[tuple[str, str], Inputs] = {}
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from server.coordinator import need
+from server.privacy import privacy_results
 from server.study import BranchesRecord, NetworkRecord, Study
 from shared.config import Study as Settings
 from shared.config import networks
@@ -13,6 +14,7 @@ def branch_results(study: Study, settings: Settings) -> dict[str, Any]:
     record: BranchesRecord = need(study.train_branches, "train_branches")
     return {
         network.name: network_results(network.branch.name, record.networks[network.name])
+        | {"privacy": privacy_results(record.networks[network.name], settings)}
         for network in networks(settings)
     }
 

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from shared.branches import Branch, Network
 from shared.phases import Phase
+from shared.privacy_settings import DifferentialPrivacy
 from shared.quantities import Count, Fraction, Name, Positive
 from shared.radiomics_settings import Radiomics, Selection, Stability, Standardise
 from shared.strict_yaml import Settings, load_settings
@@ -179,6 +180,7 @@ class Study(Settings):
     selection: Selection = Selection()
     clinical: Clinical
     branches: tuple[Branch, ...] = ()
+    dp: DifferentialPrivacy | None = None
     aggregation: Aggregation = Aggregation()
     embedding: Embedding = Embedding()
     fusion: Fusion = Fusion()
@@ -201,6 +203,8 @@ class Study(Settings):
             raise ValueError("radiomics.deltas: a pair must name two phases")
         if not self.branches and "embeddings" in self.fusion.inputs:
             raise ValueError("without branches there are no embeddings; drop them in fusion.inputs")
+        if self.dp is not None and not self.branches:
+            raise ValueError("dp.cnn is about the networks, but there are no branches; drop dp")
         if self.branches and self.radiomics.mode == "table":
             raise ValueError("branches need images; radiomics.mode is table. Set branches: []")
         if self.stability is not None and self.radiomics.mode == "table":

@@ -8,7 +8,7 @@ channel means where a site has one patient.
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -128,6 +128,35 @@ def replace_batch_norm(module: "torch.nn.Module", groups: int = 32) -> int:
     if left or buffers:
         raise TrainingError(f"{left} BatchNorm modules and buffers {buffers[:3]} remain")
     return len(found)
+
+
+def make_hookable(module: "torch.nn.Module") -> None:
+    """Let hooks on single layers see their values unchanged: no layer writes over another's output.
+
+    MONAI's blocks add the residual and apply the ReLU in place, at which the hooks that
+    gradients of single cases need fail. Outputs stay the same to the bit.
+    """
+    import types
+
+    import torch
+    from monai.networks.nets import resnet
+
+    for part in module.modules():
+        if isinstance(part, torch.nn.ReLU):
+            part.inplace = False
+        elif isinstance(part, resnet.ResNetBlock | resnet.ResNetBottleneck):
+            part.forward = types.MethodType(_block_forward, part)
+
+
+def _block_forward(block: Any, x: "torch.Tensor") -> "torch.Tensor":
+    """A MONAI residual block, of either kind, out of place."""
+    out = block.act(block.bn1(block.conv1(x)))
+    out = block.bn2(block.conv2(out))
+    if hasattr(block, "conv3"):
+        out = block.bn3(block.conv3(block.act(out)))
+    residual = x if block.downsample is None else block.downsample(x)
+    found: torch.Tensor = block.act(out + residual)
+    return found
 
 
 def embed(module: "torch.nn.Module", batch: "torch.Tensor") -> "torch.Tensor":

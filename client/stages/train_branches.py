@@ -1,7 +1,11 @@
 """The site's half of `train_branches`."""
 
+import math
+
 import numpy as np
 
+from client.budget import agree, pay_for_round
+from client.private_training import train_privately
 from client.release import check_cases, check_classes
 from client.seeds import seed_for
 from client.site import TrainingCases, TuneCases
@@ -9,8 +13,9 @@ from client.training import RoundPlan, outputs, train_round
 from client.workbench import Workbench
 from shared.branches import Network
 from shared.networks import get_weights, set_weights
+from shared.privacy import Spent
 from shared.scores import ScoreSums, score_sums
-from shared.stages.train_branches import Reply, Request
+from shared.stages.train_branches import BudgetReply, BudgetRequest, Reply, Request
 
 
 def answer(request: Request, bench: Workbench) -> Reply:
@@ -21,16 +26,22 @@ def answer(request: Request, bench: Workbench) -> Reply:
     tune, tune_loss = score_tune(bench, network, bench.site.tuning)
     if not request.train:
         return Reply(None, 0, 0.0, tune, tune_loss)
-    n_cases, loss = train(bench, request, bench.site.training)
-    return Reply(get_weights(module) if n_cases else None, n_cases, loss, tune, tune_loss)
+    n_cases, loss, spent = train(bench, request, bench.site.training)
+    weights = get_weights(module) if n_cases else None
+    return Reply(weights, n_cases, loss, tune, tune_loss, spent)
 
 
-def train(bench: Workbench, request: Request, cases: TrainingCases) -> tuple[int, float]:
-    """One round on the training cases, in place; how many they were, and the mean loss."""
+def answer_budget(request: BudgetRequest, bench: Workbench) -> BudgetReply:
+    """Take over what the server knows was spent, and refuse rounds that do not fit."""
+    return BudgetReply(agree(bench, request.rounds, request.spent))
+
+
+def train(bench: Workbench, request: Request, cases: TrainingCases) -> tuple[int, float, Spent]:
+    """One round on the training cases, in place; how many they were, their mean loss, the bill."""
     network = bench.network(request.network)
     inputs = bench.inputs(network, cases)
     if not inputs.present.any():
-        return 0, 0.0
+        return 0, 0.0, ()
     check_cases(bench.site, f"{network.name}'s weights", int(inputs.present.sum()))
     plan = RoundPlan(
         training=network.branch.training,
@@ -38,9 +49,13 @@ def train(bench: Workbench, request: Request, cases: TrainingCases) -> tuple[int
         proximal_mu=request.proximal_mu,
         seed=seed_for(bench.study.seed, bench.site.name, network.name, request.round),
     )
-    module, compute = bench.module(network), bench.compute(network)
-    loss = train_round(module, inputs.tensor, inputs.labels, plan, compute)
-    return int(inputs.present.sum()), loss
+    module, compute, n = bench.module(network), bench.compute(network), len(inputs.labels)
+    spent = pay_for_round(bench, network, round_number=request.round, n=n)
+    if bench.study.dp is None:
+        return n, train_round(module, inputs.tensor, inputs.labels, plan, compute), spent
+    private = bench.study.dp.cnn
+    train_privately(module, inputs.tensor, inputs.labels, plan, private, compute)
+    return n, math.nan, spent
 
 
 def score_tune(bench: Workbench, network: Network, cases: TuneCases) -> tuple[ScoreSums, float]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from server.aggregate import Aggregator, Update
 from server.coordinator import Coordinator, need
+from server.privacy import agree_on_budget, with_replies
 from server.progress import RoundNews
 from server.study import BranchesRecord, NetworkRecord, RoundRecord, Study
 from shared.branches import Network
@@ -31,6 +32,7 @@ def run(study: Study, coordinator: Coordinator) -> Study:
     """Train every network, one after the other; a saved round is never trained again."""
     if study.train_branches is None:
         study = coordinator.save(study, train_branches=BranchesRecord({}))
+    study = agree_on_budget(study, coordinator)
     for network in networks(coordinator.settings):
         study = train_network(study, coordinator, network)
     return study
@@ -64,7 +66,7 @@ def train_network(study: Study, coordinator: Coordinator, network: Network) -> S
                 saving = disk.submit(put_record, study, coordinator, network, record)
                 continue
             weights = aggregator.aggregate(number, weights, updates_of(replies))
-            record = with_round(record, number, replies, weights)
+            record = with_replies(with_round(record, number, replies, weights), replies)
             kept = KeptRound(weights, aggregator.state)
             saving = disk.submit(put_record, study, coordinator, network, record, kept)
             coordinator.progress.round_ended(news_of(network, record))
