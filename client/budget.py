@@ -1,5 +1,6 @@
 """May this network be trained here? Asked before a run, and again before each round is paid for."""
 
+import itertools
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -114,7 +115,7 @@ def check(
             f"{name}: {rounds[name]} more {_rounds(rounds[name])}",
             "dp.cnn.epsilon",
             cost.budget,
-            lambda n, own=own, cost=cost: epsilon((*own, _times(cost, n)), cost.delta),  # type: ignore[misc]
+            lambda n, own=own, cost=cost: epsilon((*own, *_times(cost, n)), cost.delta),  # type: ignore[misc]
             rounds[name],
         )
     limit = bench.site.settings.release.max_epsilon
@@ -123,8 +124,8 @@ def check(
         most = max(rounds[name] for name in ahead)
 
         def of_all(n: int) -> float:
-            to_come = (_times(cost, min(n, rounds[name])) for name, cost in ahead.items())
-            return epsilon((*spent, *to_come), delta)
+            to_come = [_times(cost, min(n, rounds[name])) for name, cost in ahead.items()]
+            return epsilon((*spent, *itertools.chain(*to_come)), delta)
 
         _check(f"{', '.join(ahead)}: up to {most} more rounds", "release.max_epsilon", limit,
                of_all, most)  # fmt: skip
@@ -147,8 +148,8 @@ def _check(what: str, key: str, limit: float, after: Callable[[int], float], rou
     )
 
 
-def _times(cost: Spending, rounds: int) -> Spending:
-    return replace(cost, steps=cost.steps * rounds)
+def _times(cost: Spending, rounds: int) -> Spent:
+    return (replace(cost, steps=cost.steps * rounds),) if rounds else ()
 
 
 def _rounds(n: int) -> str:

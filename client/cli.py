@@ -1,4 +1,4 @@
-"""The command line of one hospital: `trifed site init`, `check` and `extract`."""
+"""The command line of one hospital: `trifed site init`, `check`, `extract` and `privacy`."""
 
 import argparse
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def add_commands(commands: Any) -> None:
-    """`trifed site init`, `trifed site check` and `trifed site extract`."""
+    """`trifed site init`, `check`, `extract` and `privacy`."""
     site = commands.add_parser(
         "site",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -18,6 +18,7 @@ def add_commands(commands: Any) -> None:
     add_init(actions)
     add_check(actions)
     add_extract(actions)
+    add_privacy(actions)
 
 
 def add_check(actions: Any) -> None:
@@ -77,6 +78,21 @@ table stays in the hospital. A site may bring it instead of images (data.feature
         help="a file of the keys of 'radiomics' instead of the study's",
     )
     extract.set_defaults(run=run_site_extract)
+
+
+def add_privacy(actions: Any) -> None:
+    """`trifed site privacy`."""
+    privacy = actions.add_parser(
+        "privacy",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        help="what private training has spent at this hospital",
+        description="""Print privacy-ledger.json: each round of training under differential privacy,
+the epsilon of each study and network, the total, and what is left. A copy of the ledger that
+is gone or damaged is mended from the other. Nothing is sent.""",
+        epilog="example:\n  trifed site privacy site.yaml",
+    )
+    privacy.add_argument("site_file", type=Path, metavar="SITE.yaml", help="the site file")
+    privacy.set_defaults(run=run_site_privacy)
 
 
 def add_init(actions: Any) -> None:
@@ -206,4 +222,18 @@ def run_site_extract(options: argparse.Namespace) -> int:
             options.site_file, study, options.out, threads=options.threads, progress=progress
         )
     print(f"{options.out}: {n_cases} patients")
+    return 0
+
+
+def run_site_privacy(options: argparse.Namespace) -> int:
+    """Print the ledger."""
+    from client.ledger import Ledger
+    from client.ledger_report import ledger_lines
+    from client.settings import load_site_settings
+
+    settings = load_site_settings(options.site_file)
+    folder = options.site_file.resolve().parent
+    ledger = Ledger(settings.name, folder=folder, cache=folder / settings.cache)
+    for line in ledger_lines(ledger.entries(), settings.release.max_epsilon):
+        print(line)
     return 0

@@ -5,13 +5,14 @@ patient more. Patients of different sites are different people, so that a patien
 largest of the sites', not their sum.
 """
 
+import functools
 import math
 import warnings
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-LARGEST_NUMERICAL = 100.0
+LARGEST_NUMERICAL = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +71,8 @@ def epsilon(spent: Iterable[Spending], delta: float) -> float:
     """The epsilon of all bookings together at this delta; an upper bound, 0 for none.
 
     Opacus' PRV accountant, which composes the privacy loss numerically and adds its own error
-    (0.01) to be safe. Where Renyi accounting already says more than 100, that looser bound is
-    returned: the numerical one takes too much memory there, and no such epsilon protects anybody.
+    (0.01) to be safe. Where Renyi accounting already says more than 30, that looser bound is
+    returned: the numerical one takes much time and memory there, and no such epsilon protects.
 
     References:
         Gopi, Lee & Wutschitz (2021). Numerical composition of differential privacy.
@@ -79,15 +80,21 @@ def epsilon(spent: Iterable[Spending], delta: float) -> float:
         Mironov, Talwar & Zhang (2019). Renyi differential privacy of the sampled Gaussian
         mechanism. arXiv 1908.10530.
     """
-    from opacus.accountants import PRVAccountant, RDPAccountant
-
     steps: Counter[tuple[float, float]] = Counter()
     for entry in spent:
         steps[entry.noise_multiplier, entry.sample_rate] += entry.steps
-    if not steps:
+    return _epsilon(tuple(sorted((*kind, n) for kind, n in steps.items())), delta)
+
+
+@functools.lru_cache(maxsize=1024)
+def _epsilon(history: tuple[tuple[float, float, int], ...], delta: float) -> float:
+    """The same for (noise multiplier, sample rate, steps)."""
+    from opacus.accountants import PRVAccountant, RDPAccountant
+
+    if not history:
         return 0.0
     renyi, numerical = RDPAccountant(), PRVAccountant()
-    renyi.history = numerical.history = [(*kind, n) for kind, n in sorted(steps.items())]
+    renyi.history, numerical.history = list(history), list(history)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         bound = float(renyi.get_epsilon(delta))

@@ -275,8 +275,13 @@ def test_nothing_of_the_hooks_stays_at_the_network(optimiser):
 
 @pytest.mark.parametrize(
     ("n", "batch_size", "epochs", "expected"),
-    [(100, 16, 1, (0.16, 6)), (100, 16, 2, (0.16, 12)), (10, 16, 1, (1.0, 1)), (24, 16, 1, (2 / 3, 2))],
-)  # fmt: skip
+    [
+        (100, 16, 1, (0.16, 6)),
+        (100, 16, 2, (0.16, 12)),
+        (10, 16, 1, (1.0, 1)),
+        (24, 16, 1, (2 / 3, 2)),
+    ],
+)
 def test_a_round_has_the_steps_that_see_each_patient_once(n, batch_size, epochs, expected):
     training = Training(batch_size=batch_size, local_epochs=epochs)
     rate, steps = sampling(n, training)
