@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from client.folds import training_without
 from client.private_training import sampling
 from client.workbench import Workbench
 from shared.branches import Network
@@ -34,7 +35,7 @@ def agree(bench: Workbench, rounds: Mapping[str, int], known: Spent) -> Spent:
     costs = {}
     for name in rounds:
         network = bench.network(name)
-        n = len(bench.inputs(network, bench.site.training).labels)
+        n = len(bench.inputs(network, training_without(bench, network.fold)).labels)
         if n:
             costs[name] = a_round(bench, network, round_number=0, n=n)
     spent = bench.ledger.add(known)

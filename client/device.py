@@ -12,6 +12,9 @@ from shared.errors import InstallError
 # Options of glibc's mallopt, from its malloc.h.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX, M_ARENA_MAX = -1, -2, -4, -8
 
+SMALLEST_BF16 = 32
+"""Pixels along the shorter side from which bfloat16 is sound on CPUs."""
+
 
 @dataclass(frozen=True, slots=True)
 class Compute:
@@ -33,7 +36,8 @@ def compute_for(network: Network, device: Device) -> Compute:
 
     On a GPU: bfloat16 autocast. On a CPU: bfloat16 for 2D networks where the processor has the
     instructions, which halves their time; float32 for 3D, whose bfloat16 gradients on CPUs are not
-    finite from the first step on (torch 2.13).
+    finite from the first step on (torch 2.13), and for 2D inputs so small that the last stage is
+    handed single pixels, where the same happens at some batch sizes.
 
     Raises:
         InstallError: If the site file asks for a GPU and there is none.
@@ -42,11 +46,12 @@ def compute_for(network: Network, device: Device) -> Compute:
         raise InstallError("device.kind is cuda, but torch finds no GPU; use auto or cpu.")
     on_gpu = device.kind != "cpu" and torch.cuda.is_available()
     flat = network.branch.kind == "2.5d"
+    sound = flat and min(network.branch.size) >= SMALLEST_BF16
     wanted = network.branch.training.precision
     if wanted == "auto":
-        use_bf16 = on_gpu or (flat and cpu_has_bf16())
+        use_bf16 = on_gpu or (sound and cpu_has_bf16())
     else:
-        use_bf16 = wanted == "bf16" and (on_gpu or flat)
+        use_bf16 = wanted == "bf16" and (on_gpu or sound)
     return Compute(
         device=torch.device("cuda" if on_gpu else "cpu"),
         autocast=torch.bfloat16 if use_bf16 else None,

@@ -103,6 +103,24 @@ def check_folds(site: Site, what: str, labels: Ints, fold: Ints) -> None:
             _check(f"{what} of fold {k + 1}, {word} patients,", n, least, fewer)
 
 
+def check_each_fold(site: Site, what: str, labels: Ints, fold: Ints) -> None:
+    """Refuse statistics of all cases but a fold if a class of one label in a fold is too small.
+
+    Args:
+        labels: Of the training cases, ``(n,)``.
+        fold: Of the same cases, ``(n,)``.
+
+    Raises:
+        SmallCellError: Naming the fold and the label.
+    """
+    limit = site.settings.release.min_cell
+    for k in np.unique(fold):
+        for label, word in enumerate(("negative", "positive")):
+            n = int((labels[fold == k] == label).sum())
+            remedy = f"Lower fusion.outer_folds in the study, {LOWER}"
+            _check(f"{what} {k + 1}, by difference, {word} patients,", n, limit, remedy)
+
+
 def _check(what: str, n: int, limit: int, remedy: str) -> None:
     if not 0 < n < limit:
         return

@@ -75,6 +75,7 @@ class SiteSettings(Settings):
     cache: str = "cache"
     device: Device = Device()
     disclose: tuple[Disclosure, ...] = ()
+    disclose_of: tuple[Literal["tune", "train"], ...] = ("tune",)
     release: Release = Release()
 
     @model_validator(mode="after")

@@ -10,7 +10,7 @@ from client.device import Compute, compute_for, prepare_process
 from client.ledger import Ledger
 from client.site import Cases, Site
 from shared.branches import Network
-from shared.config import Study, digest, networks
+from shared.config import Study, all_networks, digest
 from shared.errors import CodecError
 from shared.networks import build_network
 
@@ -29,6 +29,12 @@ class Inputs:
     labels: torch.Tensor
     present: np.ndarray
 
+    def only(self, chosen: np.ndarray) -> "Inputs":
+        """The input of some of the handle's cases, bool ``(n,)``; a copy."""
+        rows = torch.from_numpy(np.flatnonzero(chosen[self.present])).to(self.tensor.device)
+        tensor, labels = self.tensor.index_select(0, rows), self.labels.index_select(0, rows)
+        return Inputs(tensor, labels, self.present[chosen])
+
 
 class Workbench:
     """What a site's half of a stage works with."""
@@ -37,7 +43,7 @@ class Workbench:
         prepare_process(threads)
         self.site = site
         self.ledger = Ledger(site.name, folder=site.folder, cache=site.cache_folder)
-        self._networks = {network.name: network for network in networks(site.study)}
+        self._networks = {network.name: network for network in all_networks(site.study)}
         self._inputs: dict[tuple[str, str], Inputs] = {}
 
     @property
@@ -62,11 +68,20 @@ class Workbench:
     def module(self, network: Network) -> torch.nn.Module:
         """The network as a module; the caller loads the weights."""
         compute = self.compute(network)
-        return _module(network.model_dump_json(), compute.device, compute.memory_format)
+        text = _blank(network).model_dump_json()
+        return _module(text, compute.device, compute.memory_format)
 
     def inputs(self, network: Network, cases: Cases) -> Inputs:
-        """The network's input for a handle's cases, kept on the device."""
-        key = (digest(network), cases.split)
+        """The network's input for a handle's cases; that of a whole split is kept on the device."""
+        handle = self.site.handle(cases.split)
+        whole = self._split(network, handle)
+        if len(cases) == len(handle):
+            return whole
+        wanted = {case.patient_id for case in cases}
+        return whole.only(np.array([case.patient_id in wanted for case in handle], dtype=bool))
+
+    def _split(self, network: Network, cases: Cases) -> Inputs:
+        key = (digest(_blank(network)), cases.split)
         if key not in self._inputs:
             tensor, present = self.site.tensors(cases, network)
             device = self.compute(network).device
@@ -77,6 +92,11 @@ class Workbench:
                 present,
             )
         return self._inputs[key]
+
+
+def _blank(network: Network) -> Network:
+    """What a network looks like and sees, whatever its name and the cases that it is trained on."""
+    return network.model_copy(update={"name": "network", "fold": None})
 
 
 @functools.lru_cache(maxsize=8)

@@ -5,16 +5,23 @@ from typing import Any
 from server.coordinator import need
 from server.privacy import privacy_results
 from server.study import BranchesRecord, NetworkRecord, Study
+from shared.branches import Network
 from shared.config import Study as Settings
-from shared.config import networks
+from shared.config import networks, without_folds
 
 
 def branch_results(study: Study, settings: Settings) -> dict[str, Any]:
-    """Each network's rounds."""
+    """Each network's rounds, and those of the networks trained without an outer fold."""
     record: BranchesRecord = need(study.train_branches, "train_branches")
+
+    def of(network: Network) -> dict[str, Any]:
+        found = record.networks[network.name]
+        told = {"privacy": privacy_results(found, settings)}
+        return network_results(network.branch.name, found) | told
+
     return {
-        network.name: network_results(network.branch.name, record.networks[network.name])
-        | {"privacy": privacy_results(record.networks[network.name], settings)}
+        network.name: of(network)
+        | {"without_folds": [of(trained) for trained in without_folds(settings, network)]}
         for network in networks(settings)
     }
 

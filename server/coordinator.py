@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from server.federation import Federation
+from server.federation import Federation, WithoutFold
 from server.progress import Progress
 from server.study import Study
 from server.study_folder import StudyFolder
@@ -31,6 +31,10 @@ class Coordinator:
     def external(self) -> tuple[str, ...]:
         """Names of the external sites, sorted."""
         return tuple(sorted(self.settings.sites.external))
+
+    def without_fold(self, held_out: int) -> "Coordinator":
+        """The same, but whatever is asked of training cases leaves this outer fold out."""
+        return replace(self, federation=WithoutFold(self.federation, held_out))
 
     def save(self, study: Study, **slots: Any) -> Study:
         """Fill slots of the study and save them."""

@@ -39,8 +39,8 @@ DISCLOSED = [
     },
     {
         "stage": "embed",
-        "what": "reduced embeddings, radiomics score, clinical predictors and label of each tune "
-        "case, without ids, as the site file discloses",
+        "what": "reduced embeddings, radiomics score, clinical predictors and label of each case "
+        "that the fusion layer is fitted on, without ids, as the site file discloses",
     },
     {"stage": "evaluate", "what": "binned score counts by label, for each model and split"},
     {"stage": "external_evaluate", "what": "the same for the external cohort, and its counts"},
@@ -63,7 +63,8 @@ UNDER_DP = (
 def disclosed_by(settings: Settings) -> list[dict[str, str]]:
     """What this study's stages let leave: nothing of networks where it trains none."""
     inputs = ", ".join(words for name, words in INPUTS.items() if name in settings.fusion.inputs)
-    rows = f"{inputs} and label of each tune case, without ids, as the site file discloses"
+    split = "training" if settings.fusion.rows_of == "train" else "tune"
+    rows = f"{inputs} and label of each {split} case, without ids, as the site file discloses"
     found = [
         entry for entry in DISCLOSED if settings.branches or entry["stage"] != "train_branches"
     ]

@@ -3,7 +3,8 @@
 import logging
 import time
 from collections.abc import Iterable, Mapping
-from typing import Protocol, TypeVar
+from dataclasses import replace
+from typing import Any, Protocol, TypeVar
 
 from flwr.app import Message
 from flwr.serverapp import Grid
@@ -58,6 +59,30 @@ def settle(
     if failures:
         log.warning("%s goes on without %s", question, listed)
     return {site: replies[site] for site in sorted(replies)}
+
+
+class WithoutFold:
+    """A federation whose questions leave an outer fold of each site's training cases out."""
+
+    def __init__(self, federation: Federation, held_out: int) -> None:
+        self._federation = federation
+        self._held_out = held_out
+
+    def ask(
+        self,
+        question: Question[RequestT, ReplyT],
+        request: RequestT,
+        sites: Iterable[str],
+        *,
+        quorum: int | None = None,
+    ) -> dict[str, ReplyT]:
+        """Ask with the request's `held_out` set; see `Federation.ask`.
+
+        Raises:
+            TypeError: If the question knows no folds.
+        """
+        asked: Any = replace(request, held_out=self._held_out)  # type: ignore[type-var]
+        return self._federation.ask(question, asked, sites, quorum=quorum)
 
 
 class FlowerFederation:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shared.config import Fusion
+from shared.fusion_settings import Fusion
 from shared.glm import LogisticSums, fit_logistic, logistic_sums, predict_logistic
 from shared.models import FusionModel, fusion_design
 

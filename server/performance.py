@@ -38,6 +38,7 @@ def split_results(model: str, split: str, sums: ScoreSums, settings: Settings) -
     """One model on one split: performance, ROC and calibration."""
     level = settings.evaluation.confidence_level
     measured = performance(sums, level)
+    rows_of = settings.fusion.rows_of
     return {
         "n": measured.n,
         "n_positive": measured.n_positive,
@@ -45,7 +46,7 @@ def split_results(model: str, split: str, sums: ScoreSums, settings: Settings) -
         "auc": measured.auc.value,
         "auc_ci": interval(measured.auc),
         "threshold": measured.threshold,
-        "threshold_from": "held-out folds of tune" if model == "fusion" else "tune",
+        "threshold_from": f"held-out folds of {rows_of}" if model == "fusion" else "tune",
         **{
             name: {"value": share.value, "ci": interval(share)}
             for name in ("accuracy", "sensitivity", "specificity", "ppv", "npv")

@@ -6,7 +6,7 @@ from typing import Any
 from server.coordinator import Coordinator
 from server.study import BranchesRecord, NetworkRecord, Study
 from shared.config import Study as Settings
-from shared.config import networks
+from shared.config import all_networks
 from shared.privacy import Spent, epsilon, together
 from shared.stages.train_branches import AGREE_BUDGET, BudgetRequest, Reply
 
@@ -25,7 +25,7 @@ def agree_on_budget(study: Study, coordinator: Coordinator) -> Study:
     record = study.train_branches or BranchesRecord({})
     rounds = {
         network.name: rounds_left(record.networks.get(network.name), network.branch.training.rounds)
-        for network in networks(coordinator.settings)
+        for network in all_networks(coordinator.settings)
     }
     if not any(rounds.values()):
         return study
@@ -55,6 +55,27 @@ def with_replies(record: NetworkRecord, replies: dict[str, Reply]) -> NetworkRec
     for site, reply in replies.items():
         record = with_spending(record, site, reply.spent)
     return record
+
+
+def total_privacy(record: BranchesRecord, settings: Settings) -> dict[str, Any] | None:
+    """Each site's epsilon over all networks of the study, composed; None without dp.
+
+    A training patient is in all networks, but for those trained without the patient's own fold.
+    """
+    if settings.dp is None:
+        return None
+    delta = settings.dp.cnn.delta
+    sites = sorted({site for network in record.networks.values() for site in network.spent})
+    return {
+        site: {
+            "epsilon": epsilon(
+                together(*(network.spent.get(site, ()) for network in record.networks.values())),
+                delta,
+            ),
+            "delta": delta,
+        }
+        for site in sites
+    }
 
 
 def privacy_results(record: NetworkRecord, settings: Settings) -> dict[str, Any] | None:

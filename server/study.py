@@ -90,7 +90,8 @@ class SelectionRecord:
 
     `edges` are those of the screen's bins, None where it has none. `frequency` is how often the
     LASSO at `frequency_alpha` kept each of `pruned` on half samples; the score's own LASSO chose
-    from `candidates`, those of them that are kept often enough.
+    from `candidates`, those of them that are kept often enough. `without_fold` are the scores
+    fitted without each outer fold, if the fusion layer needs them.
     """
 
     screened: tuple[str, ...]
@@ -104,6 +105,7 @@ class SelectionRecord:
     lasso: LassoFit
     calibration: LogisticFit
     model: RadiomicsModel
+    without_fold: tuple[RadiomicsModel, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -164,7 +166,10 @@ class EmbeddingRecord:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FusionRecord:
-    """The fusion layer, how its penalty was chosen, and its threshold from held-out folds."""
+    """The fusion layer, how its penalty was chosen, and its threshold from held-out folds.
+
+    `held_out` are the scores of the cases that it was fitted on, each from the other folds.
+    """
 
     model: FusionModel
     penalty: float
@@ -172,6 +177,7 @@ class FusionRecord:
     cv_log_loss: np.ndarray
     threshold: float
     n_cases: int
+    held_out: ScoreSums
 
 
 @dataclass(frozen=True, slots=True, eq=False)

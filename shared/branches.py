@@ -57,8 +57,12 @@ Branch = Annotated[Branch25D | Branch3D, Field(discriminator="kind")]
 
 
 class Network(Settings):
-    """One network to train: a branch, or its part for one phase."""
+    """One network to train: a branch, or its part for one phase.
+
+    With a `fold`, counted from 0, it is trained on the training cases outside of that fold.
+    """
 
     name: Name
     branch: Branch
     phases: tuple[Phase, ...]
+    fold: int | None = None

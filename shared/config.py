@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from shared.branches import Branch, Network
+from shared.fusion_settings import Embedding, Fusion
 from shared.phases import Phase
 from shared.privacy_settings import DifferentialPrivacy
 from shared.quantities import Count, Fraction, Name, Positive
@@ -107,29 +108,6 @@ class Aggregation(Settings):
     max_cases_per_site: Count = 1_000_000
 
 
-class Embedding(Settings):
-    """What a branch contributes to the fusion layer for each patient."""
-
-    reduce: Literal["pca", "pooled", "logit"] = "pca"
-    dimension: Annotated[int, Field(ge=1, le=64)] = 2
-
-    @model_validator(mode="after")
-    def _logit_is_one_number(self) -> Self:
-        if self.reduce == "logit" and self.dimension != 1:
-            raise ValueError("reduce: logit gives one number; set dimension: 1")
-        return self
-
-
-class Fusion(Settings):
-    """The fusion layer: ridge logistic regression on the `tune` split, which trained no branch."""
-
-    inputs: tuple[Literal["embeddings", "radiomics_score", "clinical"], ...] = Field(
-        default=("embeddings", "radiomics_score", "clinical"), min_length=1
-    )
-    folds: Annotated[int, Field(ge=2, le=20)] = 5
-    penalties: tuple[Positive, ...] = Field(default=(0.3, 1.0, 3.0, 10.0, 30.0), min_length=1)
-
-
 class Evaluation(Settings):
     """How performance is measured: fixed score bins, calibration bins, the level of intervals."""
 
@@ -205,6 +183,12 @@ class Study(Settings):
             raise ValueError("without branches there are no embeddings; drop them in fusion.inputs")
         if self.dp is not None and not self.branches:
             raise ValueError("dp.cnn is about the networks, but there are no branches; drop dp")
+        mixed = self.fusion.fit_on == "out_of_fold" and self.embedding.reduce != "logit"
+        if self.branches and "embeddings" in self.fusion.inputs and mixed:
+            raise ValueError(
+                "fusion.fit_on: out_of_fold needs embedding: {reduce: logit, dimension: 1}; the "
+                "embeddings of networks trained without different folds cannot be compared"
+            )
         if self.branches and self.radiomics.mode == "table":
             raise ValueError("branches need images; radiomics.mode is table. Set branches: []")
         if self.stability is not None and self.radiomics.mode == "table":
@@ -213,7 +197,7 @@ class Study(Settings):
         taken = [*names, "clinical", "radiomics", "fusion"]
         if len(set(taken)) != len(taken):
             raise ValueError("branch names must differ, and be none of clinical, radiomics, fusion")
-        parts = [network.name for network in networks(self)]
+        parts = [network.name for network in all_networks(self)]
         twice = sorted({part for part in parts if parts.count(part) > 1})
         if twice:
             raise ValueError(f"two networks would be named {twice[0]}; use shorter branch names")
@@ -248,6 +232,28 @@ def networks(study: Study) -> tuple[Network, ...]:
                 for phase in study.phases
             )
     return tuple(found)
+
+
+def all_networks(study: Study) -> tuple[Network, ...]:
+    """The networks behind the branches, each followed by those that scores out of fold need.
+
+    For each of the study's folds of the training cases one more, trained without that fold.
+    """
+    return tuple(
+        trained
+        for network in networks(study)
+        for trained in (network, *without_folds(study, network))
+    )
+
+
+def without_folds(study: Study, network: Network) -> tuple[Network, ...]:
+    """The network once for each fold that it does not see; none unless scores are out of fold."""
+    if "embeddings" not in study.fusion.inputs:
+        return ()
+    return tuple(
+        network.model_copy(update={"name": f"{network.name[:25]}_fold{k + 1}", "fold": k})
+        for k in range(study.fusion.n_outer_folds)
+    )
 
 
 def load_study(path: Path) -> Study:

@@ -87,12 +87,16 @@ class ClinicalModel:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Projection:
-    """From a network's embedding ``(width,)`` to the few numbers that may be shared."""
+    """From a network's embedding ``(width,)`` to the k numbers that may be shared.
+
+    They are ``(embedding - mean) @ components + offset``.
+    """
 
     network: str
     branch: str
     mean: np.ndarray
     components: np.ndarray
+    offset: np.ndarray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -164,7 +168,8 @@ def clinical_design(means: np.ndarray, predictors: np.ndarray) -> np.ndarray:
 
 def project(projection: Projection, embedding: np.ndarray) -> np.ndarray:
     """The shared numbers ``(n, k)`` of embeddings ``(n, width)``; NaN rows stay NaN."""
-    return np.asarray((embedding - projection.mean) @ projection.components)
+    centred = embedding - projection.mean
+    return np.asarray(centred @ projection.components + projection.offset)
 
 
 def fusion_design(model_mean: np.ndarray, sd: np.ndarray, columns: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from rich.live import Live
 from rich.table import Table
 
 from server.progress import LoggedProgress, RoundNews
-from shared.config import Study, networks
+from shared.config import Study, all_networks
 
 # Shares of a run's time, from the demo on two cores; only the estimate of the time left uses them.
 SHARES = {"standardise": 30.0, "train_branches": 60.0, "embed": 5.0, "external_evaluate": 5.0}
@@ -23,7 +23,7 @@ class LiveProgress:
 
     def __init__(self, study: Study, console: Console) -> None:
         self._logged = LoggedProgress()
-        self._rounds = {n.name: n.branch.training.rounds for n in networks(study)}
+        self._rounds = {n.name: n.branch.training.rounds for n in all_networks(study)}
         self._began = time.monotonic()
         self._done_share = 0.0
         self._stage = ("", 0, 0)

@@ -132,6 +132,7 @@ def site_file(study: Study, site: str) -> str:
         role="training" if training else "external",
         synthetic=True,
         disclose=("embeddings", "labels", "radiomics_score", "clinical") if training else (),
+        disclose_of=("tune", "train"),
         release=Release(min_cell=1 if phantom_of(study).size == "tiny" else LEAST_CELL),
     )
     return f"# The patients of this site are made up: synthetic data.\n{dump_settings(settings)}"

@@ -8,9 +8,11 @@ import numpy as np
 from client.settings import Release
 from client.stages import ANSWERS
 from client.stages.select_features import folds
+from server.federation import WithoutFold
 from server.study import DiscretiseRecord, ScaleRecord, StabilityRecord, Study
 from shared.codec import pack, unpack
 from shared.config import Clinical
+from shared.fusion_settings import Fusion
 from shared.models import Extraction, Scale, SiteScale
 from shared.moments import moments, pool_moments
 from shared.radiomics_settings import Selection
@@ -28,7 +30,7 @@ class Federation:
         self.benches = benches
         self.asked = []
 
-    def ask(self, question, request, sites):
+    def ask(self, question, request, sites, **_):
         self.asked.append(question.name)
         request = unpack(question.request, pack(request))
         answer = ANSWERS[question.name][1]
@@ -61,6 +63,7 @@ def begin(selection, *, made=None, harmonised=False):
         clinical=Clinical(predictors=("age",)),
         standardise=SimpleNamespace(clip_quantile=None),
         stability=None,
+        fusion=Fusion(),
     )
     benches = {site: bench(site, made, settings) for site in sites}
     parts = {site: moments(NAMES, made[site, "train"][0]) for site in sites}
@@ -73,6 +76,9 @@ def begin(selection, *, made=None, harmonised=False):
         federation=Federation(benches),
         training=sites,
         save=lambda study, **slots: replace(study, **slots),
+    )
+    coordinator.without_fold = lambda k: SimpleNamespace(
+        **vars(coordinator) | {"federation": WithoutFold(coordinator.federation, k)}
     )
     record = ScaleRecord(scale, site_anova(list(parts.values())), None, None)
     study = Study(

@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from client.cohort.cases import Cases, TestCases, TrainingCases, TuneCases
 from client.cohort.manifest import Case
-from shared.config import Split
 from shared.errors import CohortError
 
 
@@ -38,12 +37,12 @@ class Patients:
         """All cases of an external site; empty elsewhere."""
         return TestCases(self._in_split("external_test"), "external_test")
 
-    def handle(self, split: Split) -> Cases:
+    def handle(self, split: str) -> Cases:
         """The handle of a split by its name."""
-        handles: dict[Split, type[Cases]] = {"train": TrainingCases, "tune": TuneCases}
+        handles: dict[str, type[Cases]] = {"train": TrainingCases, "tune": TuneCases}
         return handles.get(split, TestCases)(self._in_split(split), split)
 
-    def _in_split(self, split: Split) -> tuple[Case, ...]:
+    def _in_split(self, split: str) -> tuple[Case, ...]:
         return tuple(case for case in self._cases if case.split == split)
 
     @property

@@ -3,9 +3,11 @@
 import numpy as np
 
 from client.embeddings import keep_outputs, kept_outputs
+from client.folds import held_out_cases
 from client.release import check_cases
 from client.scoring import fusion_columns
 from client.seeds import generator_for
+from client.site import Cases
 from client.workbench import Workbench
 from shared.codec import content_hash
 from shared.errors import PolicyError
@@ -19,9 +21,15 @@ from shared.stages.embed import (
 
 
 def answer_outputs(request: OutputsRequest, bench: Workbench) -> OutputsReply:
-    """Compute and keep a network's outputs; the sums over training cases if they are asked."""
+    """Compute and keep a network's outputs; the sums over training cases if they are asked.
+
+    Of a network that was trained without a fold, the outputs for that fold.
+    """
     site = bench.site
     network = bench.network(request.network)
+    if network.fold is not None:
+        keep_outputs(bench, network, request.weights, (held_out_cases(bench, network.fold),))
+        return OutputsReply(None)
     keep_outputs(bench, network, request.weights, (site.training, site.tuning, site.internal_test))
     if not request.sums:
         return OutputsReply(None)
@@ -33,21 +41,43 @@ def answer_outputs(request: OutputsRequest, bench: Workbench) -> OutputsReply:
 
 
 def answer_rows(request: RowsRequest, bench: Workbench) -> RowsReply:
-    """One row for each tune case, without ids, in an order that says nothing."""
+    """One row for each case that is fitted on, without ids, in an order that says nothing."""
     for what in ("labels", *bench.study.fusion.inputs):
         demand_disclosure(bench, what)
-    cases = bench.site.tuning
-    columns, rows = fusion_columns(
-        bench,
-        cases,
-        projections=request.projections,
-        network_hashes=request.network_hashes,
-        radiomics=request.radiomics,
-        clinical=request.clinical,
-    )
-    labels = bench.site.labels(cases).astype(np.int64)
-    order = generator_for(bench.study.seed, bench.site.name, "embed").permutation(len(labels))
-    return RowsReply(columns, rows[order], labels[order])
+    columns: tuple[str, ...] = ()
+    rows, labels = [], []
+    for parts, cases in zip(request.parts, cases_of(bench), strict=True):
+        columns, found = fusion_columns(
+            bench,
+            cases,
+            projections=parts.projections,
+            network_hashes=parts.network_hashes,
+            radiomics=parts.radiomics,
+            clinical=request.clinical,
+        )
+        rows.append(found)
+        labels.append(bench.site.labels(cases))
+    stacked, truth = np.concatenate(rows), np.concatenate(labels)
+    order = generator_for(bench.study.seed, bench.site.name, "embed").permutation(len(truth))
+    return RowsReply(columns, stacked[order], truth[order])
+
+
+def cases_of(bench: Workbench) -> list[Cases]:
+    """The cases that each of the request's parts scores.
+
+    Raises:
+        PolicyError: If the site file discloses nothing of such cases.
+    """
+    fusion = bench.study.fusion
+    if fusion.rows_of not in bench.site.settings.disclose_of:
+        raise PolicyError(
+            f"the study asks for rows of '{fusion.rows_of}' cases (fusion.fit_on: "
+            f"{fusion.fit_on}), and the site file discloses rows of others; add "
+            f"'{fusion.rows_of}' to 'disclose_of' in the site file, or change the study."
+        )
+    if fusion.n_outer_folds:
+        return [held_out_cases(bench, k) for k in range(fusion.n_outer_folds)]
+    return [bench.site.handle(fusion.rows_of)]
 
 
 def demand_disclosure(bench: Workbench, what: str) -> None:
@@ -62,6 +92,6 @@ def demand_disclosure(bench: Workbench, what: str) -> None:
         return
     if what not in bench.site.settings.disclose:
         raise PolicyError(
-            f"the study asks for '{what}' of each tune case, and the site file does not disclose "
+            f"the study asks for '{what}' of single cases, and the site file does not disclose "
             f"it; add '{what}' to 'disclose' in the site file, or drop it from 'fusion.inputs'."
         )

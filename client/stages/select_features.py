@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from client.folds import deal, training_without
 from client.release import (
     check_cases,
     check_class_columns,
@@ -12,7 +13,6 @@ from client.release import (
 from client.scoring import radiomics_scores
 from client.seeds import generator_for
 from client.site import Cases
-from client.stages.standardise import training_features
 from client.workbench import Workbench
 from shared.glm import LogisticSums, logistic_sums
 from shared.gram import gram
@@ -39,8 +39,9 @@ from shared.stages.select_features import (
 
 def answer_screen(request: ScreenRequest, bench: Workbench) -> ScreenReply:
     """The statistic of the study's screen for each feature."""
-    names, table = request.scale.names, gappy_features(bench, request.scale)
-    labels = bench.site.labels(bench.site.training)
+    cases = training_without(bench, request.held_out)
+    names, table = request.scale.names, gappy_features(bench, cases, request.scale)
+    labels = bench.site.labels(cases)
     check_class_columns(bench.site, "the screening statistic", names, table, labels)
     if bench.study.selection.screen == "van_elteren":
         return ScreenReply(rank_sums(names, table, labels), None)
@@ -49,15 +50,17 @@ def answer_screen(request: ScreenRequest, bench: Workbench) -> ScreenReply:
 
 def answer_count_scaled(request: ThresholdsRequest, bench: Workbench) -> CountsBelow:
     """How many training cases have a feature at or below each threshold of the scale."""
-    names, table = request.scale.names, gappy_features(bench, request.scale)
+    cases = training_without(bench, request.held_out)
+    names, table = request.scale.names, gappy_features(bench, cases, request.scale)
     check_columns(bench.site, "the count", names, table)
     return counts_below(names, table, request.thresholds)
 
 
 def answer_bins(request: BinsRequest, bench: Workbench) -> BinsReply:
     """Each feature's histogram of the training cases of each label."""
-    names, table = request.scale.names, gappy_features(bench, request.scale)
-    labels = bench.site.labels(bench.site.training)
+    cases = training_without(bench, request.held_out)
+    names, table = request.scale.names, gappy_features(bench, cases, request.scale)
+    labels = bench.site.labels(cases)
     check_class_columns(bench.site, "the histogram", names, table, labels)
     return BinsReply(
         histogram(names, table[labels == 0], request.edges),
@@ -67,8 +70,8 @@ def answer_bins(request: BinsRequest, bench: Workbench) -> BinsReply:
 
 def answer_gram(request: GramRequest, bench: Workbench) -> GramReply:
     """Products of the standardised features, for each fold."""
-    scaled = scaled_features(bench, bench.site.training, request.scale)
-    labels = bench.site.labels(bench.site.training)
+    cases = training_without(bench, request.held_out)
+    scaled, labels = scaled_features(bench, cases, request.scale), bench.site.labels(cases)
     fold = folds(labels, bench.study.selection.folds, bench)
     check_folds(bench.site, "the sums of products", labels, fold)
     return GramReply(
@@ -88,8 +91,8 @@ def answer_look_alike(request: LookRequest, bench: Workbench) -> LookReply:
 
 def answer_logistic_lasso(request: LogisticLassoRequest, bench: Workbench) -> LogisticLassoSums:
     """This site's part of the problems, at its own best intercept for each."""
-    scaled = scaled_features(bench, bench.site.training, request.scale)
-    labels = bench.site.labels(bench.site.training)
+    cases = training_without(bench, request.held_out)
+    scaled, labels = scaled_features(bench, cases, request.scale), bench.site.labels(cases)
     fold = folds(labels, bench.study.selection.folds, bench)
     check_folds(bench.site, "the sums of the LASSO", labels, fold)
     return logistic_lasso_sums(scaled, labels, fold, request.problems)
@@ -103,9 +106,9 @@ def answer_calibrate(request: CalibrateRequest, bench: Workbench) -> LogisticSum
     return logistic_sums(score_design(score), labels, request.beta)
 
 
-def gappy_features(bench: Workbench, scale: Scale) -> np.ndarray:
-    """The training cases' features on the pooled scale ``(n, p)``, NaN where one is missing."""
-    names, table = training_features(bench, scale.extraction, scale.names)
+def gappy_features(bench: Workbench, cases: Cases, scale: Scale) -> np.ndarray:
+    """Cases' features on the pooled scale ``(n, p)``, NaN where one is missing."""
+    names, table = bench.site.features(cases, scale.extraction)
     return to_scale(scale, names, table, bench.site.name)
 
 
@@ -116,12 +119,7 @@ def scaled_features(bench: Workbench, cases: Cases, scale: Scale) -> np.ndarray:
 
 
 def folds(labels: np.ndarray, n_folds: int, bench: Workbench) -> np.ndarray:
-    """A fold for each training case ``(n,)``, balanced by label."""
-    rng = generator_for(bench.study.seed, bench.site.name, "select_features")
-    fold = np.empty(len(labels), dtype=int)
-    start = 0
-    for value in (0, 1):
-        rows = rng.permutation(np.flatnonzero(labels == value))
-        fold[rows] = (start + np.arange(len(rows))) % n_folds
-        start += len(rows)
-    return fold
+    """A fold for each case that is fitted on ``(n,)``, balanced by label."""
+    return deal(
+        labels, n_folds, generator_for(bench.study.seed, bench.site.name, "select_features")
+    )

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from client.budget import agree, pay_for_round
+from client.folds import training_without
 from client.private_training import train_privately
 from client.release import check_cases, check_classes
 from client.seeds import seed_for
@@ -26,7 +27,7 @@ def answer(request: Request, bench: Workbench) -> Reply:
     tune, tune_loss = score_tune(bench, network, bench.site.tuning)
     if not request.train:
         return Reply(None, 0, 0.0, tune, tune_loss)
-    n_cases, loss, spent = train(bench, request, bench.site.training)
+    n_cases, loss, spent = train(bench, request, training_without(bench, network.fold))
     weights = get_weights(module) if n_cases else None
     return Reply(weights, n_cases, loss, tune, tune_loss, spent)
 

@@ -68,6 +68,13 @@ def _draw_odds(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
     axes.set_xlabel("Odds ratio (log scale)")
 
 
+FITTED_ON = {
+    "tune": "the tune split, which took no part in fitting these",
+    "train, out of fold": "training cases, each scored by parts that were fitted without its fold",
+    "train, in sample": "the training cases that these were fitted on, so it trusts them too much",
+}
+
+
 def fusion_pictures(results: Results) -> list[Picture]:
     """Coefficients of the fusion layer's inputs."""
     fusion = results.get("fusion") or {}
@@ -76,11 +83,11 @@ def fusion_pictures(results: Results) -> list[Picture]:
         return []
     caption = (
         "Coefficients of the fusion layer, a ridge logistic regression of the label on "
-        f"{_inputs(results, rows)}, fitted on the "
-        f"{fusion.get('fitted_on') or 'tune'} split (n = {count(fusion.get('n_cases'))}), which "
-        f"took no part in fitting these; penalty {number(fusion.get('penalty'), 1)}. Ridge shrinks "
-        "coefficients towards zero and shares weight among correlated inputs: their sizes do not "
-        "rank them."
+        f"{_inputs(results, rows)}, fitted on "
+        f"{FITTED_ON.get(str(fusion.get('fitted_on')), FITTED_ON['tune'])} "
+        f"(n = {count(fusion.get('n_cases'))}); penalty {number(fusion.get('penalty'), 1)}. "
+        "Ridge shrinks coefficients towards zero and shares weight among correlated inputs: their "
+        "sizes do not rank them."
     )
     panel = Panel(
         lambda axes: _draw_coefficients(axes, rows),

@@ -2,6 +2,12 @@
 
 from server.report.words import Results, listed, number
 
+REACH = (
+    "Epsilon bounds what the weights show of one training patient, and nothing else: the numbers "
+    "of cases, the scores of any patients and the sums of the other stages are not covered. The "
+    "training loss was not told under differential privacy."
+)
+
 
 def privacy_line(results: Results) -> str:
     """The epsilon of each network at each site, or that there is none; empty without networks."""
@@ -14,7 +20,8 @@ def privacy_line(results: Results) -> str:
             "The networks were trained without differential privacy: CNN weights carry no formal "
             "guarantee (epsilon = infinity)."
         )
-    return " ".join([*(_network_line(name, sites) for name, sites in told.items()), _reach(told)])
+    lines = [_network_line(name, sites) for name, sites in told.items()]
+    return " ".join([*lines, _together_line(results), REACH])
 
 
 def _network_line(network: str, sites: Results) -> str:
@@ -27,12 +34,12 @@ def _network_line(network: str, sites: Results) -> str:
     )
 
 
-def _reach(told: Results) -> str:
-    added = (
-        " A patient is in all networks of a site: their epsilons add up." if len(told) > 1 else ""
-    )
+def _together_line(results: Results) -> str:
+    sites = results.get("privacy") or {}
+    if not sites:
+        return "A patient is in all networks of a site: their epsilons add up."
+    most = max(entry["epsilon"] for entry in sites.values())
     return (
-        "Epsilon bounds what the weights show of one training patient, and nothing else: the "
-        "numbers of cases, the scores of tune and other patients and the sums of the other stages "
-        "are not covered. The training loss was not told under differential privacy." + added
+        "A patient is in all networks of a site, those trained without folds included: together "
+        f"their epsilon is {number(most, 2)} at most."
     )

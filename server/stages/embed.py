@@ -1,6 +1,7 @@
 """The server's half of `embed`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,15 +12,17 @@ from server.stages.train_branches import best_weights
 from server.study import EmbeddingRecord, Study
 from shared.branches import Network
 from shared.codec import content_hash
-from shared.config import Embedding, networks
+from shared.config import networks, without_folds
 from shared.errors import CohortError, FederationError
-from shared.models import Projection
+from shared.fusion_settings import Embedding
+from shared.models import Projection, RadiomicsModel
 from shared.networks import EMBEDDING_WIDTH, Weights
 from shared.stages.embed import (
     EMBED_OUTPUTS,
     EMBED_ROWS,
     EmbeddingSums,
     OutputsRequest,
+    Parts,
     RowsReply,
     RowsRequest,
 )
@@ -32,17 +35,48 @@ def run(study: Study, coordinator: Coordinator) -> Study:
     """Reduce each network's embedding, then collect the rows that the sites disclose."""
     selection: SelectionRecord = need(study.select_features, "select_features")
     clinical: ClinicalRecord = need(study.clinical_model, "clinical_model")
-    hashes: dict[str, str] = {}
-    projections: list[Projection] = []
-    for network in networks(coordinator.settings):
-        weights = best_weights(study, coordinator, network)
-        hashes[network.name] = content_hash(weights)
-        projections.append(project_network(coordinator, network, weights))
-    request = RowsRequest(tuple(projections), hashes, selection.model, clinical.model)
+    wanted = networks(coordinator.settings)
+    whole = parts_of(study, coordinator, selection.model, zip(wanted, wanted, strict=True))
+    without = tuple(
+        parts_of(study, coordinator, model, stand_ins(coordinator, k))
+        for k, model in enumerate(selection.without_fold)
+    )
+    request = RowsRequest(without or (whole,), clinical.model)
+    request = RowsRequest(without or (whole,), clinical.model)
     replies = coordinator.federation.ask(EMBED_ROWS, request, coordinator.training)
     columns, rows, labels, sites = stack_rows(replies)
-    record = EmbeddingRecord(tuple(projections), hashes, columns, rows, labels, sites)
+    record = EmbeddingRecord(whole.projections, whole.network_hashes, columns, rows, labels, sites)
     return coordinator.save(study, embed=record)
+
+
+def stand_ins(coordinator: Coordinator, fold: int) -> list[tuple[Network, Network]]:
+    """Each network with the one trained without an outer fold; none where fusion sees none."""
+    found = []
+    for network in networks(coordinator.settings):
+        trained = without_folds(coordinator.settings, network)
+        found += [(network, trained[fold])] if trained else []
+    return found
+
+
+def parts_of(
+    study: Study,
+    coordinator: Coordinator,
+    radiomics: RadiomicsModel,
+    trained: Iterable[tuple[Network, Network]],
+) -> Parts:
+    """What scores some cases; the sites compute and keep the networks' outputs of them.
+
+    Args:
+        trained: For each of the study's networks the one that stands for it.
+    """
+    hashes: dict[str, str] = {}
+    projections: list[Projection] = []
+    for network, stand_in in trained:
+        weights = best_weights(study, coordinator, stand_in)
+        hashes[network.name] = content_hash(weights)
+        projection = project_network(coordinator, stand_in, weights)
+        projections.append(replace(projection, network=network.name))
+    return Parts(tuple(projections), hashes, radiomics)
 
 
 def project_network(coordinator: Coordinator, network: Network, weights: Weights) -> Projection:
@@ -53,9 +87,10 @@ def project_network(coordinator: Coordinator, network: Network, weights: Weights
     if settings.reduce == "pca":
         sums = [need(reply.sums, "the embeddings' sums") for reply in replies.values()]
         mean, components = principal_components(sums, settings.dimension)
+        offset = np.zeros(settings.dimension)
     else:
-        mean, components = fixed_projection(settings, network, weights)
-    return Projection(network.name, network.branch.name, mean, components)
+        mean, components, offset = fixed_projection(settings, network, weights)
+    return Projection(network.name, network.branch.name, mean, components, offset)
 
 
 def principal_components(
@@ -83,17 +118,21 @@ def principal_components(
 
 def fixed_projection(
     settings: Embedding, network: Network, weights: Weights
-) -> tuple[np.ndarray, np.ndarray]:
-    """A reduction that needs no cases: means of blocks, or the network's own last layer."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A reduction that needs no cases: means of blocks, or the network's own last layer.
+
+    Mean, components and offset of a `Projection`.
+    """
     width = EMBEDDING_WIDTH[network.branch.network]
     if settings.reduce == "logit":
-        head = weights.tensors()["fc.weight"].astype(np.float64)
-        return np.zeros(width), head.T.copy()
+        tensors = weights.tensors()
+        head, bias = (tensors[f"fc.{name}"].astype(np.float64) for name in ("weight", "bias"))
+        return np.zeros(width), head.T.copy(), bias
     blocks = np.array_split(np.arange(width), settings.dimension)
     components = np.zeros((width, settings.dimension))
     for column, block in enumerate(blocks):
         components[block, column] = 1 / len(block)
-    return np.zeros(width), components
+    return np.zeros(width), components, np.zeros(settings.dimension)
 
 
 def stack_rows(

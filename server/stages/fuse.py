@@ -28,5 +28,6 @@ def run(study: Study, coordinator: Coordinator) -> Study:
         cv_log_loss=fit.cv_log_loss,
         threshold=youden_threshold(held_out),
         n_cases=len(rows.labels),
+        held_out=held_out,
     )
     return coordinator.save(study, fuse=record)

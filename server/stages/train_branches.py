@@ -13,7 +13,7 @@ from server.privacy import agree_on_budget, with_replies
 from server.progress import RoundNews
 from server.study import BranchesRecord, NetworkRecord, RoundRecord, Study
 from shared.branches import Network
-from shared.config import networks
+from shared.config import all_networks
 from shared.metrics import auc
 from shared.networks import Weights, build_network, get_weights, network_layout
 from shared.scores import pool_score_sums
@@ -33,7 +33,7 @@ def run(study: Study, coordinator: Coordinator) -> Study:
     if study.train_branches is None:
         study = coordinator.save(study, train_branches=BranchesRecord({}))
     study = agree_on_budget(study, coordinator)
-    for network in networks(coordinator.settings):
+    for network in all_networks(coordinator.settings):
         study = train_network(study, coordinator, network)
     return study
 

@@ -1,9 +1,9 @@
 """Embed: the branches' outputs, reduced to few numbers for each patient.
 
 Leaves the hospital: with ``reduce: pca`` the sum and the sum of products of the embeddings of
-training cases; then, for each `tune` case and only if the site file discloses them, the reduced
-embeddings, radiomics score, clinical predictors and label, without ids and in an order that says
-nothing.
+training cases; then, for each case that the fusion layer is fitted on (``fusion.fit_on``: the tune
+cases or the training cases) and only if the site file discloses them, the reduced embeddings,
+radiomics score, clinical predictors and label, without ids and in an order that says nothing.
 Stays: every other case, and the embeddings themselves.
 """
 
@@ -49,12 +49,22 @@ class OutputsReply:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class RowsRequest:
-    """One row for each tune case, from the frozen parts of the models."""
+class Parts:
+    """What one set of cases is scored with; hashes are of the weights that stand for a network."""
 
     projections: tuple[Projection, ...]
     network_hashes: dict[str, str]
     radiomics: RadiomicsModel
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RowsRequest:
+    """One row for each case that the fusion layer is fitted on, from the models' frozen parts.
+
+    `parts` are one for all these cases, or one for each outer fold, fitted without it.
+    """
+
+    parts: tuple[Parts, ...]
     clinical: ClinicalModel
 
 

@@ -6,7 +6,8 @@ and a histogram by label between them; sums of products of the screened features
 with the label, for each fold; with ``lasso: logistic``, over the cases of some of the folds, value,
 gradient and Hessian of the log-loss by the coefficients, at those asked, and the log-loss of the
 other folds; gradient and information of the two calibration numbers. Over `tune` cases: how many
-look like each training site's.
+look like each training site's. Where the fusion layer is fitted on scores out of fold, all of it
+once more over the training cases outside of each outer fold (`held_out` in the requests).
 Stays: every case, and each site's intercept in the logistic LASSO.
 """
 
@@ -31,6 +32,7 @@ class ScreenRequest:
     """Screen the features of this scale."""
 
     scale: Scale
+    held_out: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,6 +49,7 @@ class ThresholdsRequest:
 
     scale: Scale
     thresholds: np.ndarray
+    held_out: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,6 +58,7 @@ class BinsRequest:
 
     scale: Scale
     edges: np.ndarray
+    held_out: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,6 +79,7 @@ class GramRequest:
     """Products of these features, on this scale."""
 
     scale: Scale
+    held_out: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,6 +113,7 @@ class LogisticLassoRequest:
 
     scale: Scale
     problems: Problems
+    held_out: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

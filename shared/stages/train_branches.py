@@ -3,6 +3,9 @@
 A round's request carries the global weights. The site first scores them on its `tune` cases, then
 trains on its training cases. The last request of a network only scores.
 
+Where the fusion layer is fitted on scores out of fold, each network is trained once more without
+each outer fold of the training cases.
+
 Leaves the hospital: the trained weights, the number of training cases, the mean training loss; of
 the global weights on tune cases: their summed loss and counts of scores in fixed bins by label.
 Stays: every case. Weights carry no formal guarantee of privacy (epsilon = infinity) without `dp`.

@@ -3,7 +3,10 @@
 On `null` nothing is to be learnt: every AUC on a test split must be about .5 (the mean over seeds
 within two standard errors), or labels reach where they must not. On `easy` all must be learnt.
 
-With `--branches none` the smallest network that a study can have is trained for one round.
+With `--branches none` the smallest network that a study can have is trained for one round. With
+`--fit-on` the same hospitals are run once for each way to fit the fusion layer; the line `held out`
+is its AUC on the cases that it was fitted on, each left out in turn. On `null` that is .5 where no
+part has seen these cases, and far above where the parts were fitted on them.
 """
 
 import argparse
@@ -35,6 +38,8 @@ radiomics: {{spacing_mm: [3.0, 2.0, 2.0]}}
 clinical: {{predictors: [sessile, hydronephrosis, pelvic_pain, node_positive]}}
 branches:
 {branches}
+embedding: {{reduce: logit, dimension: 1}}
+fusion: {{fit_on: {fit_on}, outer_folds: 3, accept_in_sample: {in_sample}}}
 phantom:
   preset: "{preset}"
   size: {size}
@@ -62,20 +67,23 @@ REAL = """
 """
 BRANCHES = {"none": NONE, "small": SMALL, "real": REAL}
 SPLITS = ("internal_test", "external_test")
-COLUMNS = ("preset", "seed", "model", "split", "n", "auc", "low", "high", "seconds")
+COLUMNS = ("preset", "seed", "fit_on", "model", "split", "n", "auc", "low", "high", "seconds")
 
 
-def run_seed(options: argparse.Namespace, seed: int) -> Iterator[dict[str, Any]]:
+def run_seed(options: argparse.Namespace, seed: int, fit_on: str) -> Iterator[dict[str, Any]]:
     """One seed's AUC of each model on each test split; a run that was cut off goes on."""
     text = STUDY.format(
         preset=options.preset,
         size=options.size,
         cases=options.cases,
         branches=BRANCHES[options.branches],
+        fit_on=fit_on,
+        in_sample=str(fit_on == "in_sample").lower(),
     )
     parse_settings(text, Study, name="study.yaml")
     name = f"{options.preset}-{options.size}-{options.cases}-{options.branches}-{seed}"
-    out = options.folder / name
+    out = options.folder / f"{name}-{fit_on}"
+    first = options.folder / f"{name}-{options.fit_on[0]}"
     out.parent.mkdir(parents=True, exist_ok=True)
     study_file = out.with_suffix(".yaml")
     study_file.write_text(text)
@@ -83,7 +91,7 @@ def run_seed(options: argparse.Namespace, seed: int) -> Iterator[dict[str, Any]]
     job = prepare_run(
         study_file,
         out,
-        site_files=[],
+        site_files=[] if out == first else sorted((first / "cohort").glob("*/site.yaml")),
         seed=seed,
         threads=options.threads,
         resume=True,
@@ -97,7 +105,13 @@ def run_seed(options: argparse.Namespace, seed: int) -> Iterator[dict[str, Any]]
             measured = splits[split]
             low, high = measured["auc_ci"] or (None, None)
             values = (measured["n"], measured["auc"], low, high, seconds)
-            yield dict(zip(COLUMNS, (options.preset, seed, model, split, *values), strict=True))
+            about = (options.preset, seed, fit_on, model, split)
+            yield dict(zip(COLUMNS, (*about, *values), strict=True))
+    fusion = results["fusion"]
+    low, high = fusion["held_out_auc_ci"] or (None, None)
+    values = (fusion["n_cases"], fusion["held_out_auc"], low, high, seconds)
+    about = (options.preset, seed, fit_on, "fusion", "held out")
+    yield dict(zip(COLUMNS, (*about, *values), strict=True))
 
 
 def print_seed(rows: list[dict[str, Any]]) -> None:
@@ -108,26 +122,30 @@ def print_seed(rows: list[dict[str, Any]]) -> None:
         values = [row["auc"] for row in rows if row["model"] == model]
         shown.append(f"{model} " + "/".join("  –  " if v is None else f"{v:.3f}" for v in values))
     print(
-        f"seed {rows[0]['seed']:>3} ({rows[0]['seconds']:.0f} s)  " + "  ".join(shown), flush=True
+        f"seed {rows[0]['seed']:>3} {rows[0]['fit_on']} ({rows[0]['seconds']:.0f} s)  "
+        + "  ".join(shown),
+        flush=True,
     )
 
 
 def print_means(rows: list[dict[str, Any]]) -> None:
     """Mean and standard error over the seeds, and how often the interval holds .5."""
-    print(f"\n{'model':<14} {'split':<14} seeds   mean    SE     low    high  intervals with .5")
-    keys = dict.fromkeys((row["model"], row["split"]) for row in rows)
-    for model, split in keys:
-        chosen = [r for r in rows if (r["model"], r["split"]) == (model, split)]
+    heads = f"{'fit on':<12} {'model':<14} {'split':<14} seeds   mean    SE     low    high"
+    print(f"\n{heads}  intervals with .5")
+    keys = dict.fromkeys((row["fit_on"], row["model"], row["split"]) for row in rows)
+    for fit_on, model, split in keys:
+        chosen = [
+            r for r in rows if (r["fit_on"], r["model"], r["split"]) == (fit_on, model, split)
+        ]
         known = [r for r in chosen if r["auc"] is not None]
         values = [row["auc"] for row in known]
         if not values:
             continue
         se = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
         holds = sum(row["low"] <= 0.5 <= row["high"] for row in known)
-        print(
-            f"{model:<14} {split:<14} {len(values):>5}  {statistics.mean(values):.3f}  {se:.3f}  "
-            f"{min(values):.3f}  {max(values):.3f}  {holds} of {len(values)}"
-        )
+        name = f"{fit_on:<12} {model:<14} {split:<14} {len(values):>5}"
+        spread = f"{se:.3f}  {min(values):.3f}  {max(values):.3f}"
+        print(f"{name}  {statistics.mean(values):.3f}  {spread}  {holds} of {len(values)}")
 
 
 def main() -> None:
@@ -137,6 +155,7 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="""examples:
   python tests/benchmarks/presets.py --preset null --seeds 20
+  python tests/benchmarks/presets.py --preset null --seeds 10 --fit-on out_of_fold in_sample
   python tests/benchmarks/presets.py --preset easy --seeds 3 --size small --branches real""",
     )
     parser.add_argument("--preset", choices=("null", "hard", "paper", "easy"), default="null")
@@ -147,6 +166,13 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=60, help="patients of each of four sites")
     parser.add_argument("--size", choices=("tiny", "small", "medium"), default="tiny")
     parser.add_argument("--branches", choices=tuple(BRANCHES), default="small")
+    parser.add_argument(
+        "--fit-on",
+        nargs="+",
+        choices=("tune", "out_of_fold", "in_sample"),
+        default=["tune"],
+        help="one or more ways to fit the fusion layer",
+    )
     parser.add_argument("--threads", type=int, default=0, help="cores to use (default: all)")
     parser.add_argument("--folder", type=Path, default=Path("runs/presets"))
     parser.add_argument("--csv", type=Path, help="default: FOLDER/PRESET.csv")
@@ -157,9 +183,10 @@ def main() -> None:
     table: Path = options.csv or options.folder / f"{options.preset}.csv"
     table.parent.mkdir(parents=True, exist_ok=True)
     for seed in range(options.first, options.first + options.seeds):
-        found = list(run_seed(options, seed))
-        print_seed(found)
-        rows += found
+        for fit_on in options.fit_on:
+            found = list(run_seed(options, seed, fit_on))
+            print_seed(found)
+            rows += found
         with table.open("w", newline="") as file:
             writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()

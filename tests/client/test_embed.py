@@ -23,7 +23,7 @@ from shared.models import (
     Scale,
 )
 from shared.networks import build_network, get_weights
-from shared.stages.embed import OutputsRequest, RowsRequest
+from shared.stages.embed import OutputsRequest, Parts, RowsRequest
 
 EVERYTHING = ("embeddings", "labels", "radiomics_score", "clinical")
 N = {"train": 6, "tune": 5, "internal_test": 3}
@@ -42,6 +42,9 @@ class Handle:
     def __init__(self, split):
         self.split, self.cases = split, tuple(range(N[split]))
 
+    def __len__(self):
+        return len(self.cases)
+
     def key(self):
         return self.split.encode().hex() * 4
 
@@ -55,8 +58,14 @@ class Site:
     def __init__(self, study, folder, disclose=EVERYTHING):
         self.study, self.cache_folder = study, folder
         self.settings = SimpleNamespace(
-            device=Device(kind="cpu"), disclose=disclose, release=Release(min_cell=1)
+            device=Device(kind="cpu"),
+            disclose=disclose,
+            disclose_of=("tune",),
+            release=Release(min_cell=1),
         )
+
+    def handle(self, split):
+        return Handle(split)
 
     def _rng(self, cases):
         return np.random.default_rng(len(cases.cases))
@@ -104,8 +113,11 @@ def weights(one_branch):
 
 def rows_request(weights, n=2):
     rng = np.random.default_rng(0)
-    projection = Projection("flat", "flat", rng.normal(size=512), rng.normal(size=(512, n)))
-    return RowsRequest((projection,), {"flat": content_hash(weights)}, RADIOMICS, CLINICAL)
+    projection = Projection(
+        "flat", "flat", rng.normal(size=512), rng.normal(size=(512, n)), np.zeros(n)
+    )
+    parts = Parts((projection,), {"flat": content_hash(weights)}, RADIOMICS)
+    return RowsRequest((parts,), CLINICAL)
 
 
 def test_sums_are_those_of_the_training_embeddings_that_are_there(make_bench, weights):
@@ -194,7 +206,7 @@ def test_other_weights_are_computed_anew(make_bench, weights, one_branch):
 
 @pytest.fixture
 def bundle(weights):
-    request = rows_request(weights)
+    (request,) = rows_request(weights).parts
     fusion = FusionModel(
         ("flat_1", "flat_2", "radiomics_score", "sessile", "age"),
         np.zeros(5), np.ones(5), np.array([0.3, 0.0, 0.0, 0.0, 1.0, 0.0]),
@@ -247,7 +259,7 @@ def test_a_branch_of_separate_phases_takes_the_mean_logit_of_those_there(
 
 def test_columns_follow_the_studys_inputs(make_bench, weights):
     bench = make_bench(fusion={"inputs": ["clinical", "radiomics_score"]})
-    request = rows_request(weights)
+    (request,) = rows_request(weights).parts
     names, rows = fusion_columns(
         bench,
         bench.site.tuning,

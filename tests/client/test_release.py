@@ -176,7 +176,9 @@ def requests(one_branch: Study) -> dict[str, Any]:
     clinical = clinical_model.StepRequest(np.array([0.5, 65.0]), np.zeros(3))
     model = ClinicalModel(("sessile", "age"), np.array([0.5, 65.0]), np.zeros(3))
     width = EMBEDDING_WIDTH[network.branch.network]
-    projection = Projection(network.name, network.branch.name, np.zeros(width), np.ones((width, 1)))
+    projection = Projection(
+        network.name, network.branch.name, np.zeros(width), np.ones((width, 1)), np.zeros(1)
+    )
     columns = (f"{network.name}_1", "radiomics_score", "sessile", "age")
     fusion = FusionModel(columns, np.zeros(4), np.ones(4), np.zeros(5))
     bundle = Bundle(

@@ -5,8 +5,9 @@ from sklearn.decomposition import PCA
 
 from server.stages.embed import fixed_projection, principal_components, stack_rows
 from shared.branches import Branch25D
-from shared.config import Embedding, Network
+from shared.config import Network
 from shared.errors import CodecError, CohortError, FederationError
+from shared.fusion_settings import Embedding
 from shared.models import Projection, project
 from shared.networks import build_network, embed, get_weights
 from shared.stages.embed import EmbeddingSums, RowsReply
@@ -42,7 +43,7 @@ def test_principal_components_from_sums_are_those_of_the_pooled_rows(rows, cuts)
 
 def test_reduced_embeddings_are_the_pooled_principal_scores(rows):
     mean, components = principal_components([sums(rows[:9]), sums(rows[9:])], 2)
-    found = project(Projection("n", "b", mean, components), rows)
+    found = project(Projection("n", "b", mean, components, np.zeros(3)), rows)
     expected = PCA(2, svd_solver="full").fit_transform(rows)
     np.testing.assert_allclose(np.abs(found), np.abs(expected), atol=1e-8)
 
@@ -82,15 +83,14 @@ def test_sums_that_contradict_themselves_are_refused(changes):
         EmbeddingSums(**(sound | changes))
 
 
-def test_the_logit_projection_gives_the_networks_logit_but_for_the_bias():
+def test_the_logit_projection_gives_the_networks_logit():
     module = build_network(NETWORK, seed=4).eval()
     batch = torch.randn(5, 3, 16, 16, generator=torch.Generator().manual_seed(1))
-    mean, components = fixed_projection(
-        Embedding(reduce="logit", dimension=1), NETWORK, get_weights(module)
-    )
+    torch.nn.init.constant_(module.fc.bias, 0.7)
+    fixed = fixed_projection(Embedding(reduce="logit", dimension=1), NETWORK, get_weights(module))
     with torch.inference_mode():
-        logits = module(batch).squeeze(1) - module.fc.bias
-        found = project(Projection("n", "b", mean, components), embed(module, batch).numpy())
+        logits = module(batch).squeeze(1)
+        found = project(Projection("n", "b", *fixed), embed(module, batch).numpy())
     np.testing.assert_allclose(found[:, 0], logits.numpy(), rtol=1e-4, atol=1e-6)
 
 
@@ -99,10 +99,10 @@ def test_the_pooled_projection_gives_the_means_of_blocks(dimension):
     embeddings = np.random.default_rng(0).normal(size=(4, 512))
     settings = Embedding(reduce="pooled", dimension=dimension)
     weights = get_weights(build_network(NETWORK, seed=0))
-    mean, components = fixed_projection(settings, NETWORK, weights)
+    fixed = fixed_projection(settings, NETWORK, weights)
     blocks = np.array_split(embeddings, dimension, axis=1)
     expected = np.stack([block.mean(axis=1) for block in blocks], axis=1)
-    found = project(Projection("n", "b", mean, components), embeddings)
+    found = project(Projection("n", "b", *fixed), embeddings)
     np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-14)
 
 

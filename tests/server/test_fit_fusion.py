@@ -13,7 +13,7 @@ from server.fit_fusion import (
     held_out_probabilities,
     log_loss,
 )
-from shared.config import Fusion
+from shared.fusion_settings import Fusion
 from shared.models import fusion_probability
 
 COLUMNS = ("x", "y", "z")

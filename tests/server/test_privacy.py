@@ -3,10 +3,17 @@ import pytest
 
 from server.coordinator import Coordinator
 from server.federation import settle
-from server.privacy import agree_on_budget, privacy_results, rounds_left, with_replies
+from server.privacy import (
+    agree_on_budget,
+    privacy_results,
+    rounds_left,
+    total_privacy,
+    with_replies,
+)
 from server.progress import LoggedProgress
 from server.study import BranchesRecord, NetworkRecord, RoundRecord, Study
 from server.study_folder import StudyFolder
+from shared.config import all_networks
 from shared.errors import BudgetError, FederationError
 from shared.privacy import Spending, epsilon
 from shared.scores import score_sums
@@ -126,6 +133,31 @@ def test_the_results_hold_each_sites_epsilon_and_its_history(settings):
 
 def test_without_dp_there_is_no_epsilon(study):
     assert privacy_results(record(3, {}), study) is None
+    assert total_privacy(BranchesRecord({"flat": record(3, {})}), study) is None
+
+
+def test_all_networks_of_a_site_are_composed(settings):
+    flat = tuple(booked("site_a", k) for k in range(1, 4))
+    deep = tuple(booked("site_a", k, "deep") for k in range(1, 3))
+    both = {"flat": record(3, {"site_a": flat}), "deep": record(2, {"site_a": deep})}
+    found = total_privacy(BranchesRecord(both), settings)
+    one = epsilon(flat, 1e-5)
+    assert found == {"site_a": {"epsilon": epsilon((*flat, *deep), 1e-5), "delta": 1e-5}}
+    assert one < found["site_a"]["epsilon"] < one + epsilon(deep, 1e-5)
+
+
+def test_the_networks_trained_without_a_fold_are_asked_for_too(settings, change, tmp_path):
+    out_of_fold = change(
+        settings,
+        fusion={"fit_on": "out_of_fold"},
+        embedding={"reduce": "logit", "dimension": 1},
+    )
+    federation = Federation({})
+    agree_on_budget(Study(), coordinator(out_of_fold, tmp_path, federation))
+    (_, request), _ = federation.asked
+    names = {network.name for network in all_networks(out_of_fold)}
+    assert set(request.rounds) == names
+    assert len(names) > 2
 
 
 def test_rounds_left_are_those_not_trained_yet():

@@ -21,12 +21,13 @@ def test_each_site_has_its_epsilon_and_a_patient_the_largest():
     assert "infinity" not in line
     assert "not covered" in line
     assert "loss was not told" in line
-    assert "add up" not in line
 
 
 def test_networks_of_one_patient_add_up():
     branches = {name: {"privacy": told(site_a=3.0)} for name in ("flat", "deep")}
     assert "their epsilons add up" in privacy_line({"branches": branches})
+    line = privacy_line({"branches": branches, "privacy": told(site_a=4.567, site_b=4.1)})
+    assert "together their epsilon is 4.57 at most" in line
 
 
 def test_without_networks_nothing_is_said():

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from server.branch_results import weighted_loss
 from server.performance import interval, roc_curve
-from server.results import clean, is_binary, settings_hash, site_results, table_one, weighted_loss
+from server.results import clean, is_binary, settings_hash, site_results, table_one
 from shared.errors import TrifedError
 from shared.metrics import Estimate
 from shared.moments import class_moments, moments

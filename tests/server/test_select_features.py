@@ -8,6 +8,7 @@ from server.selection_results import UNSTRATIFIED
 from server.stages.select_features import run
 from shared import logistic_lasso, logistic_lasso_sums
 from shared.errors import FederationError
+from shared.fusion_settings import Fusion
 from shared.stages.select_features import LookReply
 from simulation.verification.lasso import check_frequency, check_lasso
 from simulation.verification.select_features import (
@@ -166,3 +167,39 @@ def test_results_hold_frequency_kind_and_a_warning_where_sites_were_not_kept_apa
     assert (found["lasso"]["kind"], found["lasso"]["loss"]) == ("logistic", "log_loss")
     assert found["site_differences"]["chance"] == 0.25
     assert found["site_differences"]["n_tested"] == P
+
+
+@pytest.mark.parametrize("lasso", ["linear", "logistic"])
+@pytest.mark.parametrize("screen", ["van_elteren", "welch", "mann_whitney"])
+def test_a_score_without_a_fold_is_that_of_hospitals_without_these_patients(
+    lasso, screen, monkeypatch
+):
+    """The scale, which knows no labels, is that of all; what learns from labels starts anew."""
+    selection = {"lasso": lasso, "screen": screen, "mrmr_features": 8}
+    made = make_up(sizes={"site_a": 40, "site_b": 34})
+    for site in ("site_a", "site_b"):
+        table, labels = made[site, "train"]
+        for k in (0, 1):
+            outside = np.arange(len(labels)) // 2 % 2 != k
+            made[site, f"train without {k}"] = table[outside], labels[outside]
+    monkeypatch.setattr(
+        "client.stages.select_features.training_without",
+        lambda _, k: "train" if k is None else f"train without {k}",
+    )
+    coordinator, study, _ = begin(selection, made=made)
+    coordinator.settings.fusion = Fusion(fit_on="out_of_fold", outer_folds=2)
+    found = run(study, coordinator).select_features
+    assert len(found.without_fold) == 2
+    for k, model in enumerate(found.without_fold):
+        smaller = {
+            (site, split): made[site, f"train without {k}" if split == "train" else split]
+            for site, split in made
+            if split in {"train", "tune"}
+        }
+        others, _, _ = begin(selection, made=smaller)
+        expected = run(study, others).select_features.model
+        assert model.scale.names == expected.scale.names
+        np.testing.assert_allclose(model.coefficients, expected.coefficients, atol=1e-12)
+        assert model.intercept == pytest.approx(expected.intercept, abs=1e-12)
+    whole = found.model
+    assert any(m.scale.names != whole.scale.names for m in found.without_fold)

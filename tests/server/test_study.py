@@ -62,7 +62,7 @@ ICC_SUMS = icc_sums(("f",), np.array([[[1.0], [1.5]], [[2.0], [2.5]], [[4.0], [3
 FIT = LogisticFit(("intercept", "x"), TWO, np.eye(2), -3.5, 9, 4, True)
 RADIOMICS = RadiomicsModel(SCALE, ONE, 0.2, TWO)
 CLINICAL = ClinicalModel(("age",), ONE, TWO)
-PROJECTION = Projection("flat", "flat", TWO, np.eye(2))
+PROJECTION = Projection("flat", "flat", TWO, np.eye(2), TWO)
 FUSION = FusionModel(("x",), ONE, ONE, TWO)
 BUNDLE = Bundle("s", CLINICAL, RADIOMICS, {"flat": "h"}, (PROJECTION,), FUSION, {"fusion": 0.5})
 SUMS = score_sums(
@@ -98,13 +98,14 @@ SLOTS = {
         lasso=LassoFit(("f",), ONE, 0.5, 0.1, ONE, ONE, ONE, "log_loss"),
         calibration=FIT,
         model=RADIOMICS,
+        without_fold=(RADIOMICS,),
     ),
     "clinical_model": ClinicalRecord(CLINICAL, FIT),
     "train_branches": BranchesRecord({"flat": NetworkRecord(ROUNDS, 1, False, 5)}),
     "embed": EmbeddingRecord(
         (PROJECTION,), {"flat": "h"}, ("x", "y"), np.array([[1, np.nan]]), np.array([1]), ("a",)
     ),
-    "fuse": FusionRecord(FUSION, 3.0, ONE, ONE, float("nan"), 9),
+    "fuse": FusionRecord(FUSION, 3.0, ONE, ONE, float("nan"), 9, SUMS),
     "evaluate": EvaluationRecord(BUNDLE, {"fusion": {"tune": {"site_a": SUMS}}}),
     "external_evaluate": ExternalRecord(
         "h", {"site_d": ExternalReply(COHORT, {"fusion": SUMS})}, True

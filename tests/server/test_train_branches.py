@@ -12,6 +12,7 @@ from server.stages import train_branches
 from server.stages.train_branches import best_weights, initial_seed, run, with_scores
 from server.study import NetworkRecord, RoundRecord, Study
 from server.study_folder import StudyFolder
+from shared.config import networks
 from shared.errors import AggregationError, CohortError, FederationError
 from shared.networks import Weights, get_weights, layout_of
 from shared.scores import score_sums
@@ -152,7 +153,7 @@ def test_the_best_round_is_kept_and_the_last(settings, tmp_path):
 def test_the_best_rounds_weights_are_those_that_go_on(settings, tmp_path):
     study, _, _ = train(settings, tmp_path)
     c = coordinator(settings, tmp_path, Federation())
-    (network,) = train_branches.networks(settings)
+    (network,) = networks(settings)
     best = study.train_branches.networks["flat"].best_round
     expected = c.folder.get_weights("flat", best, LAYOUT).vector
     np.testing.assert_array_equal(best_weights(study, c, network).vector, expected)

@@ -45,6 +45,8 @@ REFUSED = {
     "share above one": ({"aggregation": {"max_site_share": 1.1}}, "max_site_share"),
     "logit of two numbers": ({"embedding": {"reduce": "logit"}}, "set dimension: 1"),
     "phantom of other sites": ({"phantom": PHANTOM}, "exactly the sites: site_a, site_b, site_d"),
+    "in sample unasked": ({"fusion": {"fit_on": "in_sample"}}, "trusts whatever overfits most"),
+    "embeddings out of fold": ({"fusion": {"fit_on": "out_of_fold"}}, "cannot be compared"),
     "an unknown version": ({"version": 2}, "version"),
     "a negative seed": ({"seed": -1}, "seed"),
 }
@@ -60,10 +62,10 @@ def test_a_study_that_cannot_be_is_refused(study, change, what):
 
 def test_the_refusal_of_a_file_names_line_and_key(study):
     text = dump_settings(study).replace("kind: 3d", "kind: 4d")
-    line = text.splitlines().index("  kind: 4d") + 1
+    line = text.splitlines().index("- name: branch_3d") + 1
     with pytest.raises(ConfigError, match=r"branches\[1\]") as refusal:
         parse_settings(text, Study, name="study.yaml")
-    assert str(refusal.value).startswith(f"study.yaml line {line - 1}: ")
+    assert str(refusal.value).startswith(f"study.yaml line {line}: ")
 
 
 def test_a_study_written_and_read_is_the_same(study, tmp_path):

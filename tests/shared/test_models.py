@@ -37,7 +37,7 @@ def bundle():
         clinical=ClinicalModel(("age",), np.array([60.0]), np.array([0.0, 1.0])),
         radiomics=RADIOMICS,
         network_hashes={"flat": "h"},
-        projections=(Projection("flat", "flat", np.zeros(2), np.eye(2)),),
+        projections=(Projection("flat", "flat", np.zeros(2), np.eye(2), np.zeros(2)),),
         fusion=FUSION,
         thresholds={"fusion": 0.5},
     )
@@ -91,7 +91,7 @@ def test_a_blank_predictor_takes_the_pooled_mean():
 
 
 def test_a_projection_centres_and_turns_and_leaves_missing_rows_missing():
-    projection = Projection("n", "b", np.array([1.0, 1.0]), np.array([[1.0], [2.0]]))
+    projection = Projection("n", "b", np.array([1.0, 1.0]), np.array([[1.0], [2.0]]), np.zeros(1))
     found = project(projection, np.array([[2.0, 3.0], [NAN, NAN]]))
     np.testing.assert_array_equal(found, [[5.0], [NAN]])
 

@@ -1,0 +1,60 @@
+"""Settings of the fusion layer: what it sees, and on which scores it is fitted."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from shared.quantities import Positive
+from shared.strict_yaml import Settings
+
+
+class Embedding(Settings):
+    """What a branch contributes to the fusion layer for each patient."""
+
+    reduce: Literal["pca", "pooled", "logit"] = "pca"
+    dimension: Annotated[int, Field(ge=1, le=64)] = 2
+
+    @model_validator(mode="after")
+    def _logit_is_one_number(self) -> Self:
+        if self.reduce == "logit" and self.dimension != 1:
+            raise ValueError("reduce: logit gives one number; set dimension: 1")
+        return self
+
+
+class Fusion(Settings):
+    """The fusion layer: ridge logistic regression on scores that no part was fitted on.
+
+    With `fit_on: tune` they are of the `tune` split, which trained no branch. With `out_of_fold`
+    they are of the training cases: each is scored by a radiomics score and by networks that were
+    fitted without its fold. `in_sample` takes training cases as they are, which lets whatever
+    overfits most weigh most; it is there to show that, and refused unless the study accepts it.
+    """
+
+    inputs: tuple[Literal["embeddings", "radiomics_score", "clinical"], ...] = Field(
+        default=("embeddings", "radiomics_score", "clinical"), min_length=1
+    )
+    fit_on: Literal["tune", "out_of_fold", "in_sample"] = "tune"
+    outer_folds: Annotated[int, Field(ge=2, le=10)] = 5
+    accept_in_sample: bool = False
+    folds: Annotated[int, Field(ge=2, le=20)] = 5
+    penalties: tuple[Positive, ...] = Field(default=(0.3, 1.0, 3.0, 10.0, 30.0), min_length=1)
+
+    @model_validator(mode="after")
+    def _in_sample_is_meant(self) -> Self:
+        if self.fit_on == "in_sample" and not self.accept_in_sample:
+            raise ValueError(
+                "fit_on: in_sample fits the fusion layer on scores of patients that its parts were "
+                "fitted on; such a layer trusts whatever overfits most. Use tune or out_of_fold "
+                "(accept_in_sample: true lets you see the difference)"
+            )
+        return self
+
+    @property
+    def n_outer_folds(self) -> int:
+        """Folds of the training cases that parts are fitted without; 0 unless scores need them."""
+        return self.outer_folds if self.fit_on == "out_of_fold" else 0
+
+    @property
+    def rows_of(self) -> Literal["tune", "train"]:
+        """The split whose cases the layer is fitted on."""
+        return "tune" if self.fit_on == "tune" else "train"
