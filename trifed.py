@@ -18,6 +18,7 @@ EXAMPLES = """examples:
   trifed site init ct/ --study my.yaml --out site          draft a manifest from a folder
   trifed site check site.yaml --study my.yaml              is this hospital ready?
   trifed site extract site.yaml --study my.yaml --out f.csv    radiomics to a table
+  trifed site privacy site.yaml                            what private training has spent
 
 Made for research; not a medical device."""
 

@@ -1,4 +1,4 @@
-"""The command line of one hospital: `trifed site init`, `check`, `extract` and `explain`."""
+"""The command line of one hospital: `trifed site` with its five actions."""
 
 import argparse
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def add_commands(commands: Any) -> None:
-    """`trifed site init`, `check`, `extract` and `explain`."""
+    """`trifed site init`, `check`, `extract`, `explain` and `privacy`."""
     site = commands.add_parser(
         "site",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -19,6 +19,7 @@ def add_commands(commands: Any) -> None:
     add_check(actions)
     add_extract(actions)
     add_explain(actions)
+    add_privacy(actions)
 
 
 def add_check(actions: Any) -> None:
@@ -110,6 +111,21 @@ file, and stay in the hospital. Nothing is sent.""",
         help="a folder within the site file's (default: explanations beside the site file)",
     )
     explain.set_defaults(run=run_site_explain)
+
+
+def add_privacy(actions: Any) -> None:
+    """`trifed site privacy`."""
+    privacy = actions.add_parser(
+        "privacy",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        help="what private training has spent at this hospital",
+        description="""Print privacy-ledger.json: each round of training under differential privacy,
+the epsilon of each study and network, the total, and what is left. A copy of the ledger that
+is gone or damaged is mended from the other. Nothing is sent.""",
+        epilog="example:\n  trifed site privacy site.yaml",
+    )
+    privacy.add_argument("site_file", type=Path, metavar="SITE.yaml", help="the site file")
+    privacy.set_defaults(run=run_site_privacy)
 
 
 def add_init(actions: Any) -> None:
@@ -262,4 +278,18 @@ def run_site_explain(options: argparse.Namespace) -> int:
             progress=progress,
         )
     print(f"{out}: {len(pages)} pages; they hold patients' images and stay in the hospital")
+    return 0
+
+
+def run_site_privacy(options: argparse.Namespace) -> int:
+    """Print the ledger."""
+    from client.ledger import Ledger
+    from client.ledger_report import ledger_lines
+    from client.settings import load_site_settings
+
+    settings = load_site_settings(options.site_file)
+    folder = options.site_file.resolve().parent
+    ledger = Ledger(settings.name, folder=folder, cache=folder / settings.cache)
+    for line in ledger_lines(ledger.entries(), settings.release.max_epsilon):
+        print(line)
     return 0

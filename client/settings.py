@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from shared.config import Study
 from shared.errors import ConfigError
-from shared.quantities import Name
+from shared.quantities import Name, Positive
 from shared.strict_yaml import Settings, load_settings
 
 FeaturesFrom = Literal["images", "trifed", "elsewhere"]
@@ -47,9 +47,14 @@ LEAST_CELL = 3
 
 
 class Release(Settings):
-    """What is too few: a statistic of fewer patients, but not of none, never leaves."""
+    """What is too few to be told of, and how much the networks may show of one patient.
+
+    A statistic of fewer patients than `min_cell`, but not of none, never leaves. Networks are
+    trained only up to `max_epsilon`, over all studies; None is no limit.
+    """
 
     min_cell: Annotated[int, Field(ge=1)] = 5
+    max_epsilon: Positive | None = None
 
 
 class Device(Settings):

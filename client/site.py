@@ -7,7 +7,6 @@ depends on the patients' ids alone.
 
 import hashlib
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from client.radiomics.features import extracted_names, feature_names, with_delta
 from client.settings import Device, FeaturesFrom, SiteSettings, check_role, load_site_settings
 from client.shelf import Shelf
 from client.tensors import input_shape
+from client.workers import n_threads
 from shared.branches import Network
 from shared.config import Study, networks
 from shared.errors import ImageError
@@ -50,6 +50,7 @@ class Site(Patients):
     ) -> None:
         super().__init__(settings.name)
         self.settings = settings
+        self.folder = site_file.parent.resolve()
         self.study = study
         self.threads = threads
         self.exclusions: tuple[Exclusion, ...] = ()
@@ -209,9 +210,8 @@ class Site(Patients):
             return
         widths = self.study.radiomics.given_widths
         radiomics = Ranges(self.study) if widths is None else Row(self.study, Extraction(widths))
-        tensors: list[Product] = [Tensor(self.study, each) for each in networks(self.study)]
-        if self.study.explain is not None:
-            tensors += [MaskTensor(self.study, each) for each in networks(self.study)]
+        kinds = (Tensor,) if self.study.explain is None else (Tensor, MaskTensor)
+        tensors = [kind(self.study, each) for each in networks(self.study) for kind in kinds]
         products = {product.depends_on: product for product in (*wanted, radiomics, *tensors)}
         missing = [product for key, product in products.items() if key not in self._prepared]
         if not missing:
@@ -281,16 +281,6 @@ def open_site(
     )
     site._load(labels_required=labels_required, site_file=site_file)
     return site
-
-
-def n_threads(wanted: int) -> int:
-    """How many processes may compute at once; 0 means all cores that are ours."""
-    if wanted > 0:
-        return wanted
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:
-        return os.cpu_count() or 1
 
 
 def _order(case: Case) -> bytes:

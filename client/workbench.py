@@ -8,6 +8,7 @@ import torch
 
 from client.augment import Frame, frame_of
 from client.device import Compute, compute_for, inputs_device, prepare_process
+from client.ledger import Ledger
 from client.rounds import Rounds
 from client.seeds import seed_for
 from client.site import Cases, Site
@@ -52,6 +53,7 @@ class Workbench:
     def __init__(self, site: Site, *, threads: int) -> None:
         prepare_process(threads)
         self.site = site
+        self.ledger = Ledger(site.name, folder=site.folder, cache=site.cache_folder)
         self._networks = {network.name: network for network in all_networks(site.study)}
         self._inputs: dict[tuple[str, str], Inputs] = {}
         self._rounds: dict[str, Rounds] = {}

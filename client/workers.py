@@ -227,3 +227,13 @@ def _single_threaded_children() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+def n_threads(wanted: int) -> int:
+    """How many processes may compute at once; 0 means all cores that are ours."""
+    if wanted > 0:
+        return wanted
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from server.coordinator import need
+from server.privacy import privacy_results
 from server.study import BranchesRecord, NetworkRecord, Study
 from shared.branches import Network
 from shared.config import Study as Settings
@@ -17,7 +18,9 @@ def branch_results(study: Study, settings: Settings) -> dict[str, Any]:
     record: BranchesRecord = need(study.train_branches, "train_branches")
 
     def of(network: Network) -> dict[str, Any]:
-        return network_results(network, record.networks[network.name])
+        found = record.networks[network.name]
+        told = {"privacy": privacy_results(found, settings)}
+        return network_results(network, found) | told
 
     return {
         network.name: of(network)

@@ -34,7 +34,8 @@ DISCLOSED = [
     {"stage": "clinical_model", "what": "gradient and information of each Newton step"},
     {
         "stage": "train_branches",
-        "what": "the networks' weights; mean loss; binned score counts of tune cases",
+        "what": "the networks' weights, without a formal guarantee (epsilon = infinity); numbers "
+        "of cases; mean loss; binned score counts of tune cases",
     },
     {
         "stage": "embed",
@@ -59,6 +60,12 @@ INPUTS = {
 }
 
 
+UNDER_DP = (
+    "the networks' weights, under differential privacy; not covered by its epsilon: numbers of "
+    "cases; binned score counts of tune cases; what each round spent on privacy"
+)
+
+
 def disclosed_by(settings: Settings) -> list[dict[str, str]]:
     """What this study's stages let leave: nothing of networks where it trains none."""
     inputs = ", ".join(words for name, words in INPUTS.items() if name in settings.fusion.inputs)
@@ -67,4 +74,5 @@ def disclosed_by(settings: Settings) -> list[dict[str, str]]:
     found = [
         entry for entry in DISCLOSED if settings.branches or entry["stage"] != "train_branches"
     ]
-    return [entry | {"what": rows} if entry["stage"] == "embed" else entry for entry in found]
+    words = {"embed": rows} | ({"train_branches": UNDER_DP} if settings.dp else {})
+    return [entry | {"what": words.get(entry["stage"], entry["what"])} for entry in found]

@@ -1,6 +1,7 @@
 """What a run tells while it goes on; a terminal and a log each listen in their own way."""
 
 import logging
+import math
 import time
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -61,14 +62,9 @@ class LoggedProgress:
     def round_ended(self, news: RoundNews) -> None:
         """Say how the round went."""
         auc = "" if news.tune_auc is None else f", tune AUC before it {news.tune_auc:.3f}"
-        log.info(
-            "%s round %d/%d: loss %.4f%s",
-            news.network,
-            news.round,
-            news.n_rounds,
-            news.loss,
-            auc,
-        )
+        loss = "not told" if math.isnan(news.loss) else f"{news.loss:.4f}"
+        place = f"{news.network} round {news.round}/{news.n_rounds}"
+        log.info("%s: loss %s%s", place, loss, auc)
 
     def site_works(self, site: str, what: str, done: int, total: int) -> None:
         """Say how far a site is, at most every ten seconds and at the end."""

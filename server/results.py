@@ -11,6 +11,7 @@ from server.coordinator import Coordinator, need
 from server.disclosed import disclosed_by
 from server.explain_results import explain_results
 from server.performance import external_results, interval, model_results
+from server.privacy import total_privacy
 from server.selection_results import kept_results, lasso_results, look_results, screen_results
 from server.stability_results import stability_results
 from server.study import (
@@ -78,6 +79,7 @@ def collect_results(study: Study, settings: Settings) -> dict[str, Any]:
             "clinical": clinical_results(study, settings),
             "branches": branch_results(study, settings),
             "explanations": explain_results(study, settings),
+            "privacy": total_privacy(need(study.train_branches, "train_branches"), settings),
             "fusion": fusion_results(study, settings),
             "models": model_results(study, settings),
             "external_sites": external_results(study, settings),

@@ -3,7 +3,7 @@
 `Study` is replaced, never changed; `server.study_folder` keeps it on disk.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from shared.models import (
     RadiomicsModel,
     Scale,
 )
+from shared.privacy import Spent
 from shared.scores import ScoreSums
 from shared.site_signal import SiteAnova, SiteConfusion
 from shared.stages.describe_cohort import Description
@@ -136,13 +137,18 @@ class RoundRecord:
 
 @dataclass(frozen=True, slots=True)
 class NetworkRecord:
-    """One network's rounds; its weights lie beside, by round. `origin` is None for fresh ones."""
+    """One network's rounds; its weights lie beside, by round.
+
+    `origin` is None for fresh ones; `spent` is what each site says it has spent on privacy for it,
+    empty without `dp`.
+    """
 
     rounds: tuple[RoundRecord, ...]
     best_round: int
     finished: bool
     n_parameters: int
     origin: Origin | None = None
+    spent: dict[str, Spent] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,9 @@ from pydantic import Field, field_validator, model_validator
 
 from shared.branches import HASHED, Branch, Branch25D, Explain, Network
 from shared.fusion_settings import Embedding, Fusion
+from shared.phantom_settings import Phantom
 from shared.phases import Phase
+from shared.privacy_settings import DifferentialPrivacy
 from shared.quantities import Count, Fraction, Name, Positive
 from shared.radiomics_settings import Radiomics, Selection, Stability, Standardise
 from shared.strict_yaml import Settings, load_settings
@@ -116,30 +118,6 @@ class Evaluation(Settings):
     confidence_level: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
 
 
-class PhantomSite(Settings):
-    """A made-up hospital: how many patients, and which scanner's look they have."""
-
-    n_cases: Count
-    scanner: Literal["a", "b", "c", "d"]
-    n_positive: Annotated[int, Field(ge=0)] | None = None
-
-
-class Phantom(Settings):
-    """A made-up cohort, written to disk as hospitals would have it."""
-
-    preset: Literal["null", "hard", "paper", "easy"] = "paper"
-    size: Literal["tiny", "small", "medium"] = "small"
-    sites: dict[Name, PhantomSite] = Field(min_length=1)
-    missing_phase_rate: Annotated[float, Field(ge=0, le=0.5)] = 0.0
-    format: Literal["nifti", "dicom"] = "nifti"
-
-    @field_validator("preset", mode="before")
-    @classmethod
-    def _null_is_a_name(cls, preset: object) -> object:
-        """YAML reads an unquoted null as nothing, but here it is the name of a preset."""
-        return "null" if preset is None else preset
-
-
 class Study(Settings):
     """One study: the settings every site must share, hashed and compared before anything runs."""
 
@@ -158,6 +136,7 @@ class Study(Settings):
     selection: Selection = Selection()
     clinical: Clinical
     branches: tuple[Branch, ...] = ()
+    dp: DifferentialPrivacy | None = None
     aggregation: Aggregation = Aggregation()
     embedding: Embedding = Embedding()
     fusion: Fusion = Fusion()
@@ -179,24 +158,6 @@ class Study(Settings):
             raise ValueError(f"radiomics.deltas: '{min(strange)}' is no phase of this study")
         if any(later == earlier for later, earlier in self.radiomics.deltas):
             raise ValueError("radiomics.deltas: a pair must name two phases")
-        if not self.branches and "embeddings" in self.fusion.inputs:
-            raise ValueError("without branches there are no embeddings; drop them in fusion.inputs")
-        mixed = self.fusion.fit_on == "out_of_fold" and self.embedding.reduce != "logit"
-        if self.branches and "embeddings" in self.fusion.inputs and mixed:
-            raise ValueError(
-                "fusion.fit_on: out_of_fold needs embedding: {reduce: logit, dimension: 1}; the "
-                "embeddings of networks trained without different folds cannot be compared"
-            )
-        if self.branches and self.radiomics.mode == "table":
-            raise ValueError("branches need images; radiomics.mode is table. Set branches: []")
-        if not self.branches and self.explain is not None:
-            raise ValueError("without branches there is nothing to explain; drop 'explain'")
-        for branch in self.branches if self.explain is not None else ():
-            if isinstance(branch, Branch25D) and not branch.has_one_grid:
-                raise ValueError(
-                    f"explain: {branch.name} looks at several stacks or at a field of each "
-                    "patient's own size (stack_offsets_mm, roi_margin_mm); drop 'explain'"
-                )
         if self.stability is not None and self.radiomics.mode == "table":
             raise ValueError("stability needs images; radiomics.mode is table")
         names = [branch.name for branch in self.branches]
@@ -217,6 +178,41 @@ class Study(Settings):
             if set(self.phantom.sites) != expected:
                 raise ValueError(
                     f"phantom.sites must name exactly the sites: {', '.join(sorted(expected))}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _branches_fit(self) -> Self:
+        sees_branches = "embeddings" in self.fusion.inputs
+        if not self.branches:
+            if sees_branches:
+                raise ValueError(
+                    "without branches there are no embeddings; drop them in fusion.inputs"
+                )
+            if self.dp is not None:
+                raise ValueError("dp.cnn is about the networks, but there are no branches; drop dp")
+            if self.explain is not None:
+                raise ValueError("without branches there is nothing to explain; drop 'explain'")
+            return self
+        if self.radiomics.mode == "table":
+            raise ValueError("branches need images; radiomics.mode is table. Set branches: []")
+        if sees_branches and self.fusion.n_outer_folds and self.embedding.reduce != "logit":
+            raise ValueError(
+                "fusion.fit_on: out_of_fold needs embedding: {reduce: logit, dimension: 1}; the "
+                "embeddings of networks trained without different folds cannot be compared"
+            )
+        for branch in self.branches:
+            if not isinstance(branch, Branch25D):
+                continue
+            if self.explain is not None and not branch.has_one_grid:
+                raise ValueError(
+                    f"explain: {branch.name} looks at several stacks or at a field of each "
+                    "patient's own size (stack_offsets_mm, roi_margin_mm); drop 'explain'"
+                )
+            if self.dp is not None and branch.n_stacks > 1:
+                raise ValueError(
+                    f"dp.cnn: {branch.name} looks at several stacks of a patient, whose gradients "
+                    "are not clipped as one; give stack_offsets_mm one place"
                 )
         return self
 

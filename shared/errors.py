@@ -61,6 +61,12 @@ class SmallCellError(PolicyError):
     code = "E_SMALL_CELL"
 
 
+class BudgetError(PolicyError):
+    """Training would show more of a patient than the study or the hospital allows."""
+
+    code = "E_BUDGET"
+
+
 class CodecError(TrifedError):
     """A message does not have the form that the stage's contract gives it."""
 
@@ -83,6 +89,12 @@ class StateError(TrifedError):
     """A run's saved state is missing, damaged or belongs to another study."""
 
     code = "E_STATE"
+
+
+class LedgerError(StateError):
+    """The hospital's record of what private training has spent is damaged."""
+
+    code = "E_LEDGER"
 
 
 class TrainingError(TrifedError):

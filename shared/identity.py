@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 PACKAGES = ("shared", "client", "server", "simulation")
-LIBRARIES = ("flwr", "torch", "monai", "numpy", "scipy", "simpleitk", "pydantic")
+LIBRARIES = ("flwr", "torch", "monai", "numpy", "scipy", "simpleitk", "pydantic", "opacus")
 
 
 @functools.cache

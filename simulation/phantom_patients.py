@@ -13,8 +13,9 @@ from typing import Final
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from shared.config import Phantom, Study
+from shared.config import Study
 from shared.errors import ConfigError
+from shared.phantom_settings import Phantom
 
 IHC_LEVELS: Final = ("0", "1+", "2+", "3+")
 IHC_SHARES: Final = ((0.40, 0.60), (0.62, 0.38))

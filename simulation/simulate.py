@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from client.settings import load_site_settings
-from client.site import n_threads
+from client.workers import n_threads
 from server.coordinator import Coordinator
 from server.progress import Progress
 from server.run import run_study

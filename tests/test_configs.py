@@ -15,6 +15,7 @@ from shared.strict_yaml import Settings
 CONFIGS = Path(__file__).parent.parent / "configs"
 STUDIES = sorted(path for path in CONFIGS.glob("*.yaml") if path.name != "site.example.yaml")
 REFERENCE = CONFIGS / "her2_blca.yaml"
+PRIVATE = CONFIGS / "private.yaml"
 SITE = CONFIGS / "site.example.yaml"
 VARIANT = "kind"
 
@@ -84,7 +85,8 @@ def _walk(
             yield from _named_in_comment(name, line + 1, _comment(lines, line), models)
             continue
         children = value.value if isinstance(value, yaml.SequenceNode) else [value]
-        for child in children if models else []:
+        mappings = [child for child in children if isinstance(child, yaml.MappingNode)]
+        for child in mappings if models else []:
             yield from _walk(child, _variant(models, child), name, lines)
 
 
@@ -98,10 +100,11 @@ def _named_in_comment(
                 yield Key(f"{name}.{field}", line, comment, model)
 
 
-def keys_of(path: Path, model: type[Settings]) -> list[Key]:
-    """Every key in a settings file, with the class it belongs to."""
+def keys_of(path: Path, model: type[Settings], section: str | None = None) -> list[Key]:
+    """Every key in a settings file, or in one section, with the class it belongs to."""
     text = path.read_text(encoding="utf-8")
     root = yaml.compose(text, Loader=yaml.SafeLoader)
+    root.value = [pair for pair in root.value if section in (None, pair[0].value)]
     return list(_walk(root, model, "", text.splitlines()))
 
 
@@ -118,8 +121,10 @@ def _schema(model: type[Settings]) -> set[tuple[type[Settings], str]]:
 
 
 REFERENCE_KEYS = keys_of(REFERENCE, Study)
+PRIVATE_KEYS = keys_of(PRIVATE, Study, "dp")
 SITE_KEYS = keys_of(SITE, SiteSettings)
 DOCUMENTED = [(REFERENCE, key) for key in REFERENCE_KEYS] + [(SITE, key) for key in SITE_KEYS]
+DOCUMENTED += [(PRIVATE, key) for key in PRIVATE_KEYS]
 DOCUMENTED_IDS = [f"{path.stem}-{key.line}-{key.name}" for path, key in DOCUMENTED]
 
 
@@ -133,7 +138,9 @@ def test_the_site_example_loads_and_lets_nothing_about_single_patients_leave():
 
 
 @pytest.mark.parametrize(
-    ("keys", "model"), [(REFERENCE_KEYS, Study), (SITE_KEYS, SiteSettings)], ids=["study", "site"]
+    ("keys", "model"),
+    [(REFERENCE_KEYS + PRIVATE_KEYS, Study), (SITE_KEYS, SiteSettings)],
+    ids=["study", "site"],
 )
 def test_every_key_of_the_schema_stands_in_the_documented_file(keys, model):
     there = {(key.settings, key.field) for key in keys}

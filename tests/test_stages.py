@@ -78,7 +78,8 @@ def test_the_results_say_of_every_stage_that_asks_what_it_discloses(finished_run
     assert told == [stage for stage in STAGES if stage not in SERVER_ONLY]
 
 
-UNASKED = {"screen_features"}  # the thorough study screens by histograms instead
+# The thorough study screens by histograms instead, and can be repeated to the bit, so has no noise.
+UNASKED = {"screen_features", "agree_budget"}
 
 
 def test_every_question_is_asked_and_those_of_external_sites_last(thorough_run):
@@ -91,5 +92,5 @@ def test_every_question_is_asked_and_those_of_external_sites_last(thorough_run):
 def test_what_the_study_leaves_off_is_not_asked(finished_run):
     asked = {name for name, _ in finished_run.asked}
     optional = {"count_ranges", "read_again", "count_features", "count_scaled_features"}
-    optional |= {"bin_features", "logistic_lasso"}
+    optional |= {"bin_features", "logistic_lasso", "agree_budget"}
     assert asked == set(ANSWERS) - optional

@@ -29,8 +29,7 @@ from client.cohort.manifest import Case, Manifest, check_cohort_size
 from client.cohort.splits import assign_splits
 from client.prepare import PATIENT_LIMIT_S, Outcome, Progress, check_images
 from client.settings import SiteSettings, check_role, load_site_settings
-from client.site import n_threads
-from client.workers import Limits
+from client.workers import Limits, n_threads
 from shared.config import Study, digest
 from shared.errors import TrifedError
 

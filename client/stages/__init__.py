@@ -38,7 +38,7 @@ from shared.stages.select_features import (
 )
 from shared.stages.stability import READINGS
 from shared.stages.standardise import COUNT_FEATURES, STANDARDISE
-from shared.stages.train_branches import TRAIN_BRANCH
+from shared.stages.train_branches import AGREE_BUDGET, TRAIN_BRANCH
 
 Answer = Callable[[Any, Workbench], Any]
 
@@ -61,6 +61,7 @@ ANSWERS: dict[str, tuple[Question[Any, Any], Answer]] = {
         (CALIBRATE, select_features.answer_calibrate),
         (PREDICTOR_MEANS, clinical_model.answer_means),
         (CLINICAL_STEP, clinical_model.answer_step),
+        (AGREE_BUDGET, train_branches.answer_budget),
         (TRAIN_BRANCH, train_branches.answer),
         (EMBED_OUTPUTS, embed.answer_outputs),
         (EMBED_ROWS, embed.answer_rows),

@@ -1,9 +1,13 @@
 """The site's half of `train_branches`."""
 
+import math
+
 import numpy as np
 
+from client.budget import agree, pay_for_round
 from client.folds import training_without
 from client.optimiser import Moments, build_optimiser, moments_key, trainable
+from client.private_training import train_privately
 from client.release import check_cases, check_classes
 from client.seeds import seed_for
 from client.site import TrainingCases, TuneCases
@@ -12,8 +16,9 @@ from client.workbench import Workbench
 from shared.branches import Network
 from shared.config import digest
 from shared.networks import get_weights, set_weights
+from shared.privacy import Spent
 from shared.scores import ScoreSums, score_sums
-from shared.stages.train_branches import Reply, Request
+from shared.stages.train_branches import BudgetReply, BudgetRequest, Reply, Request
 
 
 def answer(request: Request, bench: Workbench) -> Reply:
@@ -26,23 +31,29 @@ def answer(request: Request, bench: Workbench) -> Reply:
         return Reply(None, 0, 0.0, binned(bench, np.empty(0), np.empty(0)), 0.0, lacking=True)
     set_weights(module, weights)
     tune, tune_loss = score_tune(bench, network, bench.site.tuning)
-    cases = training_without(bench, network.fold)
-    n_cases, loss = train(bench, request, cases) if request.train else (0, 0.0)
+    if not request.train:
+        return Reply(None, 0, 0.0, tune, tune_loss)
+    n_cases, loss, spent = train(bench, request, training_without(bench, network.fold))
     if not n_cases:
         return Reply(None, 0, loss, tune, tune_loss)
     trained = get_weights(module)
     if rounds.coder.sends_whole:
-        return Reply(trained, n_cases, loss, tune, tune_loss)
+        return Reply(trained, n_cases, loss, tune, tune_loss, spent=spent)
     change = rounds.change(request, weights, trained)
-    return Reply(None, n_cases, loss, tune, tune_loss, change=change)
+    return Reply(None, n_cases, loss, tune, tune_loss, change=change, spent=spent)
 
 
-def train(bench: Workbench, request: Request, cases: TrainingCases) -> tuple[int, float]:
-    """One round on the training cases, in place; how many they were, and the mean loss."""
+def answer_budget(request: BudgetRequest, bench: Workbench) -> BudgetReply:
+    """Take over what the server knows was spent, and refuse rounds that do not fit."""
+    return BudgetReply(agree(bench, request.rounds, request.spent))
+
+
+def train(bench: Workbench, request: Request, cases: TrainingCases) -> tuple[int, float, Spent]:
+    """One round on the training cases, in place; how many they were, their mean loss, the bill."""
     network = bench.network(request.network)
     inputs = bench.inputs(network, cases)
     if not inputs.present.any():
-        return 0, 0.0
+        return 0, 0.0, ()
     check_cases(bench.site, f"{network.name}'s weights", int(inputs.present.sum()))
     settings = network.branch.training
     plan = RoundPlan(
@@ -52,15 +63,20 @@ def train(bench: Workbench, request: Request, cases: TrainingCases) -> tuple[int
         seed=seed_for(bench.study.seed, bench.site.name, network.name, request.round),
         positive_weight=request.positive_weight,
     )
-    module = bench.module(network)
+    module, compute, n = bench.module(network), bench.compute(network), len(inputs.labels)
+    spent = pay_for_round(bench, network, round_number=request.round, n=n)
     optimiser = build_optimiser(trainable(module), settings, request.round)
     moments = moments_of(bench, network) if settings.optimiser_state == "keep" else None
     if moments is not None:
         moments.take_up(optimiser, request.round)
-    loss = train_round(module, inputs, plan, bench.compute(network), optimiser)
+    if bench.study.dp is None:
+        loss = train_round(module, inputs, plan, compute, optimiser)
+    else:
+        train_privately(module, inputs, plan, bench.study.dp.cnn, compute, optimiser)
+        loss = math.nan
     if moments is not None:
         moments.keep(optimiser, request.round)
-    return int(inputs.present.sum()), loss
+    return n, loss, spent
 
 
 def moments_of(bench: Workbench, network: Network) -> Moments:

@@ -11,6 +11,7 @@ from server.report.explanations import explanation_pictures, explanation_tables
 from server.report.model_figures import auc_pictures, calibration_pictures, roc_pictures
 from server.report.model_tables import metric_tables
 from server.report.picture import Picture
+from server.report.privacy import privacy_line
 from server.report.stability import stability_line, stability_tables
 from server.report.table import Table
 from server.report.tables import (
@@ -68,6 +69,7 @@ def sections(results: Results) -> list[Section]:
     radiomics_line = stability_line(results) + _radiomics_line(results)
     lines = {"radiomics": [radiomics_line], "cohort": [_rule_of_words(results)]}
     lines["baselines"] = baseline_lines(results)
+    lines["branches"] = [privacy_line(results)]
     return [
         Section(key, title, tuple(line for line in lines.get(key, []) if line), tuple(found))
         for key, (title, found) in blocks.items()

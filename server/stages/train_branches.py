@@ -19,6 +19,7 @@ from server.broadcast import (
 )
 from server.coordinator import Coordinator, need
 from server.inbox import Inbox
+from server.privacy import agree_on_budget, with_replies
 from server.progress import RoundNews
 from server.study import BranchesRecord, CohortRecord, NetworkRecord, RoundRecord, Study
 from shared.branches import Network, Training
@@ -54,6 +55,7 @@ def run(study: Study, coordinator: Coordinator) -> Study:
     """Train every network, one after the other; a saved round is never trained again."""
     if study.train_branches is None:
         study = coordinator.save(study, train_branches=BranchesRecord({}))
+    study = agree_on_budget(study, coordinator)
     for network in all_networks(coordinator.settings):
         study = train_network(study, coordinator, network)
     return study
@@ -102,6 +104,7 @@ def train_network(study: Study, coordinator: Coordinator, network: Network) -> S
             aggregate = put_back(aggregate, broadcast.weights, frozen)
             broadcast = next_broadcast(broadcast, aggregate, coder)
             record = with_round(record, number, replies, (bytes_down, inbox.n_bytes))
+            record = with_replies(record, replies)
             kept = KeptRound(broadcast, aggregator.state)
             saving = disk.submit(put_record, study, coordinator, network, record, kept)
             coordinator.progress.round_ended(news_of(network, record))

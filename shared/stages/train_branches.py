@@ -12,12 +12,19 @@ site's update stays on its own disk and is added to its next one.
 Leaves the hospital: the trained weights or their change, the number of training cases, the mean
 training loss; of the global weights on tune cases: their summed loss and counts of scores in fixed
 bins by label.
-Stays: every case. Weights carry no formal guarantee of privacy.
+Stays: every case. Weights carry no formal guarantee of privacy (epsilon = infinity) without `dp`.
+
+With `dp.cnn` the weights are trained with noise and have an epsilon, which covers them alone: not
+the number of cases, not the scores of tune cases, not what other stages tell of training patients.
+The loss stays at the site. Before the first round, and after each restart, a site is told what the
+server knows of its spending and refuses rounds that do not fit its budget. Its own bookings leave:
+of each round the noise, the sampling rate (batch size over cases) and the steps.
 """
 
 from dataclasses import dataclass
 
 from shared.networks import Weights
+from shared.privacy import Spent
 from shared.scores import ScoreSums
 from shared.stages import Question
 from shared.updates import Change
@@ -58,6 +65,8 @@ class Reply:
         weights: The update in full; or
         change: how the update differs from the global weights.
         lacking: The request's change is of weights that the site does not have: nothing was done.
+        loss: NaN with `dp`.
+        spent: With `dp`, all that the network has spent here in this study.
     """
 
     weights: Weights | None
@@ -67,6 +76,7 @@ class Reply:
     tune_loss_sum: float
     change: Change | None = None
     lacking: bool = False
+    spent: Spent = ()
 
     @property
     def n_bytes(self) -> int:
@@ -80,4 +90,20 @@ def n_bytes_of(weights: Weights | None, change: Change | None) -> int:
     return whole + (0 if change is None else change.n_bytes)
 
 
+@dataclass(frozen=True, slots=True)
+class BudgetRequest:
+    """How many rounds of each network are to come, and what the server knows this site spent."""
+
+    rounds: dict[str, int]
+    spent: Spent
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetReply:
+    """All that the site has spent in this study; it has agreed to the rounds."""
+
+    spent: Spent
+
+
 TRAIN_BRANCH = Question("train_branch", "train", Request, Reply)
+AGREE_BUDGET = Question("agree_budget", "query", BudgetRequest, BudgetReply)

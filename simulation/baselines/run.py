@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from client.service import SiteService
-from client.site import Site, n_threads, open_site
+from client.site import Site, open_site
+from client.workers import n_threads
 from server.coordinator import Coordinator
 from server.progress import LoggedProgress, Progress
 from server.run import run_study

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from client.products import Tensor
-from client.site import Site, TestCases, TrainingCases, TuneCases, n_threads, open_site
+from client.site import Site, TestCases, TrainingCases, TuneCases, open_site
+from client.workers import n_threads
 from shared.branches import InitialWeights
 from shared.config import Study, networks
 from shared.errors import CohortError, ConfigError, ImageError

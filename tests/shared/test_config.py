@@ -3,8 +3,9 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from shared.config import Phantom, Study, digest, load_study, networks
+from shared.config import Study, digest, load_study, networks
 from shared.errors import ConfigError
+from shared.phantom_settings import Phantom
 from shared.strict_yaml import dump_settings, parse_settings
 
 FLAT = {"name": "flat", "kind": "2.5d"}

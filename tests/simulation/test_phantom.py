@@ -6,8 +6,9 @@ import pytest
 import SimpleITK
 
 from client.settings import load_site_settings
-from shared.config import Phantom, PhantomSite, Study, load_study
+from shared.config import Study, load_study
 from shared.errors import ConfigError, StateError
+from shared.phantom_settings import Phantom, PhantomSite
 from simulation.phantom import write_cohort
 
 DEMO = Path(__file__).parents[2] / "configs" / "demo.yaml"

@@ -9,8 +9,9 @@ import pytest
 import SimpleITK
 from matplotlib.path import Path as Polygon
 
-from shared.config import Phantom, PhantomSite, Study, digest, load_study
+from shared.config import Study, digest, load_study
 from shared.errors import StateError
+from shared.phantom_settings import Phantom, PhantomSite
 from shared.phases import PHASES
 from simulation.phantom import write_cohort
 from simulation.phantom_rtstruct import trace

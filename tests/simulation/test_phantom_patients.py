@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from scipy.stats import mannwhitneyu
 
-from shared.config import Phantom, PhantomSite, Study, load_study
+from shared.config import Study, load_study
 from shared.errors import ConfigError
+from shared.phantom_settings import Phantom, PhantomSite
 from simulation.phantom_patients import NUISANCES, PREDICTORS, Patient, draw_patients
 
 DEMO = Path(__file__).parents[2] / "configs" / "demo.yaml"

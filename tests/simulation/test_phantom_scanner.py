@@ -4,7 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.config import Phantom, PhantomSite, load_study
+from shared.config import load_study
+from shared.phantom_settings import Phantom, PhantomSite
 from shared.phases import PHASES
 from simulation.phantom_anatomy import build_anatomy
 from simulation.phantom_geometry import FIELDS

@@ -1,0 +1,36 @@
+"""The ledger in words: what `trifed site privacy` prints."""
+
+from shared.privacy import Spent, epsilon, of_network
+
+
+def ledger_lines(spent: Spent, max_epsilon: float | None) -> list[str]:
+    """Each booking, the epsilon of each study's networks, the total, and what is left."""
+    if not spent:
+        return ["Nothing is booked: no network was trained under differential privacy here."]
+    lines = ["Bookings, each made before its round was trained:"]
+    lines += [
+        f"  study {entry.study[:12]}  {entry.network}  round {entry.round}: {entry.steps} steps, "
+        f"each patient drawn with probability {entry.sample_rate:.4g}, "
+        f"noise multiplier {entry.noise_multiplier:g}"
+        for entry in spent
+    ]
+    lines.append("Epsilon of each network:")
+    for study, network in dict.fromkeys((entry.study, entry.network) for entry in spent):
+        own = of_network(spent, study, network)
+        delta, budget = own[-1].delta, own[-1].budget
+        used = epsilon(own, delta)
+        lines.append(
+            f"  study {study[:12]}  {network}: {used:.2f} at delta {delta:g}; "
+            f"left {max(budget - used, 0):.2f} of {budget:g}"
+        )
+    delta = min(entry.delta for entry in spent)
+    total = epsilon(spent, delta)
+    limit = "no limit is set (release.max_epsilon)"
+    if max_epsilon is not None:
+        limit = f"left {max(max_epsilon - total, 0):.2f} of release.max_epsilon {max_epsilon:g}"
+    lines.append(f"All together, composed: {total:.2f} at delta {delta:g}; {limit}.")
+    lines.append(
+        "It bounds what the networks' weights show of any one patient; scores, sums and counts "
+        "are not part of it."
+    )
+    return lines

@@ -1,0 +1,45 @@
+"""What the report says about the privacy of the networks' weights."""
+
+from server.report.words import Results, listed, number
+
+REACH = (
+    "Epsilon bounds what the weights show of one training patient, and nothing else: the numbers "
+    "of cases, the scores of any patients and the sums of the other stages are not covered. The "
+    "training loss was not told under differential privacy."
+)
+
+
+def privacy_line(results: Results) -> str:
+    """The epsilon of each network at each site, or that there is none; empty without networks."""
+    branches = {name: value for name, value in (results.get("branches") or {}).items() if value}
+    if not branches:
+        return ""
+    told = {name: value["privacy"] for name, value in branches.items() if value.get("privacy")}
+    if not told:
+        return (
+            "The networks were trained without differential privacy: CNN weights carry no formal "
+            "guarantee (epsilon = infinity)."
+        )
+    lines = [_network_line(name, sites) for name, sites in told.items()]
+    return " ".join([*lines, _together_line(results), REACH])
+
+
+def _network_line(network: str, sites: Results) -> str:
+    parts = [f"{site} {number(entry['epsilon'], 2)}" for site, entry in sites.items()]
+    deltas = sorted({entry["delta"] for entry in sites.values()})
+    most = max(entry["epsilon"] for entry in sites.values())
+    return (
+        f"{network} was trained under differential privacy: epsilon is {listed(parts)} (delta "
+        f"{deltas[0]:g}), so {number(most, 2)} at most for any patient, who is at one site only."
+    )
+
+
+def _together_line(results: Results) -> str:
+    sites = results.get("privacy") or {}
+    if not sites:
+        return "A patient is in all networks of a site: their epsilons add up."
+    most = max(entry["epsilon"] for entry in sites.values())
+    return (
+        "A patient is in all networks of a site, those trained without folds included: together "
+        f"their epsilon is {number(most, 2)} at most."
+    )
