@@ -3,7 +3,8 @@
 The weights of the last two rounds, of which a request may be a change, and the residuals of the
 last three, which the site's next change makes up for. One of each more than a round needs: a round
 that is asked again after a crash finds what it found at first, and gives the same bits. Every file
-is named after its round and its weights, and checks itself; a damaged one counts as absent.
+is named after its round and its weights; weights are checked by their hash, residuals by a checksum
+at their end. A damaged file counts as absent.
 """
 
 import logging
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shared.codec import content_hash
 from shared.errors import CodecError
@@ -23,7 +25,7 @@ from shared.stages.train_branches import Request
 from shared.updates import Change, Coder, Floats
 
 KEPT = {"weights": 2, "residual": 3}
-CHECK_BYTES = 4
+ITEM_BYTES = CHECK_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class Rounds:
         """
         change, left = self.coder.pack(trained.vector, start.vector, self._residual(request))
         if left is not None:
-            self._put("residual", request.round, request.weights_hash, left)
+            self._put("residual", request.round, request.weights_hash, left, _check(left))
         return change
 
     def _whole(self, request: Request) -> Weights:
@@ -79,19 +81,22 @@ class Rounds:
 
     def _kept(self, round_number: int, weights_hash: str) -> Weights | None:
         """The weights of a round, if they are the very ones to the last bit."""
-        vector = self._get("weights", round_number, weights_hash)
-        if vector is None or vector.size != self.coder.layout.size:
+        content = self._get("weights", round_number, weights_hash)
+        if content is None or len(content) != self.coder.layout.size * ITEM_BYTES:
             return None
-        weights = Weights(self.coder.layout, vector)
+        weights = Weights(self.coder.layout, content.view(np.float32))
         return weights if content_hash(weights) == weights_hash else None
 
     def _residual(self, request: Request) -> Floats | None:
         """What the round before could not send; None where it was the first, or it is lost."""
         if self.coder.form == "fp32" or request.round == 1:
             return None
-        found = self._get("residual", request.round - 1, request.base_hash)
-        if found is not None and found.size == self.coder.n_values:
-            return found
+        content = self._get("residual", request.round - 1, request.base_hash)
+        n_bytes = self.coder.n_values * ITEM_BYTES
+        if content is not None and len(content) == n_bytes + CHECK_BYTES:
+            residual = content[:n_bytes].view(np.float32)
+            if _check(residual) == content[n_bytes:].tobytes():
+                return residual
         self.log.warning(
             "round %d: what round %d could not send is not in the cache; going on without it",
             request.round,
@@ -99,23 +104,21 @@ class Rounds:
         )
         return None
 
-    def _get(self, kind: str, round_number: int, weights_hash: str) -> Floats | None:
+    def _get(self, kind: str, round_number: int, weights_hash: str) -> NDArray[np.uint8] | None:
         try:
-            content = np.fromfile(self._path(kind, round_number, weights_hash), dtype=np.uint8)
+            return np.fromfile(self._path(kind, round_number, weights_hash), dtype=np.uint8)
         except OSError:
             return None
-        payload, check = content[:-CHECK_BYTES], content[-CHECK_BYTES:].tobytes()
-        if len(payload) % 4 or zlib.crc32(payload.data).to_bytes(CHECK_BYTES) != check:
-            return None
-        return payload.view(np.float32)
 
-    def _put(self, kind: str, round_number: int, weights_hash: str, vector: Floats) -> None:
+    def _put(
+        self, kind: str, round_number: int, weights_hash: str, vector: Floats, check: bytes = b""
+    ) -> None:
         path = self._path(kind, round_number, weights_hash)
 
         def write(beside: Path) -> None:
             with beside.open("wb") as file:
                 vector.tofile(file)
-                file.write(zlib.crc32(vector.data).to_bytes(CHECK_BYTES))
+                file.write(check)
 
         replace_atomically(path, write, durable=False)
         self._forget(kind, round_number)
@@ -137,3 +140,7 @@ class Rounds:
         if not re.fullmatch(r"[0-9a-f]{64}", weights_hash):
             raise CodecError("the hash of weights must be 64 hexadecimal digits")
         return self.folder / f"{kind}-{round_number:04d}-{weights_hash[:16]}"
+
+
+def _check(residual: Floats) -> bytes:
+    return zlib.crc32(residual.data).to_bytes(CHECK_BYTES)

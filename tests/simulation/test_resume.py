@@ -216,8 +216,8 @@ def test_a_killed_run_whose_sites_lost_their_caches_goes_on_with_whole_weights(
 ):
     hospitals, out = copied(finished_run, tmp_path), tmp_path / "run"
     assert run(out, hospitals, "training round", 8, study=int8_study) == -9
-    for site in hospitals:
-        shutil.rmtree(site.parent / "cache" / "rounds")
+    for rounds in (tmp_path / "cohort").glob("*/cache/rounds"):
+        shutil.rmtree(rounds)
     assert run(out, hospitals, study=int8_study) == 0
     ours, theirs = (
         json.loads((folder / "results.json").read_text())["branches"]["branch_2_5d"]
