@@ -113,7 +113,8 @@ def _trained(found: Mapping[str, Any]) -> Table:
     notes = (
         "What could not be trained is left out below, also of the mean of sites alone. Pooled, the "
         "patients are one hospital: tests and folds that keep hospitals apart have one stratum, "
-        "and nothing is harmonised where one hospital trains.",
+        "and nothing is harmonised where one hospital trains. A run without a site is tested on "
+        "that site's patients too.",
     )
     columns = ("Run", "Trained at", "Outcome", "Training patients")
     return Table("Runs to compare with", columns, tuple(rows), notes, texts=3)
