@@ -73,7 +73,6 @@ def train_privately(
             batch = inputs.index_select(0, rows)
             if plan.training.augment and len(rows):
                 batch = augment(batch, rng)
-            batch = batch.contiguous(memory_format=compute.memory_format)
             sums = clipped_sum(module, parameters, (batch, labels[rows]), private)
             gradients = noised_mean(sums, private, expected=rate * len(labels))
             for place, (parameter, gradient) in enumerate(zip(parameters, gradients, strict=True)):
@@ -81,6 +80,7 @@ def train_privately(
                     gradient += plan.proximal_mu * (parameter.detach() - anchor[place])
                 parameter.grad = torch.empty_like(parameter).copy_(gradient)
             optimiser.step()
+    module.to(memory_format=compute.memory_format)  # type: ignore[call-overload]
 
 
 def clipped_sum(
@@ -101,7 +101,7 @@ def clipped_sum(
     sums = [torch.zeros_like(p) for p in parameters]
     for start in range(0, len(batch[1]), private.max_batch):
         inputs, labels = (part[start : start + private.max_batch] for part in batch)
-        logits = module(inputs).squeeze(1)
+        logits = module(inputs.contiguous()).squeeze(1)
         loss = binary_cross_entropy_with_logits(logits, labels, reduction="sum")
         loss.backward()  # type: ignore[no-untyped-call]
         each = [per_patient(p) for p in parameters]
@@ -130,7 +130,12 @@ def noised_mean(
 
 @contextmanager
 def per_patient_gradients(module: torch.nn.Module) -> Iterator[None]:
-    """Let backward passes leave `grad_sample`, ``(b, *shape)``, at every trained parameter."""
+    """Let backward passes leave `grad_sample`, ``(b, *shape)``, at every trained parameter.
+
+    The weights are laid out plainly, as `clipped_sum` lays out its input: Opacus 1.6 takes that
+    for granted, and in channels_last mixes the patients' values and reads beyond the end.
+    """
+    module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     hooks = GradSampleHooks(module, loss_reduction="sum")
     try:
         with warnings.catch_warnings():
