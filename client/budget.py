@@ -59,8 +59,11 @@ def pay_for_round(bench: Workbench, network: Network, *, round_number: int, n: i
     if bench.study.dp is None:
         return ()
     entry = a_round(bench, network, round_number=round_number, n=n)
-    check(bench, bench.ledger.entries(), {network.name: entry}, {network.name: 1})
-    return of_network(bench.ledger.add((entry,)), entry.study, network.name)
+
+    def fits(before: Spent) -> None:
+        check(bench, before, {network.name: entry}, {network.name: 1})
+
+    return of_network(bench.ledger.add((entry,), fits), entry.study, network.name)
 
 
 def refuse_without_noise(bench: Workbench) -> None:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -41,8 +41,12 @@ class Ledger:
         """
         return self.add(())
 
-    def add(self, others: Spent) -> Spent:
+    def add(self, others: Spent, allow: Callable[[Spent], None] | None = None) -> Spent:
         """Add the bookings that are not there yet, flush them to disk, and return all.
+
+        Args:
+            allow: Is shown what was booked before, and may refuse by an error; no other process
+                books in between.
 
         Raises:
             LedgerError: As in `entries`, or if a file cannot be written.
@@ -52,6 +56,8 @@ class Ledger:
             self._refuse_if_lost(found)
             copies = sorted((c for c in found.values() if c is not None), key=len, reverse=True)
             before = together(*copies, self._known)
+            if allow is not None:
+                allow(before)
             self._known = together(before, others)
             for path, content in found.items():
                 if (content or ()) != before:

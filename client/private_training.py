@@ -77,6 +77,7 @@ def train_privately(
                     gradient += plan.proximal_mu * (parameter.detach() - anchor[place])
                 parameter.grad = torch.empty_like(parameter).copy_(gradient)
             optimiser.step()
+    module.to(memory_format=compute.memory_format)  # type: ignore[call-overload]
 
 
 def drawn_batch(
@@ -90,7 +91,7 @@ def drawn_batch(
         patients = inputs.patients[drawn]
         views = draw_views(patients, strengths, inputs.frame, seed=seed, device=compute.device)
         batch = augment(batch, views, strengths)
-    return compute.arrange(batch), inputs.labels[rows.to(inputs.labels.device)]
+    return batch, inputs.labels[rows.to(inputs.labels.device)]
 
 
 def clipped_sum(
@@ -113,7 +114,7 @@ def clipped_sum(
     sums = [torch.zeros_like(p) for p in parameters]
     for start in range(0, len(batch[1]), private.max_batch):
         inputs, labels = (part[start : start + private.max_batch] for part in batch)
-        logits = module(inputs).squeeze(1)
+        logits = module(inputs.contiguous()).squeeze(1)
         loss = binary_cross_entropy_with_logits(
             logits, labels, reduction="sum", pos_weight=logits.new_tensor(positive_weight)
         )
@@ -144,7 +145,12 @@ def noised_mean(
 
 @contextmanager
 def per_patient_gradients(module: torch.nn.Module) -> Iterator[None]:
-    """Let backward passes leave `grad_sample`, ``(b, *shape)``, at every trained parameter."""
+    """Let backward passes leave `grad_sample`, ``(b, *shape)``, at every trained parameter.
+
+    The weights are laid out plainly, as `clipped_sum` lays out its input: Opacus 1.6 takes that
+    for granted, and in channels_last mixes the patients' values and reads beyond the end.
+    """
+    module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     hooks = GradSampleHooks(module, loss_reduction="sum")
     try:
         with warnings.catch_warnings():

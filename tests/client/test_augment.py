@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from client.augment import IMAGE, MASK, Frame, augment, draw_views, draws, frame_of, warp_matrices
+from client.augment import Frame, augment, draw_views, draws, frame_of, warp_matrices
+from client.tensors import IMAGE_OUTSIDE, MASK_OUTSIDE
 from shared.branches import UNCHANGED, Augment, Branch3D, Branch25D, Network, Training
 
 CPU = torch.device("cpu")
-FLAT = Frame((IMAGE,) * 3, 2, (16.0, 16.0))
-DEEP = Frame((IMAGE,) * 2, 3, (16.0, 16.0))
+FLAT = Frame((IMAGE_OUTSIDE,) * 3, 2, (16.0, 16.0))
+DEEP = Frame((IMAGE_OUTSIDE,) * 2, 3, (16.0, 16.0))
 PATIENTS = np.array([11, 2**63 + 5, 7, 90, 4, 5, 6, 1], np.uint64)
 
 
@@ -103,12 +104,12 @@ def test_a_quarter_turn_is_numpys(quarters):
 
 
 def test_a_turn_keeps_shapes_where_pixels_are_not_square():
-    frame = Frame((IMAGE,), 2, (16.0, 32.0))
+    frame = Frame((IMAGE_OUTSIDE,), 2, (16.0, 32.0))
     y, x = np.mgrid[:16, :16] - 7.5
     disc = torch.from_numpy(np.where(y**2 + (2 * x) ** 2 < 36, 1.0, -1.0).astype(np.float32))
     turned = warped(disc.expand(1, 1, 16, 16), frame, angle=37)
     assert (turned - disc).abs().mean() < 0.08
-    wrong = warped(disc.expand(1, 1, 16, 16), Frame((IMAGE,), 2, (16.0, 16.0)), angle=37)
+    wrong = warped(disc.expand(1, 1, 16, 16), Frame((IMAGE_OUTSIDE,), 2, (16.0, 16.0)), angle=37)
     assert (wrong - disc).abs().mean() > 0.16
 
 
@@ -116,8 +117,8 @@ def test_a_shift_moves_down_and_to_the_right_and_what_comes_in_is_the_windows_lo
     batch = pictures(1, 3, 16, 16)
     moved = warped(batch, shift=(2 / 16, 3 / 16))
     torch.testing.assert_close(moved[..., 2:, 3:], batch[..., :-2, :-3], rtol=0, atol=1e-5)
-    assert (moved[..., :2, :] == IMAGE).all()
-    assert (moved[..., :, :3] == IMAGE).all()
+    assert (moved[..., :2, :] == IMAGE_OUTSIDE).all()
+    assert (moved[..., :, :3] == IMAGE_OUTSIDE).all()
 
 
 def test_twice_the_size_is_the_middle_enlarged():
@@ -142,7 +143,7 @@ def test_all_channels_and_slices_of_a_patient_are_seen_alike(shape, frame):
 
 
 def test_a_mask_channel_moves_with_the_image_and_keeps_its_values():
-    frame = Frame((IMAGE, MASK), 2, (16.0, 16.0))
+    frame = Frame((IMAGE_OUTSIDE, MASK_OUTSIDE), 2, (16.0, 16.0))
     square = torch.zeros(16, 16)
     square[5:10, 6:12] = 1
     batch = torch.stack([2 * square - 1, square]).expand(32, 2, 16, 16)
@@ -186,10 +187,10 @@ def test_the_frame_is_that_of_the_network():
     deep = Branch3D(name="deep", kind="3d", size=(8, 16, 32), spacing_mm=(3.0, 2.0, 1.0))
     phases = ("nephrographic", "excretory")
     assert frame_of(Network(name="flat", branch=flat, phases=phases)) == Frame(
-        (IMAGE,) * 6, 2, (48.0, 64.0)
+        (IMAGE_OUTSIDE,) * 6, 2, (48.0, 64.0)
     )
     assert frame_of(Network(name="deep", branch=deep, phases=phases)) == Frame(
-        (IMAGE,) * 2, 3, (32.0, 32.0)
+        (IMAGE_OUTSIDE,) * 2, 3, (32.0, 32.0)
     )
 
 

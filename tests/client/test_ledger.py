@@ -7,7 +7,7 @@ import pytest
 
 from client import ledger as ledger_module
 from client.ledger import NAME, Ledger, parse, render
-from shared.errors import LedgerError
+from shared.errors import BudgetError, LedgerError
 from shared.privacy import Spending
 
 
@@ -193,6 +193,17 @@ def test_two_processes_that_book_at_once_lose_nothing(folders):
     assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
     found = parse((folders[0] / NAME).read_bytes(), "site_a")
     assert {one.round for one in found} == set(range(40))
+
+
+def test_what_is_refused_at_the_sight_of_earlier_bookings_is_not_booked(opened, files):
+    def refuse(before):
+        assert before == ENTRIES
+        raise BudgetError("spent")
+
+    content = files[0].read_bytes()
+    with pytest.raises(BudgetError):
+        opened().add((entry(5),), refuse)
+    assert files[0].read_bytes() == content
 
 
 def test_the_file_is_readable_and_exact(files):

@@ -21,7 +21,8 @@ from shared.privacy_settings import PrivateTraining
 FLAT = Branch25D(name="flat", kind="2.5d", network="resnet10", size=(16, 16))
 DEEP = Branch3D(name="deep", kind="3d", network="resnet10", size=(8, 16, 16))
 BRANCHES = {"2.5d": FLAT, "3d": DEEP}
-CPU = Compute(torch.device("cpu"), None, torch.contiguous_format)
+LAYOUTS = {"2.5d": torch.channels_last, "3d": torch.contiguous_format}  # as client.device has it
+CPU = Compute(torch.device("cpu"), None, torch.channels_last)
 PRIVATE = PrivateTraining(noise_multiplier=1.0, epsilon=8.0, max_batch=4)
 N = 6
 
@@ -52,13 +53,14 @@ def network_of(kind):
             if name == "fc.weight":
                 parameter.normal_(0, 0.3, generator=generator)
     make_hookable(module)
-    return module.train()
+    return module.to(memory_format=LAYOUTS[kind]).train()
 
 
 def batch_of(kind, n=N):
     shape = {"2.5d": (n, 3, 16, 16), "3d": (n, 1, 8, 16, 16)}[kind]
     generator = torch.Generator().manual_seed(3)
-    return torch.randn(shape, generator=generator), (torch.arange(n) % 2).float()
+    inputs = torch.randn(shape, generator=generator).contiguous(memory_format=LAYOUTS[kind])
+    return inputs, (torch.arange(n) % 2).float()
 
 
 class Plain(torch.nn.Module):
@@ -107,7 +109,7 @@ def test_each_patients_gradient_is_that_of_its_own_backward_pass(kind):
     module, (inputs, labels) = network_of(kind), batch_of(kind)
     expected = one_by_one(module, inputs, labels)
     with per_patient_gradients(module):
-        logits = module(inputs).squeeze(1)
+        logits = module(inputs.contiguous()).squeeze(1)
         binary_cross_entropy_with_logits(logits, labels, reduction="sum").backward()
         found = torch.cat([per_patient(p).flatten(1) for p in trained(module)], dim=1).double()
     scale = expected.norm(dim=1, keepdim=True)
@@ -268,6 +270,8 @@ def test_nothing_of_the_hooks_stays_at_the_network(optimiser):
     module, (inputs, labels) = network_of("2.5d"), batch_of("2.5d")
     names = get_weights(module).layout
     train_privately(module, inputs, labels, plan(optimiser=optimiser), PRIVATE, CPU)
+    weights = module.get_parameter("layer4.0.conv1.weight")
+    assert weights.is_contiguous(memory_format=torch.channels_last)
     assert get_weights(module).layout == names
     assert not any(hasattr(p, "grad_sample") or p.grad is not None for p in module.parameters())
     assert not any(m._forward_hooks or m._backward_hooks for m in module.modules())
@@ -299,6 +303,7 @@ def test_noise_is_added_in_double_precision():
 def test_a_network_made_hookable_gives_the_same_outputs_to_the_bit(kind, size):
     branch = BRANCHES[kind].model_copy(update={"network": size})
     module = build_network(Network(name="n", branch=branch, phases=("excretory",)), seed=1)
+    module.to(memory_format=LAYOUTS[kind])
     inputs, _ = batch_of(kind, 2)
     with torch.no_grad():
         for name, parameter in module.named_parameters():

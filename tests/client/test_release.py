@@ -55,6 +55,7 @@ NAMES = ("a", "b")
 NOT_OF_A_CELL = {
     "hello": "versions and hashes",
     "external_hello": "versions and hashes",
+    "agree_budget": "bookings of rounds, each of a round that was itself allowed",
     "embed_rows": "single patients, as the site file discloses",
     "evaluate_outputs": "how many cases there are",
     "external_outputs": "how many cases there are",

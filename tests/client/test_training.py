@@ -10,10 +10,11 @@ from sklearn.metrics import log_loss
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from client import device
-from client.augment import IMAGE, Frame
+from client.augment import Frame
 from client.device import Compute, compute_for
 from client.optimiser import Moments, build_optimiser, trainable
 from client.settings import Device
+from client.tensors import IMAGE_OUTSIDE
 from client.training import RoundPlan, batches, outputs, train_round
 from client.workbench import Inputs
 from shared.branches import Branch3D, Branch25D, Network, Training
@@ -75,7 +76,7 @@ def plan(*, round_number=1, mu=0.0, seed=7, weight=1.0, **training):
 def inputs_of(cases):
     """Images and labels as a site holds them."""
     tensor, labels = cases
-    frame = Frame((IMAGE,) * tensor.shape[1], 2, (1.0, 1.0))
+    frame = Frame((IMAGE_OUTSIDE,) * tensor.shape[1], 2, (1.0, 1.0))
     everyone = np.arange(len(labels), dtype=np.uint64)
     return Inputs(tensor, labels, np.ones(len(labels), bool), everyone, frame)
 
