@@ -21,6 +21,7 @@ from tests.conftest import TINY, FinishedRun, changed, flat_branch, simulate
 
 NO_BRANCHES: dict[str, Any] = {
     "branches": [],
+    "explain": None,
     "fusion": {"inputs": ["radiomics_score", "clinical"]},
 }
 Hospitals = Callable[..., list[Path]]
@@ -118,6 +119,7 @@ def test_a_study_without_branches_runs_verifies_and_reports(no_branch_run, finis
     assert results["verify"]["passed"]
     assert list(results["models"]) == ["clinical", "radiomics", "fusion"]
     assert results["branches"] == {}
+    assert results["explanations"] is None
     assert not (no_branch_run / "weights").exists()
     for model in ("clinical", "radiomics"):
         assert results["models"][model] == finished_run.results["models"][model]
@@ -130,6 +132,7 @@ def test_its_report_speaks_of_no_branch(no_branch_run):
     report = (no_branch_run / "report.html").read_text(encoding="utf-8")
     text = report.partition("<main>")[2].partition("The study file")[0]
     assert "Training of the branches" not in text
+    assert "Where the networks look" not in text
     assert "embedding" not in text
     assert "label on the radiomics score and the clinical data" in text
     assert "weights; mean loss" not in text

@@ -14,10 +14,12 @@ from server.study import (
     DiscretiseRecord,
     EmbeddingRecord,
     EvaluationRecord,
+    ExplainRecord,
     ExternalRecord,
     FusionRecord,
     Greetings,
     Identity,
+    NetworkHeat,
     NetworkRecord,
     RoundRecord,
     ScaleRecord,
@@ -31,6 +33,7 @@ from shared.combat import Combat
 from shared.errors import StateError
 from shared.files import BESIDE
 from shared.glm import LogisticFit
+from shared.heat import heat_sums
 from shared.icc import icc, icc_sums
 from shared.initial_weights import Origin
 from shared.lasso import LassoFit
@@ -82,6 +85,7 @@ ROUNDS = (
     RoundRecord(1, {"site_a": (5, 0.7), "site_b": (4, 0.6)}, None, None, 99, 33),
 )
 ORIGIN = Origin("torchvision", "a" * 64, 265, ("last layer (2)",), None)
+HEAT = heat_sums(np.eye(3), np.eye(3), np.ones((3, 2, 2)), n_without=1)
 SLOTS = {
     "hello": Greetings({"site_a": Hello("site_a", "training", True, "c", "s", {"numpy": "2"})}),
     "describe_cohort": CohortRecord({"site_a": COHORT}),
@@ -109,6 +113,7 @@ SLOTS = {
     ),
     "fuse": FusionRecord(FUSION, 3.0, ONE, ONE, float("nan"), 9, SUMS),
     "evaluate": EvaluationRecord(BUNDLE, {"fusion": {"tune": {"site_a": SUMS}}}),
+    "explain": ExplainRecord({"flat": NetworkHeat(HEAT, None, ("site_a",), ("site_b",))}),
     "external_evaluate": ExternalRecord(
         "h", {"site_d": ExternalReply(COHORT, {"fusion": SUMS})}, True
     ),

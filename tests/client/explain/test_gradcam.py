@@ -262,5 +262,4 @@ def assert_it_looks_at_the_blob(module: nn.Module, method: str, *, least: float)
     assert right.mean() > 0.9
     seen = wanted & right
     inside = (found.maps * masks).sum(axis=(1, 2))[seen]
-    print("RATIO", method, inside.mean() / masks[seen].mean())
     assert inside.mean() > least * masks[seen].mean()
