@@ -38,7 +38,7 @@ def opened(site_file, private_study):
             limits = ", ".join(f"{key}: {value}" for key, value in release.items())
             text = site_file.read_text().replace("min_cell: 1", f"min_cell: 1, {limits}")
             site_file.write_text(text)
-        return SiteService(site_file, study, threads=1)
+        return SiteService.open(site_file, study, threads=1)
 
     return at
 

@@ -16,13 +16,13 @@ GB = 10**9
 
 def test_rows_come_in_the_order_asked_for():
     inputs = torch.arange(12.0).reshape(4, 3)
-    taken = FLAT.take(inputs, np.array([3, 0, 3]))
+    taken = FLAT.take(inputs, torch.tensor([3, 0, 3]))
     torch.testing.assert_close(taken, torch.tensor([[9.0, 10, 11], [0, 1, 2], [9, 10, 11]]))
 
 
 def test_rows_kept_elsewhere_are_brought_to_the_networks_device():
     elsewhere = Compute(torch.device("meta"), None, torch.channels_last)
-    taken = elsewhere.take(torch.zeros(4, 3), np.array([1, 2]))
+    taken = elsewhere.take(torch.zeros(4, 3), torch.tensor([1, 2]))
     assert (taken.device.type, taken.shape) == ("meta", (2, 3))
 
 

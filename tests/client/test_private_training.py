@@ -4,7 +4,10 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from client import private_training
+from client.augment import Frame
 from client.device import Compute
+from client.optimiser import build_optimiser
+from client.optimiser import trainable as trainable_of
 from client.private_training import (
     clipped_sum,
     noised_mean,
@@ -14,6 +17,7 @@ from client.private_training import (
     train_privately,
 )
 from client.training import RoundPlan
+from client.workbench import Inputs
 from shared.branches import Branch3D, Branch25D, Network, Training
 from shared.networks import build_network, get_weights, make_hookable
 from shared.privacy_settings import PrivateTraining
@@ -184,9 +188,18 @@ def test_frozen_layers_stay_as_they_are_to_the_bit():
     module, (inputs, labels) = network_of("2.5d"), batch_of("2.5d")
     module.get_parameter("conv1.weight").requires_grad = False
     before = {name: p.detach().clone() for name, p in module.named_parameters()}
-    train_privately(module, inputs, labels, plan(optimiser="adamw"), PRIVATE, CPU)
+    train(module, inputs, labels, plan(optimiser="adamw"), PRIVATE)
     same = {name for name, p in module.named_parameters() if torch.equal(p, before[name])}
     assert same == {"conv1.weight"}
+
+
+def train(module, inputs, labels, rounds, private=PRIVATE):
+    """A private round on cases that are looked at as they are."""
+    optimiser = build_optimiser(trainable_of(module), rounds.training, rounds.round)
+    there = np.ones(len(labels), dtype=bool)
+    patients = np.arange(len(labels), dtype=np.uint64)
+    cases = Inputs(inputs, labels, there, patients, Frame((-1.0,) * inputs.shape[1], 2, (1.0, 1.0)))
+    train_privately(module, cases, rounds, private, CPU, optimiser)
 
 
 def plan(*, round_number=1, proximal_mu=0.0, **training):
@@ -197,7 +210,7 @@ def plan(*, round_number=1, proximal_mu=0.0, **training):
 
 def test_without_noise_and_with_everybody_it_is_clipped_gradient_descent(silent):  # noqa: ARG001
     module, reference, (inputs, labels) = plain(), plain(), batch_of("2.5d")
-    train_privately(module, inputs, labels, plan(local_epochs=3), PRIVATE, CPU)
+    train(module, inputs, labels, plan(local_epochs=3), PRIVATE)
     for _ in range(3):
         rows = one_by_one(reference, inputs, labels)
         step = (rows / rows.norm(dim=1, keepdim=True).clamp(min=1)).sum(dim=0) / N
@@ -214,7 +227,7 @@ def test_the_sum_is_divided_by_the_number_expected_not_by_the_number_drawn(monke
     module, (inputs, labels) = plain(), batch_of("2.5d")
     start = flat(module.parameters())
     row = one_by_one(module, inputs, labels)[1]
-    train_privately(module, inputs, labels, plan(batch_size=3), PRIVATE, CPU)
+    train(module, inputs, labels, plan(batch_size=3), PRIVATE)
     moved = (start - flat(module.parameters())).detach()
     expected = 2 * 0.1 * row / row.norm().clamp(min=1) / 3  # two steps, rate 1/2 of six
     assert float((moved - expected).norm() / expected.norm()) < 0.05
@@ -227,7 +240,7 @@ def test_a_step_that_draws_nobody_is_noise_of_the_stated_deviation(monkeypatch):
     module, (inputs, labels) = network_of("2.5d"), batch_of("2.5d")
     start = flat(module.parameters())
     private = PRIVATE.model_copy(update={"noise_multiplier": 1.5, "clip_norm": 0.2})
-    train_privately(module, inputs, labels, plan(batch_size=6), private, CPU)
+    train(module, inputs, labels, plan(batch_size=6), private)
     moved = (start - flat(module.parameters())).detach().numpy() / 0.1
     expected = 1.5 * 0.2 / 6
     assert len(moved) > 1e6
@@ -242,7 +255,7 @@ def test_the_studys_seed_repeats_neither_noise_nor_draws():
         torch.manual_seed(1)
         np.random.seed(1)
         module, (inputs, labels) = plain(), batch_of("2.5d")
-        train_privately(module, inputs, labels, plan(), PRIVATE, CPU)
+        train(module, inputs, labels, plan(), PRIVATE)
         found.append(flat(module.parameters()).detach())
     assert (found[0] != found[1]).double().mean() > 0.9
 
@@ -253,14 +266,14 @@ def test_the_pull_of_fedprox_is_added_without_noise(silent, monkeypatch):  # noq
     )
     module, (inputs, labels) = plain(), batch_of("2.5d")
     start = flat(module.parameters()).detach()
-    train_privately(module, inputs, labels, plan(proximal_mu=1.0), PRIVATE, CPU)
+    train(module, inputs, labels, plan(proximal_mu=1.0), PRIVATE)
     assert torch.equal(flat(module.parameters()).detach(), start)  # no gradient, and no way to go
     monkeypatch.setattr(private_training, "poisson_sample", lambda n, _rate: np.arange(n))
     moved = {}
     for mu in (0.0, 5.0):
         module = plain()
         rounds = plan(proximal_mu=mu, local_epochs=10)
-        train_privately(module, inputs, labels, rounds, PRIVATE, CPU)
+        train(module, inputs, labels, rounds, PRIVATE)
         moved[mu] = float((flat(module.parameters()) - start).norm())
     assert 0 < moved[5.0] < 0.5 * moved[0.0]
 
@@ -269,7 +282,7 @@ def test_the_pull_of_fedprox_is_added_without_noise(silent, monkeypatch):  # noq
 def test_nothing_of_the_hooks_stays_at_the_network(optimiser):
     module, (inputs, labels) = network_of("2.5d"), batch_of("2.5d")
     names = get_weights(module).layout
-    train_privately(module, inputs, labels, plan(optimiser=optimiser), PRIVATE, CPU)
+    train(module, inputs, labels, plan(optimiser=optimiser), PRIVATE)
     weights = module.get_parameter("layer4.0.conv1.weight")
     assert weights.is_contiguous(memory_format=torch.channels_last)
     assert get_weights(module).layout == names

@@ -44,7 +44,7 @@ def requests(coder, n=6):
     """The server's requests of rounds that one site alone trains in exact arithmetic."""
     broadcast, found = first_broadcast(weights(0), coder), []
     for number in range(1, n + 1):
-        found.append((broadcast, broadcast.request("flat", number, train=True, mu=0.0)))
+        found.append((broadcast, broadcast.request("flat", number, train=True, mu=0.0, weight=1.0)))
         aggregate = trained(broadcast.weights, found[-1][1])
         broadcast = next_broadcast(broadcast, aggregate, coder)
     return found

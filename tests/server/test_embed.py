@@ -43,7 +43,7 @@ def test_principal_components_from_sums_are_those_of_the_pooled_rows(rows, cuts)
 
 def test_reduced_embeddings_are_the_pooled_principal_scores(rows):
     mean, components = principal_components([sums(rows[:9]), sums(rows[9:])], 2)
-    found = project(Projection("n", "b", mean, components, np.zeros(3)), rows)
+    found = project(Projection("n", "b", mean, components, np.zeros(2)), rows)
     expected = PCA(2, svd_solver="full").fit_transform(rows)
     np.testing.assert_allclose(np.abs(found), np.abs(expected), atol=1e-8)
 

@@ -28,8 +28,8 @@ def booked(site, number, network="flat"):
 
 
 def record(done, spent):
-    rounds = tuple(RoundRecord(number, {}, None, None, 0) for number in range(done + 1))
-    return NetworkRecord(rounds, 0, False, 3, spent)
+    rounds = tuple(RoundRecord(number, {}, None, None, 0, 0) for number in range(done + 1))
+    return NetworkRecord(rounds, 0, False, 3, spent=spent)
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_a_rounds_replies_add_to_the_history():
     scores, labels = np.array([0.4, 0.6]), np.array([0, 1])
     tune = score_sums(scores, labels, bins=20, calibration_bins=2, threshold=float("nan"))
     replies = {
-        site: Reply(None, 0, float("nan"), tune, 1.0, (booked(site, 1), booked(site, 2)))
+        site: Reply(None, 0, float("nan"), tune, 1.0, spent=(booked(site, 1), booked(site, 2)))
         for site in SITES
     }
     found = with_replies(record(1, {"site_a": (booked("site_a", 1),)}), replies)

@@ -406,14 +406,6 @@ def test_an_empty_study_gets_an_empty_record_first(settings, tmp_path):
     assert list(c.folder.load().train_branches.networks) == ["flat"]
 
 
-def test_what_is_frozen_stays_as_it_was_whatever_the_sites_send(settings, tmp_path, monkeypatch):
-    monkeypatch.setattr(train_branches, "frozen_names", lambda _: frozenset({"weight"}))
-    _, found, _ = train(settings, tmp_path)
-    initial = get_weights(tiny_network(None, seed=initial_seed(settings.seed, "flat"))).vector
-    assert np.frombuffer(found, np.float32)[:2].tobytes() == initial[:2].tobytes()
-    assert np.frombuffer(found, np.float32)[2] != initial[2]
-
-
 def test_the_first_weights_are_those_of_the_file_and_the_record_says_so(
     settings, tmp_path, monkeypatch
 ):
