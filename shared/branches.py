@@ -27,14 +27,16 @@ class Augment(Settings):
         rotate_degrees: In the plane, either way.
         scale: The size is multiplied by 1 - scale to 1 + scale.
         intensity: Values are multiplied by 1 - intensity to 1 + intensity and shifted by at most
-            `intensity` either way; 1 is half of the HU window.
+            `intensity` either way; 1 is half of the HU window. HU are calibrated, and how much a
+            tumour takes up is read off them: the default, 5 HU in a window of 400, is about what
+            scanners differ by.
     """
 
     flip: bool = True
     shift: Annotated[float, Field(ge=0, le=0.5)] = 0.0625
     rotate_degrees: Annotated[float, Field(ge=0, le=180)] = 10.0
     scale: Annotated[float, Field(ge=0, le=0.5)] = 0.1
-    intensity: Annotated[float, Field(ge=0, le=0.5)] = 0.1
+    intensity: Annotated[float, Field(ge=0, le=0.5)] = 0.025
 
     @property
     def warps(self) -> bool:

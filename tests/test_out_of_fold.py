@@ -93,7 +93,7 @@ def test_a_network_without_a_fold_is_trained_on_the_others_alone(settings, bench
     seen = []
 
     def spy(module, inputs, *_):  # noqa: ARG001
-        seen.append(inputs.clone())
+        seen.append(inputs.tensor.clone())
         return 0.0
 
     monkeypatch.setattr(train_branches, "train_round", spy)
@@ -102,8 +102,10 @@ def test_a_network_without_a_fold_is_trained_on_the_others_alone(settings, bench
     everyone = bench.inputs(network, bench.site.training).tensor
     for trained in without_folds(settings, network):
         seen.clear()
-        request = SimpleNamespace(network=trained.name, round=1, proximal_mu=0.0)
-        n_cases, _ = train_branches.train(
+        request = SimpleNamespace(
+            network=trained.name, round=1, proximal_mu=0.0, positive_weight=1.0
+        )
+        n_cases, *_ = train_branches.train(
             bench, request, train_branches.training_without(bench, trained.fold)
         )
         rows = outer_folds(bench) != trained.fold

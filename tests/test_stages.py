@@ -82,11 +82,12 @@ def test_the_results_say_of_every_stage_that_asks_what_it_discloses(finished_run
 UNASKED = {"screen_features", "agree_budget"}
 
 
-def test_every_question_is_asked_and_those_of_external_sites_last(thorough_run):
-    asked = list(dict.fromkeys(name for name, _ in thorough_run.asked))
+def test_every_question_is_asked_and_those_of_external_sites_last(finished_run, thorough_run):
     roles = {name: question.of for name, (question, _) in ANSWERS.items() if name not in UNASKED}
-    assert set(asked) == set(roles)
-    assert asked == sorted(asked, key=lambda name: roles[name] == "external")
+    runs = [list(dict.fromkeys(n for n, _ in run.asked)) for run in (finished_run, thorough_run)]
+    assert {name for asked in runs for name in asked} == set(roles)
+    for asked in runs:
+        assert asked == sorted(asked, key=lambda name: roles[name] == "external")
 
 
 def test_what_the_study_leaves_off_is_not_asked(finished_run):

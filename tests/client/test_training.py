@@ -324,7 +324,7 @@ def test_of_several_stacks_no_more_slices_are_scored_at_once_than_of_one():
     seen = []
     module.register_forward_pre_hook(lambda _, batch: seen.append(len(batch[0])))
     _, logits = outputs(module, inputs, CPU)
-    assert seen == [12, 12, 2]
+    assert seen == [12 * 5, 12 * 5, 2 * 5]
     with torch.inference_mode():
         np.testing.assert_allclose(logits, module(inputs).squeeze(1).numpy(), atol=1e-5)
 
@@ -392,7 +392,7 @@ def test_frozen_parameters_keep_every_bit_whatever_pulls_at_them(stripes, optimi
     module = build_network(network, seed=1)
     before = get_weights(module).tensors()
     pulls = plan(optimiser=optimiser, weight_decay=0.5, mu=1.0, learning_rate=0.01, local_epochs=2)
-    train_round(module, *stripes, pulls, CPU)
+    train(module, stripes, pulls)
     after = get_weights(module).tensors()
     for name, parameter in module.named_parameters():
         same = after[name].tobytes() == before[name].tobytes()

@@ -143,7 +143,7 @@ def test_attention_over_several_stacks_goes_on_after_a_kill(run, finished_run, t
     stacks = {"stack_offsets_mm": [0.0, 6.0], "pooling": "attention", "mask_channel": True}
     branches = flat_branch(spacing_mm=None, roi_margin_mm=10.0, training={"rounds": 2}, **stacks)
     study = tmp_path / "study.yaml"
-    study.write_text(dump_settings(changed(load_study(TINY), branches=branches)))
+    study.write_text(dump_settings(changed(load_study(TINY), branches=branches, explain=None)))
     assert run(tmp_path / "whole", finished_run.hospitals, study=study) == 0
     assert run(tmp_path / "cut", finished_run.hospitals, "aggregation", 2, study=study) == -9
     assert run(tmp_path / "cut", finished_run.hospitals, study=study) == 0
