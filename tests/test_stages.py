@@ -79,7 +79,7 @@ def test_the_results_say_of_every_stage_that_asks_what_it_discloses(finished_run
 
 
 # The thorough study screens by histograms instead, and can be repeated to the bit, so has no noise.
-UNASKED = {"screen_features", "agree_budget"}
+UNASKED = {"agree_budget"}
 
 
 def test_every_question_is_asked_and_those_of_external_sites_last(finished_run, thorough_run):
