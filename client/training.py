@@ -1,7 +1,8 @@
 """One round of local training, and the scoring of weights; plain functions on tensors."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -107,7 +108,8 @@ class _Steps:
         compute: Compute,
         optimiser: torch.optim.Optimizer,
     ) -> None:
-        self.module, self.plan, self.compute, self.optimiser = module, plan, compute, optimiser
+        self.plan, self.compute, self.optimiser = plan, compute, optimiser
+        self.forward = compiled(module) if plan.training.compile else module
         self.parameters = trainable(module)
         self.anchor = [p.detach().clone() for p in self.parameters] if plan.proximal_mu else []
         self.total = torch.zeros((), dtype=torch.float64, device=compute.device)
@@ -123,7 +125,7 @@ class _Steps:
         self.optimiser.zero_grad(set_to_none=True)
         batch = self.compute.arrange(batch)
         with self.compute.precision():
-            logits = self.module(batch).squeeze(1)
+            logits = self.forward(batch).squeeze(1)
         loss = binary_cross_entropy_with_logits(logits.float(), labels)
         self.total += loss.detach().double() * len(labels)
         objective = self._objective(loss, logits.float(), labels)
@@ -144,6 +146,17 @@ class _Steps:
             drift = zip(self.parameters, self.anchor, strict=True)
             loss = loss + self.plan.proximal_mu / 2 * sum(((p - a) ** 2).sum() for p, a in drift)
         return loss
+
+
+@lru_cache(maxsize=8)
+def compiled(module: torch.nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The network compiled, at its first step; what cannot be compiled runs as it is.
+
+    Without a compiler on the machine that is all of it, and torch warns.
+    """
+    torch._dynamo.config.suppress_errors = True
+    made: Callable[[torch.Tensor], torch.Tensor] = torch.compile(module)
+    return made
 
 
 def batches(n: int, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:

@@ -65,6 +65,7 @@ class Training(Settings):
     schedule: Literal["constant", "cosine"] = "cosine"
     clip_gradient_norm: Positive = 1.0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    compile: bool = False
     augment: Augment = Augment()
     warmup_rounds: Annotated[int, Field(ge=0)] = 0
     class_weights: Literal["none", "balanced"] = "none"

@@ -78,7 +78,7 @@ def test_the_results_say_of_every_stage_that_asks_what_it_discloses(finished_run
     assert told == [stage for stage in STAGES if stage not in SERVER_ONLY]
 
 
-# The thorough study screens by histograms instead, and can be repeated to the bit, so has no noise.
+# Private training, which cannot be repeated to the bit, has a study of its own.
 UNASKED = {"agree_budget"}
 
 
