@@ -198,7 +198,7 @@ class EvaluationRecord:
 class NetworkHeat:
     """Where a network looks, over the sites that told of it; `silent` sites have too few cases.
 
-    `untrained` is the same before any training.
+    `untrained` is the same with random weights.
     """
 
     trained: HeatSums | None

@@ -21,7 +21,7 @@ def run(study: Study, coordinator: Coordinator) -> Study:
 def heat_of_network(study: Study, coordinator: Coordinator, network: Network) -> NetworkHeat:
     """One network's heat, pooled over the sites that have enough cases to tell of.
 
-    Asked twice: the same network before any training is what the heat must be compared with. A
+    Asked twice: the same network with random weights is what the heat must be compared with. A
     tumour that stands out moves a network that has learnt nothing, too.
 
     References:
