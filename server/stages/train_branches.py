@@ -94,7 +94,7 @@ def train_network(study: Study, coordinator: Coordinator, network: Network) -> S
                     quorum=settings.quorum,
                 )
                 study = saving.result()
-                record = with_scores(record, replies, course)
+                record = with_replies(with_scores(record, replies, course), replies)
                 if not training or out_of_patience(record, course):
                     record = with_bytes(record, (bytes_down, inbox.n_bytes))
                     record = replace(record, finished=True)
@@ -104,7 +104,6 @@ def train_network(study: Study, coordinator: Coordinator, network: Network) -> S
             aggregate = put_back(aggregate, broadcast.weights, frozen)
             broadcast = next_broadcast(broadcast, aggregate, coder)
             record = with_round(record, number, replies, (bytes_down, inbox.n_bytes))
-            record = with_replies(record, replies)
             kept = KeptRound(broadcast, aggregator.state)
             saving = disk.submit(put_record, study, coordinator, network, record, kept)
             coordinator.progress.round_ended(news_of(network, record))

@@ -25,6 +25,7 @@ from shared.errors import AggregationError, CohortError, ConfigError, Federation
 from shared.initial_weights import Origin
 from shared.moments import class_moments
 from shared.networks import Weights, get_weights, layout_of
+from shared.privacy import Spending
 from shared.scores import score_sums
 from shared.stages.describe_cohort import Description, SplitCount
 from shared.stages.train_branches import Reply
@@ -423,3 +424,21 @@ def test_a_network_that_has_begun_does_not_look_for_its_file_again(settings, tmp
     monkeypatch.setattr(train_branches, "begin", None)
     study, _, _ = train(settings, tmp_path / "run")
     assert study.train_branches.networks["flat"].finished
+
+
+def test_a_round_that_is_dropped_when_patience_ends_is_still_on_the_privacy_bill(
+    settings, change, tmp_path
+):
+    """Its noised weights have left the hospital, whatever becomes of them."""
+
+    def bills(site, request):
+        paid = Spending(
+            f"{site}{request.round}", "s", "flat", request.round, 2.0, 0.2, 5, 1e-5, 8.0
+        )
+        return replace(rising_after_the_second(site, request), spent=(paid,))
+
+    settings = with_training(settings, change, rounds=8, patience=1)
+    c = coordinator(settings, tmp_path, Federation(bills))
+    record = run(c.folder.load(), c).train_branches.networks["flat"]
+    assert record.rounds[-1].round == 3
+    assert [[entry.round for entry in record.spent[site]] for site in SITES] == [[1, 2, 3, 4]] * 3
