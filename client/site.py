@@ -241,7 +241,7 @@ class Site(Patients):
             self.settings, site_file, self.study, labels_required=labels_required
         )
         self.exclusions = manifest.exclusions
-        self._cases = tuple(sorted(manifest.cases, key=_order))
+        self._cases = tuple(sorted(manifest.cases, key=lambda case: place_of(case.patient_id)))
         if self.study.cohort.on_bad_case == "exclude":
             self.prepare()
         check_cohort_size(self._cases, self.study, self.name, n_excluded=len(self.exclusions))
@@ -277,15 +277,16 @@ def open_site(
         settings,
         study,
         threads=n_threads(settings.device.threads if threads is None else threads),
-        progress=progress or _silent,
+        progress=progress or silent,
     )
     site._load(labels_required=labels_required, site_file=site_file)
     return site
 
 
-def _order(case: Case) -> bytes:
-    return hashlib.sha256(case.patient_id.encode()).digest()
+def place_of(patient_id: str) -> bytes:
+    """What a site's cases are ordered by: it hangs on the patient's id alone."""
+    return hashlib.sha256(patient_id.encode()).digest()
 
 
-def _silent(_what: str, _done: int, _total: int) -> None:
+def silent(_what: str, _done: int, _total: int) -> None:
     """Report no progress."""

@@ -82,9 +82,7 @@ class WithoutFold:
         question: Question[RequestT, ReplyT],
         request: RequestT,
         sites: Iterable[str],
-        *,
-        quorum: int | None = None,
-        keep: Callable[[str, ReplyT], ReplyT] | None = None,
+        **options: Any,
     ) -> dict[str, ReplyT]:
         """Ask with the request's `held_out` set; see `Federation.ask`.
 
@@ -92,7 +90,7 @@ class WithoutFold:
             TypeError: If the question knows no folds.
         """
         asked: Any = replace(request, held_out=self._held_out)  # type: ignore[type-var]
-        return self._federation.ask(question, asked, sites, quorum=quorum, keep=keep)
+        return self._federation.ask(question, asked, sites, **options)
 
 
 class FlowerFederation:

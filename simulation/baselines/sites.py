@@ -4,7 +4,6 @@ The patients, their splits and what is kept of them are those of the federated s
 drawn or extracted again.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from client.products import Product
 from client.radiomics.features import feature_names
 from client.settings import Disclosure, FeaturesFrom, SiteSettings
 from client.shelf import Shelf
-from client.site import Site
+from client.site import Site, place_of, silent
 from shared.config import Study
 from shared.models import Extraction
 from shared.phases import Phase
@@ -41,7 +40,7 @@ class BorrowedShelf(Shelf):
     """The shelves of the sites that the patients come from, as one."""
 
     def __init__(self, origins: Mapping[str, Origin], study: Study, cache: Cache) -> None:
-        super().__init__(study, Path(), cache, threads=1, progress=_silent)
+        super().__init__(study, Path(), cache, threads=1, progress=silent)
         self._origins = origins
 
     def fill(self, cases: Sequence[Case], products: Sequence[Product]) -> dict[str, str]:
@@ -77,7 +76,7 @@ class BorrowedSite(Site):
     ) -> None:
         members = list({id(origin.site): origin.site for origin in origins.values()}.values())
         super().__init__(
-            folder / "site.yaml", settings, study, threads=members[0].threads, progress=_silent
+            folder / "site.yaml", settings, study, threads=members[0].threads, progress=silent
         )
         self._members = members
         self._origins = origins
@@ -150,7 +149,7 @@ def pool(sites: Sequence[Site], study: Study, *, folder: Path) -> BorrowedSite:
     }
     policy = pooled_settings([site.settings for site in sites])
     settings = SiteSettings.model_validate(policy | {"disclose": common_disclosures(sites)})
-    ordered = dict(sorted(origins.items(), key=lambda entry: _place(entry[0])))
+    ordered = dict(sorted(origins.items(), key=lambda entry: place_of(entry[0])))
     return BorrowedSite(settings, ordered, study, folder=folder)
 
 
@@ -192,11 +191,3 @@ def by_site(
         theirs = found.setdefault(origin.site.name, (origin.site, {}))[1]
         theirs[case.patient_id] = replace(origin.case, split=case.split)
     return list(found.values())
-
-
-def _place(patient_id: str) -> bytes:
-    return hashlib.sha256(patient_id.encode()).digest()
-
-
-def _silent(_what: str, _done: int, _total: int) -> None:
-    """Report no progress."""
