@@ -66,6 +66,12 @@ SPOTS: dict[str, tuple[Any, str, Callable[..., bool], str]] = {
         lambda _self, target: target.name.startswith("residual-"),
         "before",
     ),
+    "site's optimiser before its rename": (
+        pathlib.Path,
+        "replace",
+        lambda _self, target: target.parent.name == "optimiser",
+        "before",
+    ),
     "made-up image": (
         pathlib.Path,
         "replace",

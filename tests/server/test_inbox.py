@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from server.aggregate import Aggregator
-from server.inbox import Inbox
+from server.inbox import IN_MEMORY, Inbox
 from shared.config import Aggregation
 from shared.errors import AggregationError
 from shared.networks import Layout, Weights
@@ -115,8 +115,10 @@ def test_the_bytes_of_the_updates_are_counted_exactly(inbox, form, n_bytes):
 def test_an_inbox_leaves_nothing_on_disk_even_after_an_error(inbox, tmp_path):
     def fail():
         with inbox(10) as box:
-            box.put("site_a", whole(vectors(1, 10)[0], 12))
-            assert (tmp_path / "inbox" / "site_a").stat().st_size == 40
+            for number in range(IN_MEMORY + 1):
+                box.put(f"site_{number}", whole(vectors(1, 10)[0], 12))
+            assert [path.name for path in tmp_path.glob("inbox/*")] == [f"site_{IN_MEMORY}"]
+            assert (tmp_path / "inbox" / f"site_{IN_MEMORY}").stat().st_size == 40
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):

@@ -139,6 +139,29 @@ def test_a_strategy_remembers_its_moments_over_a_kill(run, finished_run, tmp_pat
 
 
 @pytest.mark.slow
+def test_optimisers_that_the_sites_keep_go_on_after_kills(run, finished_run, tmp_path):
+    course = {"rounds": 4, "optimiser_state": "keep"}
+    study = tmp_path / "study.yaml"
+    study.write_text(
+        dump_settings(changed(load_study(TINY), branches=flat_branch(training=course)))
+    )
+    (tmp_path / "for_whole").mkdir()
+    hospitals = copied(finished_run, tmp_path / "for_whole")
+    assert run(tmp_path / "whole", hospitals, study=study) == 0
+    hospitals, out = copied(finished_run, tmp_path), tmp_path / "cut"
+    for spot, count in (
+        ("site's optimiser before its rename", 5),
+        ("training round", 3),
+        ("weights before the round's record", 2),
+        ("aggregation", 1),
+    ):
+        assert run(out, hospitals, spot, count, study=study) == -9
+    assert run(out, hospitals, study=study) == 0
+    assert_same_run(out, tmp_path / "whole")
+    assert "fresh optimiser" not in run.log.read_text()
+
+
+@pytest.mark.slow
 def test_attention_over_several_stacks_goes_on_after_a_kill(run, finished_run, tmp_path):
     stacks = {"stack_offsets_mm": [0.0, 6.0], "pooling": "attention", "mask_channel": True}
     branches = flat_branch(spacing_mm=None, roi_margin_mm=10.0, training={"rounds": 2}, **stacks)
