@@ -43,7 +43,6 @@ def run(study: Study, coordinator: Coordinator) -> Study:
         for k, model in enumerate(selection.without_fold)
     )
     request = RowsRequest(without or (whole,), clinical.model)
-    request = RowsRequest(without or (whole,), clinical.model)
     replies = coordinator.federation.ask(EMBED_ROWS, request, coordinator.training)
     columns, rows, labels, sites = stack_rows(replies)
     record = EmbeddingRecord(whole.projections, whole.network_hashes, columns, rows, labels, sites)
