@@ -21,7 +21,8 @@ from shared.config import Aggregation
 from shared.errors import AggregationError, ConfigError
 from shared.networks import Weights
 
-KEY = "weights"
+SLICE = 2**20
+"""Values that a strategy works on at once: no copy of all is made on the way."""
 logging.getLogger("flwr").setLevel(logging.ERROR)
 UNUSABLE = frozenset({"FedXgbBagging", "FedXgbCyclic", "QFedAvg"})
 """They want trees, or each site's loss under the new weights, which no reply holds."""
@@ -39,8 +40,8 @@ class Update:
 class Checked:
     """An update that the guard has looked at: what is wrong with it, None if nothing is.
 
-    `read` gives the site's weights as one float32 vector; it is called when they are wanted, so
-    that not every site's need be in memory at once.
+    `read` gives the site's weights as one float32 vector, which may lie on a disk; it is called for
+    every slice that a strategy works on, so that not every site's need be in memory at once.
     """
 
     n_cases: int
@@ -59,7 +60,7 @@ class Aggregator:
 
     def configure(self, round_number: int, weights: Weights) -> float:
         """Begin a round from the global weights; returns FedProx's mu, 0 for other strategies."""
-        arrays = _record_of(weights.vector.shape, lambda: _read_only(weights.vector))
+        arrays = _record_of(weights.vector.size, lambda: _read_only(weights.vector))
         if hasattr(self._strategy, "current_arrays"):
             self._strategy.current_arrays = None  # what it aggregated may have been rounded since
         config = ConfigRecord()
@@ -84,9 +85,9 @@ class Aggregator:
             AggregationError: If any reply or the aggregate cannot be trusted; names the sites.
         """
         check_updates(self._settings, updates)
-        shape = current.vector.shape
+        size = current.vector.size
         replies = [
-            _as_message(node, shape, updates[site])
+            _as_message(node, size, updates[site])
             for node, site in enumerate(sorted(updates), start=1)
         ]
         try:
@@ -95,10 +96,10 @@ class Aggregator:
             raise AggregationError(
                 f"round {round_number}: {self._settings.strategy} refuses: {error}"
             ) from None
-        if arrays is None or set(arrays) != {KEY}:
+        if arrays is None or set(arrays) != set(_slices(size)):
             raise AggregationError(f"round {round_number}: {self._settings.strategy} gave nothing")
-        vector = np.asarray(arrays[KEY].numpy(), dtype=np.float32)
-        if vector.shape != shape or not _finite(vector):
+        vector = _vector_of(arrays, size)
+        if vector.size != size or not _finite(vector):
             raise AggregationError(
                 f"round {round_number}: the aggregate of {', '.join(sorted(updates))} is not finite"
             )
@@ -219,10 +220,10 @@ def _identify_process() -> None:
         TaskIdentity.task_id = TaskIdentity.run_id = TaskIdentity.node_id = 1
 
 
-def _as_message(node: int, shape: tuple[int, ...], update: Checked) -> Message:
+def _as_message(node: int, size: int, update: Checked) -> Message:
     content = RecordDict(
         {
-            "arrays": _record_of(shape, update.read),
+            "arrays": _record_of(size, update.read),
             "metrics": MetricRecord({"num-examples": update.n_cases}),
         }
     )
@@ -239,11 +240,24 @@ class _Roster:
         return list(range(1, self._n_sites + 1))
 
 
-def _record_of(shape: tuple[int, ...], read: Callable[[], np.ndarray]) -> ArrayRecord:
+def _slices(size: int) -> dict[str, slice]:
+    """The slices of a vector by the names that a strategy knows them by."""
+    starts = range(0, size, SLICE)
+    return {f"weights-{n:05d}": slice(start, start + SLICE) for n, start in enumerate(starts)}
+
+
+def _record_of(size: int, read: Callable[[], np.ndarray]) -> ArrayRecord:
     """Weights for a strategy; the constructor of Flower's record would pack them."""
     record = ArrayRecord()
-    record[KEY] = _ReadWhenWanted(shape, read)
+    for name, part in _slices(size).items():
+        record[name] = _ReadWhenWanted(read, part, size)
     return record
+
+
+def _vector_of(record: ArrayRecord, size: int) -> np.ndarray:
+    """The vector that a strategy's slices make, float32."""
+    parts = [record[name].numpy().ravel() for name in _slices(size)]
+    return np.concatenate(parts, dtype=np.float32, casting="same_kind")
 
 
 def _read_only(values: np.ndarray) -> np.ndarray:
@@ -253,15 +267,16 @@ def _read_only(values: np.ndarray) -> np.ndarray:
 
 
 class _ReadWhenWanted(Array):
-    """An array that a strategy reads where it lies; Flower's own is bytes, packed and unpacked.
+    """A slice that a strategy reads where it lies; Flower's own is bytes, packed and unpacked.
 
     It never travels.
     """
 
-    def __init__(self, shape: tuple[int, ...], read: Callable[[], np.ndarray]) -> None:
-        super().__init__("float32", shape, "numpy.ndarray", b"")
-        self._read = read
+    def __init__(self, read: Callable[[], np.ndarray], part: slice, size: int) -> None:
+        n = min(part.stop, size) - part.start
+        super().__init__("float32", (n,), "numpy.ndarray", b"")
+        self._read, self._part = read, part
 
     def numpy(self) -> np.ndarray:
         """The values."""
-        return self._read()
+        return self._read()[self._part]

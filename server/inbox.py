@@ -75,7 +75,7 @@ class Inbox:
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / site
         vector.tofile(path)
-        return partial(np.fromfile, path, dtype=np.float32)
+        return partial(np.memmap, path, dtype=np.float32, mode="r")
 
     def _weights(self, reply: Reply) -> Weights:
         """The site's weights after training, however they came.

@@ -13,13 +13,14 @@ from typing import Any, get_args, get_type_hints
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from server.study import Identity, Study
 from shared.codec import Packed, pack, unpack
 from shared.errors import CodecError, StateError
 from shared.files import remove_leftovers, replace_atomically, write_atomically
 from shared.networks import Layout, Weights
+from shared.tensor_files import write_tensors
 
 
 class StudyFolder:
@@ -84,7 +85,7 @@ class StudyFolder:
         tensors |= {f"change/{name}": array for name, array in (change or {}).items()}
         tensors |= {f"weights/{name}": array for name, array in weights.tensors().items()}
         path = self._weights_path(network, round_number)
-        replace_atomically(path, lambda beside: save_file(_contiguous(tensors), beside))
+        replace_atomically(path, lambda beside: write_tensors(beside, tensors))
 
     def get_weights(self, network: str, round_number: int, layout: Layout) -> Weights:
         """A kept round's weights.
@@ -133,8 +134,7 @@ class StudyFolder:
             digest.update(np.ascontiguousarray(packed.arrays[key]).data)
         arrays_path = self.path / f"{name}-{digest.hexdigest()[:16]}.safetensors"
         if packed.arrays:
-            content = _contiguous(packed.arrays)
-            replace_atomically(arrays_path, lambda beside: save_file(content, beside))
+            replace_atomically(arrays_path, lambda beside: write_tensors(beside, packed.arrays))
         beside_it = f'"{arrays_path.name}"' if packed.arrays else "null"
         body = f'{{"arrays":{beside_it},"value":{packed.text}}}'
         write_atomically(self.path / f"{name}.json", body.encode())
@@ -156,8 +156,3 @@ class StudyFolder:
             return load_file(path)  # type: ignore[no-any-return]
         except (OSError, SafetensorError) as error:
             raise StateError(f"{path} cannot be read ({error}); begin anew.") from None
-
-
-def _contiguous(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The arrays as they must lie in memory: safetensors writes the bytes it finds there."""
-    return {name: np.asarray(array, order="C") for name, array in arrays.items()}

@@ -76,6 +76,7 @@ def train(bench: Workbench, request: Request, cases: TrainingCases) -> tuple[int
         loss = math.nan
     if moments is not None:
         moments.keep(optimiser, request.round)
+    optimiser.state.clear()  # twice the network, which a cycle of references would keep for a while
     return n, loss, spent
 
 

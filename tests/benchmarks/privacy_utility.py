@@ -6,20 +6,26 @@ how long training took. Runs under differential privacy are not alike: repeat th
 
 `--branch` changes keys of the branch:
     python tests/benchmarks/privacy_utility.py --out /tmp/dp --branch '{size: [16, 16]}'
+`--frozen` first trains the network without noise on other made-up patients; the private training
+begins with that network, its last layer set to zero, and trains this layer alone.
 """
 
 import argparse
 import csv
+import hashlib
 import json
 import statistics
 import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
+from safetensors.numpy import load_file, save_file
 
 import trifed
 from server.progress import LoggedProgress
+from shared.architectures import ARCHITECTURES
 from shared.config import Study
 from shared.strict_yaml import dump_settings
 from simulation.simulate import prepare_run, run_in_process
@@ -27,6 +33,8 @@ from simulation.simulate import prepare_run, run_in_process
 SITES = {"site_a": "a", "site_b": "b", "site_c": "c", "site_d": "d"}
 SPLITS = ("tune", "internal_test", "external_test")
 DELTA = 1e-5
+OTHER_PATIENTS = 1000
+"""What is added to the seed for the patients that the trunk is trained on."""
 
 
 def study_of(options: argparse.Namespace, sigma: float, repeat: int) -> Study:
@@ -63,6 +71,25 @@ def study_of(options: argparse.Namespace, sigma: float, repeat: int) -> Study:
     return Study.model_validate_json(json.dumps(content))
 
 
+def pretrain(options: argparse.Namespace) -> None:
+    """Train the trunk on other patients, and let the branch begin with it, frozen."""
+    folder = options.out / "trunk"
+    others = argparse.Namespace(**vars(options) | {"out": folder})
+    others.seed += OTHER_PATIENTS
+    folder.mkdir()
+    measure(others, 0.0, 0)
+    tensors = load_file(folder / "hospitals" / "weights" / "flat.safetensors")
+    changes = yaml.safe_load(options.branch)
+    head = ARCHITECTURES[changes.get("network", "resnet10")].head
+    last = {f"{head}.weight", f"{head}.bias"}
+    tensors |= {name: np.zeros_like(tensors[name]) for name in last}
+    trunk = (options.out / "trunk.safetensors").resolve()
+    save_file(tensors, trunk)
+    file = {"file": str(trunk), "sha256": hashlib.sha256(trunk.read_bytes()).hexdigest()}
+    changes |= {"freeze": ["trunk"], "initial_weights": file | {"format": "trifed"}}
+    options.branch = json.dumps(changes)
+
+
 def measure(options: argparse.Namespace, sigma: float, repeat: int) -> dict[str, Any]:
     """One run: epsilon, AUC by split, seconds. The hospitals are made up by the first."""
     out = options.out / f"sigma{sigma:g}-{repeat}"
@@ -97,12 +124,15 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=200, help="patients of each hospital")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--branch", default="{}", help="changed keys of the branch, as YAML")
+    parser.add_argument("--frozen", action="store_true", help="train the last layer alone")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     options.out.mkdir(parents=True)
     trifed.set_up_logging(verbose=False)
     trifed.logging.getLogger("trifed").setLevel("WARNING")
+    if options.frozen:
+        pretrain(options)
     rows = []
     print("sigma  epsilon  " + "  ".join(f"{split:>13}" for split in SPLITS) + "  seconds")
     for sigma in options.sigmas:

@@ -75,7 +75,7 @@ phantom:
 """
 INPUTS = {
     "2.5d": "kind: 2.5d, size: [96, 96], spacing_mm: [0.75, 0.75]",
-    "3d": "kind: 3d, size: [16, 48, 48], spacing_mm: [3.0, 1.5, 1.5]",
+    "3d": "kind: 3d, size: [48, 48, 48], spacing_mm: [1.5, 1.5, 1.5]",
 }
 
 

@@ -60,8 +60,12 @@ def aggregate(of, box, updates):
     return aggregator.aggregate(1, box._broadcast, updates).vector
 
 
+@pytest.mark.parametrize("slice_size", [1, 100, 999, 2**20])
 @pytest.mark.parametrize("n_sites", [1, 2, 3, 5, 7])
-def test_updates_read_one_by_one_give_the_bits_of_a_mean_of_all_at_once(inbox, n_sites):
+def test_updates_read_slice_by_slice_give_the_bits_of_a_mean_of_all_at_once(
+    inbox, monkeypatch, n_sites, slice_size
+):
+    monkeypatch.setattr("server.aggregate.SLICE", slice_size)
     weights = vectors(n_sites, 999)
     n_cases = [37 * (site + 1) ** 2 % 101 for site in range(n_sites)]
     sites = [f"site_{site}" for site in range(n_sites)]

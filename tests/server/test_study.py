@@ -204,11 +204,11 @@ def test_a_write_interrupted_before_the_rename_leaves_the_old_slot(full, monkeyp
 def test_an_interrupted_write_of_weights_leaves_the_round_before(folder, monkeypatch):
     folder.put_weights("flat", 1, weights(), {})
 
-    def power_cut(_, path):
+    def power_cut(path, _):
         path.write_bytes(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(study_module, "save_file", power_cut)
+    monkeypatch.setattr(study_module, "write_tensors", power_cut)
     with pytest.raises(KeyboardInterrupt):
         folder.put_weights("flat", 1, weights(5), {})
     found = folder.get_weights("flat", 1, LAYOUT)
