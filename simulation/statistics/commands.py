@@ -1,0 +1,160 @@
+"""The options of `trifed stats`, and what answers each of its questions."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+EXAMPLES = """examples:
+  trifed stats roc results.csv --outcome her2 --scores fusion radiomics --threshold 0.43
+  trifed stats delong results.csv --outcome her2 --scores fusion radiomics clinical --site hospital
+
+The table is CSV with one line for each patient. The outcome is 0 or 1 (or no, yes), or any text
+with --positive. A line with a blank cell in a column that is asked for is left out and counted.
+With --site every number is computed from parts that each site could send, which add up to the
+numbers of the whole table; without it the table is one site."""
+
+
+def add_stats(commands: Any, run: Callable[[argparse.Namespace], int]) -> None:
+    """`trifed stats` and its questions; `run` prints what `answer` gives."""
+    parser = commands.add_parser(
+        "stats",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        help="the study's statistics of any table of scores and labels",
+        description="""ROC curves and AUCs with DeLong's intervals and tests of a CSV table, as JSON
+on standard output.""",
+        epilog=EXAMPLES,
+    )
+    questions = parser.add_subparsers(title="questions", required=True, metavar="QUESTION")
+    for add in (_add_roc, _add_delong):
+        add(questions).set_defaults(run=run)
+
+
+def answer(options: argparse.Namespace) -> str:
+    """The answer to the question that the options ask, as JSON.
+
+    Raises:
+        TrifedError: If options, table or patients are not what they must be.
+    """
+    from shared.errors import ConfigError
+    from simulation.statistics.answer import as_json
+    from simulation.statistics.table import load_cohort
+
+    if not 0 < options.level < 1:
+        raise ConfigError(f"--level must be above 0 and below 1, not {options.level}.")
+    cohort = load_cohort(
+        options.file,
+        outcome=options.outcome,
+        columns=options.columns,
+        site=options.site,
+        positive=options.positive,
+    )
+    found = options.question(cohort, options)
+    return as_json({"level": options.level, "table": cohort.account(), **found})
+
+
+def _add(questions: Any, name: str, *, says: str, description: str, examples: str) -> Any:
+    """A question with the options that all have."""
+    parser = questions.add_parser(
+        name,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        help=says,
+        description=description,
+        epilog=f"examples:\n{examples}",
+    )
+    parser.add_argument("file", type=Path, metavar="FILE.csv", help="one line for each patient")
+    parser.add_argument("--outcome", required=True, metavar="COL", help="the label, 0 or 1")
+    parser.add_argument(
+        "--positive", nargs="+", default=(), metavar="TEXT", help="the outcome's texts that mean 1"
+    )
+    parser.add_argument("--site", metavar="COL", help="compute from parts of each site that pool")
+    parser.add_argument("--level", type=float, default=0.95, help="of the intervals (0.95)")
+    return parser
+
+
+def _add_scores(parser: Any, *, says: str) -> None:
+    parser.add_argument(
+        "--scores", nargs="+", required=True, dest="columns", metavar="COL", help=says
+    )
+
+
+def _add_direction(parser: Any) -> None:
+    parser.add_argument(
+        "--direction",
+        choices=("high", "low"),
+        default="high",
+        help="whether high scores mean label 1 (high, the default) or low ones; never guessed "
+        "from the data, so an AUC may be below 0.5",
+    )
+
+
+def _add_roc(questions: Any) -> Any:
+    parser = _add(
+        questions,
+        "roc",
+        says="AUC with intervals, Youden's point, measures at a threshold",
+        description="""Of each score: the AUC with DeLong's interval (cut at 0 and 1) and the one
+symmetric on the logit scale, and Youden's point, whose cut is found on the same patients and is
+therefore optimistic. With --threshold, accuracy, sensitivity, specificity, predictive values, F1,
+Matthews' correlation and Youden's J of calling positive at or above it, and McNemar's test of each
+two scores. The threshold should come from training.""",
+        examples="""  trifed stats roc results.csv --outcome her2 --scores fusion
+  trifed stats roc results.csv --outcome her2 --scores fusion clinical --threshold 0.43 0.5
+  trifed stats roc blood.csv --outcome died --scores albumin --direction low --curve
+  trifed stats roc asah.csv --outcome outcome --positive Poor --scores s100b ndka""",
+    )
+    _add_scores(parser, says="columns of numbers; need not be probabilities")
+    _add_direction(parser)
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        nargs="+",
+        default=(),
+        metavar="T",
+        help="one for all scores, or one each; at or above it is positive (at or below with low)",
+    )
+    parser.add_argument("--curve", action="store_true", help="every point of the ROC curve as well")
+    parser.set_defaults(question=_roc)
+    return parser
+
+
+def _add_delong(questions: Any) -> Any:
+    parser = _add(
+        questions,
+        "delong",
+        says="compare the AUCs of scores of the same patients",
+        description="""The difference of each two AUCs with its interval and DeLong's test, p values
+adjusted by Holm's method, and variances and covariances of the AUCs. Ties count half. A
+difference that is not significant does not say that two scores are equally good.""",
+        examples="""\
+  trifed stats delong results.csv --outcome her2 --scores fusion radiomics clinical
+  trifed stats delong results.csv --outcome her2 --scores fusion radiomics --site hospital""",
+    )
+    _add_scores(parser, says="two or more columns of numbers")
+    _add_direction(parser)
+    parser.set_defaults(question=_delong)
+    return parser
+
+
+def _sign(options: argparse.Namespace) -> float:
+    return 1.0 if options.direction == "high" else -1.0
+
+
+def _roc(cohort: Any, options: argparse.Namespace) -> dict[str, Any]:
+    from simulation.statistics.discrimination import roc
+
+    found = roc(
+        cohort,
+        direction=_sign(options),
+        level=options.level,
+        thresholds=options.threshold,
+        curve=options.curve,
+    )
+    return {"direction": options.direction, **found}
+
+
+def _delong(cohort: Any, options: argparse.Namespace) -> dict[str, Any]:
+    from simulation.statistics.discrimination import delong
+
+    found = delong(cohort, direction=_sign(options), level=options.level)
+    return {"direction": options.direction, **found}
