@@ -92,24 +92,25 @@ def with_intercept(table: Floats) -> Floats:
     return np.column_stack([np.ones(len(table)), table])
 
 
-def logistic_sums(X: Floats, y: Ints, beta: Floats) -> LogisticSums:
+def logistic_sums(X: Floats, y: Ints, beta: Floats, offset: Floats | float = 0.0) -> LogisticSums:
     """Sum score, information and log-likelihood over one site's cases.
 
     Args:
         X: Predictors (n, k), with the column of ones.
         y: Labels (n,), 0 or 1.
         beta: Coefficients (k,).
+        offset: What is added to X beta with the coefficient 1, (n,) or one number for all.
 
     Raises:
-        CohortError: If X, y and beta do not fit together, or X is not finite.
+        CohortError: If X, y and beta do not fit together, or X or the offset is not finite.
     """
     check_labels(y, len(X))
     if X.shape[1:] != beta.shape:
         raise CohortError(f"predictors of shape {X.shape} do not fit {len(beta)} coefficients")
-    if not np.isfinite(X).all():
+    if not (np.isfinite(X).all() and np.isfinite(offset).all()):
         raise CohortError("predictors must be complete; fill in missing values or drop the case")
     X = np.asarray(X, dtype=np.float64)
-    eta = X @ beta
+    eta = X @ beta + offset
     p = special.expit(eta)
     weights = p * special.expit(-eta)
     return LogisticSums(
@@ -169,6 +170,7 @@ def fit_logistic(
 
     Args:
         ask: Gives the pooled sums at coefficients (k,); in a federation, one round of questions.
+            With an offset the tolerance is that of predictors weighted as they are at zero.
         names: The predictors (k,), the intercept's name among them.
         tolerance: The fit has converged when no step, times the root mean square of its
             predictor, is larger; so it does not depend on the predictors' units.

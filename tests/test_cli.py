@@ -21,6 +21,7 @@ COMMANDS = [
     ["stats"],
     ["stats", "roc"],
     ["stats", "delong"],
+    ["stats", "calibration"],
     ["report"],
     ["site"],
     ["site", "init"],

@@ -6,10 +6,17 @@ from typing import Any
 
 import numpy as np
 
+from shared.metrics import Estimate
+
 
 def as_json(answer: dict[str, Any]) -> str:
     """The answer as text; floats read back to the same bits."""
     return json.dumps(_plain(answer), indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False)
+
+
+def with_ci(estimate: Estimate) -> dict[str, Any]:
+    """A number and its interval."""
+    return {"value": estimate.value, "ci": (estimate.low, estimate.high)}
 
 
 def _plain(value: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 EXAMPLES = """examples:
   trifed stats roc results.csv --outcome her2 --scores fusion radiomics --threshold 0.43
   trifed stats delong results.csv --outcome her2 --scores fusion radiomics clinical --site hospital
+  trifed stats calibration results.csv --outcome her2 --scores fusion
 
 The table is CSV with one line for each patient. The outcome is 0 or 1 (or no, yes), or any text
 with --positive. A line with a blank cell in a column that is asked for is left out and counted.
@@ -21,12 +22,12 @@ def add_stats(commands: Any, run: Callable[[argparse.Namespace], int]) -> None:
         "stats",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         help="the study's statistics of any table of scores and labels",
-        description="""ROC curves and AUCs with DeLong's intervals and tests of a CSV table, as JSON
-on standard output.""",
+        description="""ROC curves, DeLong's tests and calibration of any CSV table, as JSON on
+standard output.""",
         epilog=EXAMPLES,
     )
     questions = parser.add_subparsers(title="questions", required=True, metavar="QUESTION")
-    for add in (_add_roc, _add_delong):
+    for add in (_add_roc, _add_delong, _add_calibration):
         add(questions).set_defaults(run=run)
 
 
@@ -136,6 +137,34 @@ difference that is not significant does not say that two scores are equally good
     return parser
 
 
+def _add_calibration(questions: Any) -> Any:
+    parser = _add(
+        questions,
+        "calibration",
+        says="do probabilities mean what they say: intercept, slope, curve, Brier score",
+        description="""Of each score, which must be a probability: calibration in the large (the
+intercept with the slope fixed to 1), slope and its intercept, observed over expected events, Brier
+score and that scaled by the prevalence's, a table of ten groups, and the calibration curve, a
+logistic regression on a restricted cubic spline of the logit with a pointwise band.
+
+Hosmer and Lemeshow's test is off unless asked for: its p depends on how patients are grouped, and
+p > .05 does not say that scores are well calibrated. With it both usual rules are printed.""",
+        examples="""  trifed stats calibration results.csv --outcome her2 --scores fusion clinical
+  trifed stats calibration results.csv --outcome her2 --scores fusion --knots 3 --clip 1e-6
+  trifed stats calibration results.csv --outcome her2 --scores fusion --hosmer-lemeshow""",
+    )
+    _add_scores(parser, says="columns of probabilities")
+    parser.add_argument(
+        "--knots", type=int, choices=(3, 4, 5), default=4, help="of the curve's spline (4)"
+    )
+    parser.add_argument(
+        "--clip", type=float, metavar="E", help="move scores to within E and 1 - E: 0 has no logit"
+    )
+    parser.add_argument("--hosmer-lemeshow", action="store_true", help="the test, by both rules")
+    parser.set_defaults(question=_calibration)
+    return parser
+
+
 def _sign(options: argparse.Namespace) -> float:
     return 1.0 if options.direction == "high" else -1.0
 
@@ -158,3 +187,15 @@ def _delong(cohort: Any, options: argparse.Namespace) -> dict[str, Any]:
 
     found = delong(cohort, direction=_sign(options), level=options.level)
     return {"direction": options.direction, **found}
+
+
+def _calibration(cohort: Any, options: argparse.Namespace) -> dict[str, Any]:
+    from simulation.statistics.calibration import calibrate
+
+    return calibrate(
+        cohort,
+        level=options.level,
+        knots=options.knots,
+        clip=options.clip,
+        with_test=options.hosmer_lemeshow,
+    )

@@ -18,7 +18,7 @@ from shared.decisions import (
 from shared.delong import CorrelatedAucs, contrast
 from shared.errors import ConfigError
 from shared.holm import holm
-from shared.metrics import Estimate, delong_ci, logit_ci
+from shared.metrics import delong_ci, logit_ci
 from shared.placements import (
     ClassHistograms,
     class_histograms,
@@ -29,6 +29,7 @@ from shared.placements import (
     pooled_aucs,
     youden_point,
 )
+from simulation.statistics.answer import with_ci
 from simulation.statistics.table import Cohort
 
 OPTIMISTIC = "optimistic: the cut was found on the patients on whom it is judged"
@@ -176,12 +177,8 @@ def _at_threshold(
     return {
         "threshold": direction * float(decided.thresholds[k]),
         **asdict(table),
-        **{name: _with_ci(measure) for name, measure in measures.items()},
+        **{name: with_ci(measure) for name, measure in measures.items()},
     }
-
-
-def _with_ci(measure: Estimate) -> dict[str, Any]:
-    return {"value": measure.value, "ci": (measure.low, measure.high)}
 
 
 def _mcnemar(decided: DecisionCounts, i: int, j: int) -> dict[str, Any]:

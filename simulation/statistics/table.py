@@ -16,10 +16,10 @@ ALL = "all"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SiteRows:
-    """One site's usable rows: their order in the file (n,), labels (n,) and values (k, n)."""
+    """One site's usable rows: their lines in the file (n,), labels (n,) and values (k, n)."""
 
     name: str
-    order: Ints
+    lines: Ints
     labels: Ints
     values: Floats
 
@@ -43,6 +43,28 @@ class Cohort:
     def labels(self) -> Ints:
         """All labels, in the order of `sites`."""
         return np.concatenate([site.labels for site in self.sites])
+
+    def need_probabilities(self, *, logit: bool) -> None:
+        """Refuse values that are no probabilities, or, where logits are needed, are 0 or 1.
+
+        Raises:
+            ManifestError: Naming the lines.
+        """
+        faults = []
+        for site in self.sites:
+            outside = (site.values < 0) | (site.values > 1)
+            without = (site.values == 0) | (site.values == 1) if logit else outside
+            for k, row in zip(*np.nonzero(outside | without), strict=True):
+                says = (
+                    "must be a probability, within 0 and 1; leave the column out, or have it "
+                    "converted by --convert where that is offered"
+                    if outside[k, row]
+                    else "has no logit; say by how much to clip it, as --clip 1e-6"
+                )
+                place = f"{self.file} line {site.lines[row]}: score '{self.names[k]}'"
+                faults.append(f"{place} is {site.values[k, row]:g}, which {says}.")
+        if faults:
+            raise ManifestError(listed(faults))
 
     def account(self) -> dict[str, object]:
         """How many rows there are, are used and are left out, and the patients of each site."""
@@ -91,26 +113,27 @@ def load_cohort(
         if twice:
             raise ConfigError(f"column '{twice[0]}' is asked twice. Name it once.")
         found |= added
-    where = _texts(table, site) if site else [ALL] * len(table.rows)
+    sites = np.array(_texts(table, site) if site else [ALL] * len(table.rows), dtype=object)
+    lines = np.array([row.line for row in table.rows], dtype=np.int64)
     values = np.array(list(found.values())).reshape(len(found), len(table.rows))
-    used = ~np.isnan(values).any(axis=0) & np.array([text != "" for text in where], dtype=bool)
+    used = ~np.isnan(values).any(axis=0) & (sites != "")
     missing = {name: int(np.isnan(row).sum()) for name, row in found.items()}
     if site:
-        missing[f"site {site}"] = where.count("")
+        missing[f"site {site}"] = int((sites == "").sum())
     _need_both(path.name, outcome, values[0, used], len(table.rows))
+    names = sorted(set(sites) - {""})
     return Cohort(
         path.name,
         outcome,
         tuple(found)[1:],
-        tuple(_site_rows(name, values, where, used) for name in sorted(set(where) - {""})),
+        tuple(_site_rows(name, values, lines, used & (sites == name)) for name in names),
         len(table.rows),
         {name: n for name, n in missing.items() if n},
     )
 
 
-def _site_rows(name: str, values: Floats, where: list[str], used: np.ndarray) -> SiteRows:
-    order = np.flatnonzero(used & np.array([text == name for text in where], dtype=bool))
-    return SiteRows(name, order, values[0, order].astype(np.int64), values[1:, order])
+def _site_rows(name: str, values: Floats, lines: Ints, its: np.ndarray) -> SiteRows:
+    return SiteRows(name, lines[its], values[0, its].astype(np.int64), values[1:, its])
 
 
 def _need_both(file: str, outcome: str, labels: Floats, n_rows: int) -> None:

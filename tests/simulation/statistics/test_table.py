@@ -36,9 +36,9 @@ def test_rows_without_a_value_are_left_out_and_counted(table):
 def test_a_row_without_a_site_is_left_out_and_counted(table):
     found = load(table, "score", site="hospital")
     assert found.account()["missing"] == {"score": 2, "site hospital": 1}
-    assert [(site.name, site.order.tolist()) for site in found.sites] == [
-        ("north", [0, 3]),
-        ("south", [1]),
+    assert [(site.name, site.lines.tolist()) for site in found.sites] == [
+        ("north", [2, 5]),
+        ("south", [3]),
     ]
 
 
