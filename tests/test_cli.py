@@ -22,6 +22,7 @@ COMMANDS = [
     ["stats", "roc"],
     ["stats", "delong"],
     ["stats", "calibration"],
+    ["stats", "dca"],
     ["report"],
     ["site"],
     ["site", "init"],

@@ -9,6 +9,7 @@ EXAMPLES = """examples:
   trifed stats roc results.csv --outcome her2 --scores fusion radiomics --threshold 0.43
   trifed stats delong results.csv --outcome her2 --scores fusion radiomics clinical --site hospital
   trifed stats calibration results.csv --outcome her2 --scores fusion
+  trifed stats dca results.csv --outcome her2 --scores fusion --thresholds 0.2 0.6 0.01
 
 The table is CSV with one line for each patient. The outcome is 0 or 1 (or no, yes), or any text
 with --positive. A line with a blank cell in a column that is asked for is left out and counted.
@@ -22,12 +23,12 @@ def add_stats(commands: Any, run: Callable[[argparse.Namespace], int]) -> None:
         "stats",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         help="the study's statistics of any table of scores and labels",
-        description="""ROC curves, DeLong's tests and calibration of any CSV table, as JSON on
-standard output.""",
+        description="""ROC curves, DeLong's tests, calibration and decision curves of any CSV
+table, as JSON on standard output.""",
         epilog=EXAMPLES,
     )
     questions = parser.add_subparsers(title="questions", required=True, metavar="QUESTION")
-    for add in (_add_roc, _add_delong, _add_calibration):
+    for add in (_add_roc, _add_delong, _add_calibration, _add_dca):
         add(questions).set_defaults(run=run)
 
 
@@ -165,6 +166,40 @@ p > .05 does not say that scores are well calibrated. With it both usual rules a
     return parser
 
 
+def _add_dca(questions: Any) -> Any:
+    parser = _add(
+        questions,
+        "dca",
+        says="decision curves: the net benefit of acting on a score",
+        description="""The net benefit of each score, of treating all and of treating none at each
+threshold, with a pointwise percentile band from a Poisson bootstrap of the patients. Name the range
+of thresholds that patients and doctors would choose before looking at the curves: a score that wins
+at thresholds nobody uses has won nothing.""",
+        examples="""\
+  trifed stats dca results.csv --outcome her2 --scores fusion --thresholds 0.2 0.6 0.01
+  trifed stats dca results.csv --outcome her2 --scores fusion clinical --bootstrap 2000 --seed 7
+  trifed stats dca blood.csv --outcome died --scores creatinine --convert""",
+    )
+    _add_scores(parser, says="columns of probabilities, or with --convert of any numbers")
+    parser.add_argument(
+        "--thresholds",
+        type=float,
+        nargs=3,
+        default=(0.01, 0.99, 0.01),
+        metavar=("FROM", "TO", "STEP"),
+        help="probabilities at which to act (0.01 0.99 0.01); name yours before looking",
+    )
+    parser.add_argument("--bootstrap", type=int, default=500, metavar="N", help="replicates (500)")
+    parser.add_argument("--seed", type=int, default=1, help="of the bootstrap (1)")
+    parser.add_argument(
+        "--convert",
+        action="store_true",
+        help="take each score's probability from a logistic regression on these patients",
+    )
+    parser.set_defaults(question=_dca)
+    return parser
+
+
 def _sign(options: argparse.Namespace) -> float:
     return 1.0 if options.direction == "high" else -1.0
 
@@ -198,4 +233,17 @@ def _calibration(cohort: Any, options: argparse.Namespace) -> dict[str, Any]:
         knots=options.knots,
         clip=options.clip,
         with_test=options.hosmer_lemeshow,
+    )
+
+
+def _dca(cohort: Any, options: argparse.Namespace) -> dict[str, Any]:
+    from simulation.statistics.decision_curves import decision_curves, grid
+
+    return decision_curves(
+        cohort,
+        grid(*options.thresholds),
+        level=options.level,
+        replicates=options.bootstrap,
+        seed=options.seed,
+        convert=options.convert,
     )
