@@ -7,7 +7,7 @@ import numpy as np
 from scipy import special
 
 from shared.checks import Floats, Ints, check_labels, require, require_numbers
-from shared.errors import CohortError, FederationError
+from shared.errors import CohortError, FederationError, SeparationError
 
 MAX_HALVINGS = 30
 SEPARATED = 1e8
@@ -178,7 +178,8 @@ def fit_logistic(
         penalty: Ridge weights (k,), see `newton_step`.
 
     Raises:
-        CohortError: If predictors repeat each other, or separate the labels completely.
+        CohortError: If predictors repeat each other.
+        SeparationError: If they separate the labels; `shared.firth` has an estimate then.
 
     References:
         Albert & Anderson (1984). On the existence of maximum likelihood estimates in logistic
@@ -285,7 +286,7 @@ def _refuse_separation(
     moments = 4 * start.information / start.n
     spread = np.sqrt(np.maximum(np.diag(moments) - moments[0] ** 2, 0.0))
     worst = names[int((np.abs(beta) * spread).argmax())]
-    raise CohortError(
+    raise SeparationError(
         f"the predictors separate the labels of {start.n} cases, so no finite estimate exists; "
         f"drop '{worst}', the one that separates most, and check that both labels occur"
     )

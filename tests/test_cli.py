@@ -23,6 +23,7 @@ COMMANDS = [
     ["stats", "delong"],
     ["stats", "calibration"],
     ["stats", "dca"],
+    ["stats", "logistic"],
     ["report"],
     ["site"],
     ["site", "init"],

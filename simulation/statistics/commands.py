@@ -10,6 +10,7 @@ EXAMPLES = """examples:
   trifed stats delong results.csv --outcome her2 --scores fusion radiomics clinical --site hospital
   trifed stats calibration results.csv --outcome her2 --scores fusion
   trifed stats dca results.csv --outcome her2 --scores fusion --thresholds 0.2 0.6 0.01
+  trifed stats logistic clinical.csv --outcome her2 --predictors age sex grade:low
 
 The table is CSV with one line for each patient. The outcome is 0 or 1 (or no, yes), or any text
 with --positive. A line with a blank cell in a column that is asked for is left out and counted.
@@ -23,12 +24,12 @@ def add_stats(commands: Any, run: Callable[[argparse.Namespace], int]) -> None:
         "stats",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         help="the study's statistics of any table of scores and labels",
-        description="""ROC curves, DeLong's tests, calibration and decision curves of any CSV
-table, as JSON on standard output.""",
+        description="""ROC curves, DeLong's tests, calibration, decision curves and logistic
+regression of any CSV table, as JSON on standard output.""",
         epilog=EXAMPLES,
     )
     questions = parser.add_subparsers(title="questions", required=True, metavar="QUESTION")
-    for add in (_add_roc, _add_delong, _add_calibration, _add_dca):
+    for add in (_add_roc, _add_delong, _add_calibration, _add_dca, _add_logistic):
         add(questions).set_defaults(run=run)
 
 
@@ -200,6 +201,47 @@ at thresholds nobody uses has won nothing.""",
     return parser
 
 
+def _add_logistic(questions: Any) -> Any:
+    parser = _add(
+        questions,
+        "logistic",
+        says="odds ratios of predictors, alone and together",
+        description="""Logistic regression of the outcome on each predictor alone and on all
+together, over the same patients: coefficient, odds ratio, interval, z and p, log-likelihood and its
+ratio test against the intercept alone, AIC, pseudo-R2 and variance inflation. A predictor is a
+column of numbers, or NAME:reference for a column of text: each other text against the reference.
+
+Where predictors separate the labels there is no ordinary estimate. Firth's penalised one is given
+instead, with the reason, and with intervals and p from the profile of its likelihood.""",
+        examples="""\
+  trifed stats logistic clinical.csv --outcome her2 --predictors age sessile t_stage:T1
+  trifed stats logistic clinical.csv --outcome her2 --predictors age sessile --site hospital
+  trifed stats logistic clinical.csv --outcome her2 --predictors age --firth always""",
+    )
+    parser.add_argument(
+        "--predictors",
+        nargs="+",
+        required=True,
+        dest="columns",
+        metavar="COL",
+        help="columns of numbers, or NAME:reference for text",
+    )
+    parser.add_argument(
+        "--firth",
+        choices=("auto", "always", "never"),
+        default="auto",
+        help="auto: where labels are separated (default); never: refuse those",
+    )
+    parser.add_argument(
+        "--interval",
+        choices=("profile", "wald"),
+        default="profile",
+        help="of Firth's fit (profile); that of an ordinary fit is Wald's",
+    )
+    parser.set_defaults(question=_logistic)
+    return parser
+
+
 def _sign(options: argparse.Namespace) -> float:
     return 1.0 if options.direction == "high" else -1.0
 
@@ -247,3 +289,9 @@ def _dca(cohort: Any, options: argparse.Namespace) -> dict[str, Any]:
         seed=options.seed,
         convert=options.convert,
     )
+
+
+def _logistic(cohort: Any, options: argparse.Namespace) -> dict[str, Any]:
+    from simulation.statistics.regression import regress
+
+    return regress(cohort, level=options.level, firth=options.firth, interval=options.interval)

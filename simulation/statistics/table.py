@@ -28,13 +28,14 @@ class SiteRows:
 class Cohort:
     """A table's usable rows, site by site in the order of the sites' names.
 
-    names are those of the k values; n_missing counts, by column, the rows without a value, which
-    are left out.
+    names are those of the k values; terms says which of them each asked column became. n_missing
+    counts, by column, the rows without a value, which are left out.
     """
 
     file: str
     outcome: str
     names: tuple[str, ...]
+    terms: dict[str, tuple[str, ...]]
     sites: tuple[SiteRows, ...]
     n_rows: int
     n_missing: dict[str, int]
@@ -106,13 +107,14 @@ def load_cohort(
         CohortError: If no row is left, or all have one label.
     """
     table = read_table(path, lower=False, key=None)
-    found = {f"outcome {outcome}": _labels(table, outcome, positive)}
+    found, terms = {f"outcome {outcome}": _labels(table, outcome, positive)}, {}
     for column in columns:
         added = _values(table, column)
         twice = sorted(found.keys() & added.keys())
         if twice:
             raise ConfigError(f"column '{twice[0]}' is asked twice. Name it once.")
         found |= added
+        terms[column] = tuple(added)
     sites = np.array(_texts(table, site) if site else [ALL] * len(table.rows), dtype=object)
     lines = np.array([row.line for row in table.rows], dtype=np.int64)
     values = np.array(list(found.values())).reshape(len(found), len(table.rows))
@@ -126,6 +128,7 @@ def load_cohort(
         path.name,
         outcome,
         tuple(found)[1:],
+        terms,
         tuple(_site_rows(name, values, lines, used & (sites == name)) for name in names),
         len(table.rows),
         {name: n for name, n in missing.items() if n},
