@@ -24,6 +24,7 @@ COMMANDS = [
     ["stats", "calibration"],
     ["stats", "dca"],
     ["stats", "logistic"],
+    ["stats", "reclassify"],
     ["report"],
     ["site"],
     ["site", "init"],

@@ -32,6 +32,7 @@ from shared.placements import (
 from simulation.statistics.answer import with_ci
 from simulation.statistics.table import Cohort
 
+SEPARATED = "no score of one label lies among the other's: the interval does not tell the precision"
 OPTIMISTIC = "optimistic: the cut was found on the patients on whom it is judged"
 
 
@@ -72,6 +73,8 @@ def roc(
             "ci_logit": logit_ci(auc, variance, level),
             "youden": _youden(counts, k, direction),
         }
+        if variance == 0:
+            answer["scores"][name]["note"] = SEPARATED
         if curve:
             answer["scores"][name]["curve"] = _curve(counts, k, direction)
     if thresholds:

@@ -1,6 +1,5 @@
 """Any CSV table to a cohort for the statistics: labels and numbers, divided by site."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -196,7 +195,7 @@ def _numbers(table: Table, column: str, otherwise: str) -> Floats:
 def _texts(table: Table, column: str) -> list[str]:
     need_column(table, column)
     cells = [row.cells[column] for row in table.rows]
-    return ["" if re.sub(r"\s", "", cell).lower() in BLANK else cell for cell in cells]
+    return ["" if cell.lower() in BLANK else cell for cell in cells]
 
 
 def _refuse(table: Table, column: str, wrong: Sequence[bool], what: str) -> None:

@@ -110,6 +110,24 @@ def test_divided_by_site_is_the_undivided_answer(ask, made_up):
     assert without_sites(divided) == expected
 
 
+def test_a_site_without_a_usable_row_takes_part_with_nothing(ask, made_up):
+    with made_up.open("a", encoding="utf-8") as file:
+        file.write("1,,0.4,60,T1,e\n")
+    asked = [
+        "calibration",
+        made_up,
+        "--outcome",
+        "her2",
+        "--scores",
+        "fusion",
+        "--site",
+        "hospital",
+    ]
+    found = ask(*asked)
+    assert found["table"]["sites"]["e"]["n"] == 0
+    assert found["scores"]["fusion"]["slope"]["se"] > 0
+
+
 def test_a_score_with_few_values_says_why_it_has_no_curve(ask, tmp_path):
     columns = {"y": [0, 1, 0, 1, 1, 0, 1, 0], "p": [0.2] * 4 + [0.7] * 4}
     path = write_table(tmp_path / "few.csv", columns)

@@ -68,6 +68,16 @@ def test_divided_by_site_is_the_undivided_answer(ask, made_up, question, directi
     assert divided["table"]["sites"]["d"]["n"] == 1
 
 
+def test_a_site_without_a_usable_row_takes_part_with_nothing(ask, tmp_path):
+    columns = {"y": [0, 1, 1, 0, 1], "a": [1, 2, 3, 2, ""], "b": [5, 6, 5, 4, 3]}
+    columns["hospital"] = ["n", "n", "n", "n", "empty"]
+    path = write_table(tmp_path / "t.csv", columns)
+    asked = ["delong", path, "--outcome", "y", "--scores", "a", "b"]
+    whole, divided = ask(*asked), ask(*asked, "--site", "hospital")
+    assert divided["table"]["sites"]["empty"] == {"n": 0, "n_positive": 0}
+    assert without_sites(divided) == pytest.approx(without_sites(whole), rel=1e-12)
+
+
 def test_a_low_direction_is_the_same_score_turned_round(ask, made_up):
     asked = ["roc", made_up, "--outcome", "her2", "--scores", "fusion", "--threshold", "0.49995"]
     high, low = (ask(*asked, "--direction", d)["scores"]["fusion"] for d in ("high", "low"))
@@ -89,6 +99,13 @@ def test_the_youden_point_is_called_optimistic(ask, made_up):
     found = ask("roc", made_up, "--outcome", "her2", "--scores", "fusion")["scores"]["fusion"]
     assert found["youden"]["note"].startswith("optimistic")
     assert found["youden"]["midpoint"] < found["youden"]["cut"]
+
+
+def test_separated_labels_have_an_interval_that_says_it_tells_nothing(ask, tmp_path):
+    path = write_table(tmp_path / "t.csv", {"y": [0, 0, 1, 1], "p": [1, 2, 3, 4]})
+    found = ask("roc", path, "--outcome", "y", "--scores", "p")["scores"]["p"]
+    assert (found["auc"], found["ci"]) == (1, [1, 1])
+    assert "does not tell the precision" in found["note"]
 
 
 def test_another_number_of_thresholds_is_refused(refused, made_up):

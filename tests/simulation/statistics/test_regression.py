@@ -107,6 +107,18 @@ def test_divided_by_site_is_the_undivided_answer(ask, made_up, firth):
     assert without_sites(divided) == pytest.approx(without_sites(whole), rel=1e-8, abs=1e-9)
 
 
+@pytest.mark.parametrize("firth", ["never", "always"])
+def test_a_site_without_a_usable_row_takes_part_with_nothing(ask, spector, firth):
+    text = spector.read_text("utf-8").splitlines()
+    rows = [f"{text[0]},site", *(f"{line},a" for line in text[1:]), "1,,20,0,b"]
+    spector.write_text("\n".join(rows), "utf-8")
+    asked = ["logistic", spector, "--outcome", "GRADE", "--predictors", "GPA", "PSI"]
+    asked += ["--firth", firth]
+    whole, divided = ask(*asked), ask(*asked, "--site", "site")
+    assert divided["table"]["sites"]["b"]["n"] == 0
+    assert without_sites(divided) == pytest.approx(without_sites(whole), rel=1e-8)
+
+
 def test_separated_labels_get_firths_fit_with_its_reason(ask, separated):
     found = ask("logistic", separated, "--outcome", "her2", "--predictors", "age", "sessile")
     sessile = found["univariable"]["sessile"]
