@@ -32,7 +32,7 @@ from shared.placements import (
 from simulation.statistics.answer import with_ci
 from simulation.statistics.table import Cohort
 
-SEPARATED = "no score of one label lies among the other's: the interval does not tell the precision"
+NO_VARIANCE = "all patients of a label are placed alike: the interval does not tell the precision"
 OPTIMISTIC = "optimistic: the cut was found on the patients on whom it is judged"
 
 
@@ -74,7 +74,7 @@ def roc(
             "youden": _youden(counts, k, direction),
         }
         if variance == 0:
-            answer["scores"][name]["note"] = SEPARATED
+            answer["scores"][name]["note"] = NO_VARIANCE
         if curve:
             answer["scores"][name]["curve"] = _curve(counts, k, direction)
     if thresholds:

@@ -101,10 +101,11 @@ def test_the_youden_point_is_called_optimistic(ask, made_up):
     assert found["youden"]["midpoint"] < found["youden"]["cut"]
 
 
-def test_separated_labels_have_an_interval_that_says_it_tells_nothing(ask, tmp_path):
-    path = write_table(tmp_path / "t.csv", {"y": [0, 0, 1, 1], "p": [1, 2, 3, 4]})
+@pytest.mark.parametrize(("scores", "auc"), [((1, 2, 3, 4), 1), ((5, 5, 5, 5), 0.5)])
+def test_an_interval_without_width_is_said_to_tell_nothing(ask, tmp_path, scores, auc):
+    path = write_table(tmp_path / "t.csv", {"y": [0, 0, 1, 1], "p": scores})
     found = ask("roc", path, "--outcome", "y", "--scores", "p")["scores"]["p"]
-    assert (found["auc"], found["ci"]) == (1, [1, 1])
+    assert (found["auc"], found["ci"]) == (auc, [auc, auc])
     assert "does not tell the precision" in found["note"]
 
 

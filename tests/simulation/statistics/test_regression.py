@@ -68,7 +68,12 @@ def test_each_predictor_stands_alone_as_well(ask, spector):
     assert found["multivariable"]["events_per_predictor"] == 11 / 2
 
 
-@pytest.mark.skipif(not BIRTHS.exists(), reason="this statsmodels comes without its tests' data")
+needs_births = pytest.mark.skipif(
+    not BIRTHS.exists(), reason="this statsmodels comes without its tests' data"
+)
+
+
+@needs_births
 @pytest.mark.parametrize("site", [[], ["--site", "race"]], ids=["undivided", "by site"])
 def test_low_birth_weight_is_statas(ask, site):
     expected = EXPECTED["low_birth_weight"]
@@ -80,6 +85,19 @@ def test_low_birth_weight_is_statas(ask, site):
     assert model["coefficients"]["smoke"]["or_ci"] == pytest.approx(expected["smoke_ci"], rel=2e-7)
     assert model["log_likelihood"] == pytest.approx(expected["log_likelihood"], abs=5e-4)
     assert set(found["univariable"]["race:white"]["vif"]) == {"race=black", "race=other"}
+
+
+@needs_births
+def test_firths_fit_and_profiles_of_low_birth_weight_are_firthmodels(ask):
+    expected = EXPECTED["low_birth_weight_firth"]
+    asked = ["--predictors", "age", "lwt", "race:white", "smoke", "ptl", "ht", "ui"]
+    found = ask("logistic", BIRTHS, "--outcome", "low", *asked, "--firth", "always")
+    model = found["multivariable"]
+    for name, measured in model["coefficients"].items():
+        published = pytest.approx(expected["coefficients"][name], rel=1e-8)
+        assert [measured["beta"], *measured["ci"]] == published
+    published = expected["penalised_log_likelihood"]
+    assert model["penalised_log_likelihood"] == pytest.approx(published, rel=1e-13)
 
 
 def test_four_counts_are_hosmer_and_lemeshows(ask, tmp_path):
