@@ -37,6 +37,10 @@ class CohortError(TrifedError):
     code = "E_COHORT"
 
 
+class SeparationError(CohortError):
+    """Predictors separate the labels of a cohort, so that no finite estimate exists."""
+
+
 class InstallError(TrifedError):
     """The software or a library is missing, or not the one the study was made for."""
 

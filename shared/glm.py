@@ -7,7 +7,7 @@ import numpy as np
 from scipy import special
 
 from shared.checks import Floats, Ints, check_labels, require, require_numbers
-from shared.errors import CohortError, FederationError
+from shared.errors import CohortError, FederationError, SeparationError
 
 MAX_HALVINGS = 30
 SEPARATED = 1e8
@@ -92,24 +92,25 @@ def with_intercept(table: Floats) -> Floats:
     return np.column_stack([np.ones(len(table)), table])
 
 
-def logistic_sums(X: Floats, y: Ints, beta: Floats) -> LogisticSums:
+def logistic_sums(X: Floats, y: Ints, beta: Floats, offset: Floats | float = 0.0) -> LogisticSums:
     """Sum score, information and log-likelihood over one site's cases.
 
     Args:
         X: Predictors (n, k), with the column of ones.
         y: Labels (n,), 0 or 1.
         beta: Coefficients (k,).
+        offset: What is added to X beta with the coefficient 1, (n,) or one number for all.
 
     Raises:
-        CohortError: If X, y and beta do not fit together, or X is not finite.
+        CohortError: If X, y and beta do not fit together, or X or the offset is not finite.
     """
     check_labels(y, len(X))
     if X.shape[1:] != beta.shape:
         raise CohortError(f"predictors of shape {X.shape} do not fit {len(beta)} coefficients")
-    if not np.isfinite(X).all():
+    if not (np.isfinite(X).all() and np.isfinite(offset).all()):
         raise CohortError("predictors must be complete; fill in missing values or drop the case")
     X = np.asarray(X, dtype=np.float64)
-    eta = X @ beta
+    eta = X @ beta + offset
     p = special.expit(eta)
     weights = p * special.expit(-eta)
     return LogisticSums(
@@ -169,6 +170,7 @@ def fit_logistic(
 
     Args:
         ask: Gives the pooled sums at coefficients (k,); in a federation, one round of questions.
+            With an offset the tolerance is that of predictors weighted as they are at zero.
         names: The predictors (k,), the intercept's name among them.
         tolerance: The fit has converged when no step, times the root mean square of its
             predictor, is larger; so it does not depend on the predictors' units.
@@ -176,7 +178,8 @@ def fit_logistic(
         penalty: Ridge weights (k,), see `newton_step`.
 
     Raises:
-        CohortError: If predictors repeat each other, or separate the labels completely.
+        CohortError: If predictors repeat each other.
+        SeparationError: If they separate the labels; `shared.firth` has an estimate then.
 
     References:
         Albert & Anderson (1984). On the existence of maximum likelihood estimates in logistic
@@ -283,7 +286,7 @@ def _refuse_separation(
     moments = 4 * start.information / start.n
     spread = np.sqrt(np.maximum(np.diag(moments) - moments[0] ** 2, 0.0))
     worst = names[int((np.abs(beta) * spread).argmax())]
-    raise CohortError(
+    raise SeparationError(
         f"the predictors separate the labels of {start.n} cases, so no finite estimate exists; "
         f"drop '{worst}', the one that separates most, and check that both labels occur"
     )

@@ -1,8 +1,10 @@
-"""The command line of the simulation: `trifed simulate`, `trifed verify`, `trifed baselines`."""
+"""The command line of the simulation: `trifed simulate`, `verify`, `baselines` and `stats`."""
 
 import argparse
 from pathlib import Path
 from typing import Any
+
+from simulation.statistics.commands import add_stats, answer
 
 
 def add_commands(commands: Any) -> None:
@@ -10,6 +12,7 @@ def add_commands(commands: Any) -> None:
     add_simulate(commands)
     add_verify(commands)
     add_baselines(commands)
+    add_stats(commands, run_stats)
 
 
 def add_simulate(commands: Any) -> None:
@@ -168,6 +171,12 @@ def run_baselines(options: argparse.Namespace) -> int:
     write_report(read_results(out), out / "report.html")
     print_gaps(results, "value", runs=("federated", "pooled", "mean_alone"))
     print(f"\nreport: {out / 'report.html'}")
+    return 0
+
+
+def run_stats(options: argparse.Namespace) -> int:
+    """Print the statistics of a table."""
+    print(answer(options))
     return 0
 
 

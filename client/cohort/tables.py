@@ -127,21 +127,23 @@ def patient_key(patient_id: str) -> str:
     return unicodedata.normalize("NFC", clean_id(patient_id).casefold())
 
 
-def read_table(path: Path, *, lower: bool) -> Table:
+def read_table(path: Path, *, lower: bool, key: str | None = "patient_id") -> Table:
     """A CSV file as text: header in line 1, every cell stripped, blank lines left out.
 
     Args:
         lower: Whether the names of the columns are taken in lower case.
+        key: The column that must be there; None for a table that is not a site's.
 
     Raises:
         ManifestError: If the file is missing, is no CSV with commas in UTF-8, has no column
-            patient_id or a column twice, or a row has more or fewer cells than the header.
+            `key` or a column twice, or a row has more or fewer cells than the header.
     """
+    where = "the path" if key is None else "data in site.yaml"
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             lines = list(_numbered(csv.reader(file, strict=True)))
     except FileNotFoundError:
-        raise ManifestError(f"{path}: there is no such file. Check data in site.yaml.") from None
+        raise ManifestError(f"{path}: there is no such file. Check {where}.") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ManifestError(
             f"{path}: cannot be read ({error}). Save it as CSV with commas, in UTF-8."
@@ -149,7 +151,7 @@ def read_table(path: Path, *, lower: bool) -> Table:
     if not lines:
         raise ManifestError(f"{path}: is empty. The first line must name the columns.")
     columns = tuple(cell.strip().lower() if lower else cell.strip() for cell in lines[0][1])
-    _check_header(path, columns)
+    _check_header(path, columns, key)
     return Table(path, columns, tuple(_row(path, columns, *line) for line in lines[1:]))
 
 
@@ -162,7 +164,7 @@ def _numbered(reader: Iterable[list[str]]) -> Iterable[tuple[int, list[str]]]:
         line = int(getattr(reader, "line_num", line)) + 1
 
 
-def _check_header(path: Path, columns: tuple[str, ...]) -> None:
+def _check_header(path: Path, columns: tuple[str, ...], key: str | None) -> None:
     if len(columns) == 1 and ";" in columns[0]:
         raise ManifestError(
             f"{path.name} line 1: the columns are divided by semicolons. Save it with commas."
@@ -170,7 +172,8 @@ def _check_header(path: Path, columns: tuple[str, ...]) -> None:
     twice = sorted({column for column in columns if columns.count(column) > 1})
     if twice:
         raise ManifestError(f"{path.name} line 1: column '{twice[0]}' stands twice. Keep one.")
-    need_column(Table(path, columns, ()), "patient_id")
+    if key is not None:
+        need_column(Table(path, columns, ()), key)
 
 
 def _row(path: Path, columns: tuple[str, ...], line: int, cells: list[str]) -> Row:
