@@ -91,6 +91,12 @@ class StateError(TrifedError):
     code = "E_STATE"
 
 
+class BundleError(StateError):
+    """The file of a bundle is damaged, of another release, or not the one that is meant."""
+
+    code = "E_BUNDLE"
+
+
 class LedgerError(StateError):
     """The hospital's record of what private training has spent is damaged."""
 
