@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from shared.config import Study
 from shared.errors import ConfigError
 from shared.quantities import Name, Positive
+from shared.stages.external_evaluate import ExternalLevel
 from shared.strict_yaml import Settings, load_settings
 
 FeaturesFrom = Literal["images", "trifed", "elsewhere"]
@@ -50,11 +51,13 @@ class Release(Settings):
     """What is too few to be told of, and how much the networks may show of one patient.
 
     A statistic of fewer patients than `min_cell`, but not of none, never leaves. Networks are
-    trained only up to `max_epsilon`, over all studies; None is no limit.
+    trained only up to `max_epsilon`, over all studies; None is no limit. `external` is what may be
+    told of an external cohort's scores.
     """
 
     min_cell: Annotated[int, Field(ge=1)] = 5
     max_epsilon: Positive | None = None
+    external: ExternalLevel = "summary"
 
 
 class Device(Settings):

@@ -169,7 +169,7 @@ def test_what_cannot_be_trained_is_told_and_left_out(found):
 
 def tied_share(study, model, split):
     """How far the AUC of binned scores can be from that of the scores: half of all ties."""
-    parts = [reply.models[model] for reply in study.external_evaluate.sites.values()]
+    parts = [reply.sums[model] for reply in study.external_evaluate.sites.values()]
     if split == "internal_test":
         parts = study.evaluate.sums[model][split].values()
     n, p = (sum(getattr(part, label) for part in parts) for label in ("negatives", "positives"))
