@@ -14,7 +14,7 @@ from shared.models import (
 )
 from tests.conftest import changed
 
-FEATURES = ("excretory__original__firstorder__Mean", "excretory__original__shape__MeshVolume")
+FEATURES = ("excretory__original__firstorder__Mean", "excretory__original__firstorder__Maximum")
 
 
 def bundle_without_networks(study: Study, **changes: object) -> BundleFile:
@@ -25,7 +25,7 @@ def bundle_without_networks(study: Study, **changes: object) -> BundleFile:
     """
     content = study.model_copy(update={"branches": ()})
     plain = changed(content, fusion={"inputs": ["radiomics_score", "clinical"]})
-    scale = Scale.of(Extraction({}), FEATURES, np.array([40.0, 900.0]), np.array([9.0, 300.0]))
+    scale = Scale.of(Extraction({}), FEATURES, np.array([80.0, 110.0]), np.array([9.0, 12.0]))
     columns = ("radiomics_score", *plain.clinical.predictors)
     parts: dict[str, object] = {
         "study_hash": digest(plain),

@@ -3,13 +3,17 @@
 import numpy as np
 
 from client.embeddings import keep_outputs
+from client.looks import Cohort, Look, now, open_cohort, write_down
 from client.scoring import binned, checked_scores
+from client.site import Site
 from client.stages.describe_cohort import describe
 from client.workbench import Workbench
 from shared.checks import Ints
+from shared.codec import from_text, to_text
+from shared.errors import CodecError, LooksError, PolicyError
 from shared.models import Bundle
 from shared.stages.evaluate import OutputsReply, OutputsRequest, ScoresRequest
-from shared.stages.external_evaluate import ExternalReply, ScoreTable
+from shared.stages.external_evaluate import LEVELS, ExternalReply, ScoreTable
 from shared.summary import summarise
 
 
@@ -21,11 +25,47 @@ def answer_outputs(request: OutputsRequest, bench: Workbench) -> OutputsReply:
 
 
 def answer_scores(request: ScoresRequest, bench: Workbench) -> ExternalReply:
-    """The external cohort in numbers, and of each model what the site file lets leave."""
-    return evaluate_bundle(bench, request.bundle)
+    """The external cohort in numbers, and of each model what the site file lets leave; once."""
+    bundle = request.bundle
+    cohort = open_cohort(bench.looks, bench.site.external_test)
+    if first := cohort.first(bundle.hash()):
+        return told_before(bench.site, first)
+    reply = evaluate_bundle(bench, bundle, cohort)
+    write_down(
+        bench.looks,
+        cohort,
+        bundle=bundle.hash(),
+        date=reply.date,
+        level=reply.level,
+        answer=to_text(reply),
+    )
+    return reply
 
 
-def evaluate_bundle(bench: Workbench, bundle: Bundle) -> ExternalReply:
+def told_before(site: Site, look: Look) -> ExternalReply:
+    """The first answer, unless the hospital would tell less today.
+
+    Raises:
+        PolicyError: If it would.
+        LooksError: If another release wrote the answer in another form.
+    """
+    allowed = site.settings.release.external
+    if LEVELS.index(allowed) < LEVELS.index(look.level):
+        raise PolicyError(
+            f"this bundle was evaluated on {look.date} at the level {look.level}; release.external "
+            f"is {allowed} now, so that this answer may not leave again, and there is no other."
+        )
+    site.log.info("this bundle was evaluated on %s; the first answer is told again", look.date)
+    try:
+        return from_text(ExternalReply, look.answer)
+    except CodecError as error:
+        raise LooksError(
+            f"the answer of {look.date} was written by another release of trifed ({error}). "
+            "Install that release to read it."
+        ) from None
+
+
+def evaluate_bundle(bench: Workbench, bundle: Bundle, cohort: Cohort) -> ExternalReply:
     """Score the external cohort, whose outputs are kept already, and tell what may be told.
 
     Raises:
@@ -40,7 +80,8 @@ def evaluate_bundle(bench: Workbench, bundle: Bundle) -> ExternalReply:
     }
     sums = {} if level == "summary" else binned(bench, bundle, labels, found)
     table = score_table(found, labels) if level == "scores" else None
-    return ExternalReply(level, description, summaries, sums, table)
+    looks = cohort.n_looks + 1
+    return ExternalReply(level, cohort.hash, looks, now(), description, summaries, sums, table)
 
 
 def score_table(found: dict[str, np.ndarray], labels: Ints) -> ScoreTable:

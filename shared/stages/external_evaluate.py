@@ -1,6 +1,7 @@
 """External evaluate: the frozen bundle meets a hospital that took part in nothing before.
 
-Leaves the hospital: what `describe_cohort` lets leave, and of each model's scores what the level
+Leaves the hospital: what `describe_cohort` lets leave, how often the
+patients were looked at and a salted hash of the cohort, and of each model's scores what the level
 `release.external` of the site file says. `summary`: counts, the AUC and its variance, counts at the
 frozen threshold, the Brier score, calibration intercept and slope. `binned`: these, and counts of
 scores in fixed bins, as in `evaluate`. `scores`: these, and for each patient a row of scores with
@@ -47,10 +48,19 @@ class ScoreTable:
 class ExternalReply:
     """The cohort in numbers, and of every model what the level lets leave.
 
-    `sums` is empty at the level `summary`, `scores` None below the level `scores`.
+    Attributes:
+        level: `release.external` of the site file.
+        cohort: A salted hash that is another one if a patient, label, image or mask is.
+        looks: How often any of these patients were looked at up to now, this time included.
+        date: When, in UTC; whoever asks again is told the first answer with its date.
+        sums: Empty at the level `summary`.
+        scores: None below the level `scores`.
     """
 
     level: ExternalLevel
+    cohort: str
+    looks: int
+    date: str
     description: Description
     summaries: dict[str, Summary]
     sums: dict[str, ScoreSums]
@@ -59,6 +69,7 @@ class ExternalReply:
     def __post_init__(self) -> None:
         models = set(self.summaries)
         binned, each = self.level != "summary", self.level == "scores"
+        require(self.looks >= 1, "looks must be at least 1")
         require(set(self.sums) == (models if binned else set()), "sums are not the level's")
         require((self.scores is not None) == each, "scores are not the level's")
         for model, sums in self.sums.items():

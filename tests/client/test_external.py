@@ -5,15 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from client.looks import open_cohort
 from client.service import SiteService
-from client.stages.external_evaluate import score_table
+from client.stages.external_evaluate import evaluate_bundle, score_table
 from server.coordinator import need
 from server.study_folder import StudyFolder
 from shared.codec import content_hash, pack
 from shared.config import load_study
 from shared.errors import CodecError
 from shared.scores import score_sums
-from shared.stages.evaluate import ScoresRequest
 from shared.stages.external_evaluate import LEVELS
 from shared.summary import summarise
 
@@ -37,7 +37,8 @@ def told(finished_run, frozen):
         site = service.bench.site
         release = site.settings.release.model_copy(update={"external": level})
         site.settings = site.settings.model_copy(update={"release": release})
-        return service.answer("external_scores", ScoresRequest(bundle))
+        cohort = open_cohort(service.bench.looks, site.external_test)
+        return evaluate_bundle(service.bench, bundle, cohort)
 
     return at
 

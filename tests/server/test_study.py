@@ -121,7 +121,18 @@ SLOTS = {
     "explain": ExplainRecord({"flat": NetworkHeat(HEAT, None, ("site_a",), ("site_b",))}),
     "external_evaluate": ExternalRecord(
         "h",
-        {"site_d": ExternalReply("scores", COHORT, {"fusion": SUMMARY}, {"fusion": SUMS}, SCORES)},
+        {
+            "site_d": ExternalReply(
+                "scores",
+                "c",
+                2,
+                "2026-01-01",
+                COHORT,
+                {"fusion": SUMMARY},
+                {"fusion": SUMS},
+                SCORES,
+            )
+        },
         True,
     ),
 }
