@@ -41,6 +41,7 @@ nothing before: they evaluate it with 'trifed evaluate', without a server or a n
     actions = bundle.add_subparsers(title="commands", required=True, metavar="COMMAND")
     add_export(actions)
     add_show(actions)
+    add_result(actions)
 
 
 def add_export(actions: Any) -> None:
@@ -72,6 +73,35 @@ models in it. Nothing in the file is run; a file with one changed byte is refuse
     )
     show.add_argument("file", type=Path, metavar="FILE", help="the bundle's file")
     show.set_defaults(run=run_bundle_show)
+
+
+def add_result(actions: Any) -> None:
+    """`trifed bundle add-result`."""
+    add = actions.add_parser(
+        "add-result",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        help="add an external hospital's result to a run",
+        description="""Add what 'trifed evaluate' wrote at a hospital to the run that the bundle
+was exported from: to results.json as another external site, and to the report. The numbers of
+the run's own sites stay as they are. A result of another bundle, or one that was changed, is
+refused.""",
+        epilog="example:\n  trifed bundle add-result runs/demo result.json",
+    )
+    add.add_argument("run_folder", type=Path, metavar="RUN", help="a finished run's folder")
+    add.add_argument("result", type=Path, metavar="RESULT", help="the result's file")
+    add.set_defaults(run=run_bundle_add_result)
+
+
+def run_bundle_add_result(options: argparse.Namespace) -> int:
+    """Add the result and draw the report again."""
+    from server.added_results import add_result
+    from server.report import read_results, write_report
+
+    found = add_result(options.run_folder, options.result)
+    write_report(read_results(options.run_folder), options.run_folder / "report.html")
+    print(f"{found.site}: {found.reply.description.n_cases} patients added")
+    print(f"report: {options.run_folder / 'report.html'}")
+    return 0
 
 
 def run_bundle_export(options: argparse.Namespace) -> int:

@@ -104,6 +104,15 @@ def external_results(study: Study, settings: Settings) -> dict[str, Any]:
     return {site: reply_results(reply, level) for site, reply in external.sites.items()}
 
 
+def external_looks(study: Study) -> dict[str, Any]:
+    """How often each external site's patients were looked at, and how much it tells."""
+    external: ExternalRecord = need(study.external_evaluate, "external_evaluate")
+    return {
+        site: {"level": reply.level, "looks": reply.looks, "by": "server"}
+        for site, reply in external.sites.items()
+    }
+
+
 def reply_results(reply: ExternalReply, level: float) -> dict[str, Any]:
     """What an external site told of every model: AUC, proportions at the threshold, calibration."""
     return {model: summary_results(summary, level) for model, summary in reply.summaries.items()}

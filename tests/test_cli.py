@@ -22,6 +22,8 @@ COMMANDS = [
     ["bundle"],
     ["bundle", "export"],
     ["bundle", "show"],
+    ["bundle", "add-result"],
+    ["evaluate"],
     ["site"],
     ["site", "init"],
     ["site", "check"],
