@@ -15,7 +15,7 @@ def evaluation_lines(found: Evaluation) -> list[str]:
     lines = [
         f"bundle {result.bundle_hash} of the study {result.study}",
         f"cohort {reply.cohort} of {result.site}, {reply.description.n_cases} patients",
-        head.ljust(width) + "".join(column.ljust(19) for column in columns).rstrip(),
+        head.ljust(width) + "".join(column.ljust(21) for column in columns).rstrip(),
         *(model.ljust(width) + _row(summary, level) for model, summary in reply.summaries.items()),
         looks_line(reply.looks),
     ]
@@ -43,7 +43,7 @@ def _row(summary: Summary, level: float) -> str:
     found = performance(summary, level)
     cells = [_estimate(found.auc), _estimate(found.sensitivity), _estimate(found.specificity)]
     cells += [f"{found.brier:.3f}", f"{summary.calibration_slope:.2f}"]
-    return "".join(cell.ljust(19) for cell in cells).rstrip()
+    return "".join(cell.ljust(21) for cell in cells).rstrip()
 
 
 def _estimate(found: Estimate) -> str:

@@ -24,31 +24,44 @@ def model_results(study: Study, settings: Settings) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for model in settings.model_names:
         threshold = record.bundle.thresholds[model]
-        splits: dict[str, ScoreSums | Summary] = {
-            split: pool_score_sums([at_threshold(part, threshold) for part in sites.values()])
+        found[model] = {
+            split: split_results(
+                model,
+                split,
+                pool_score_sums([at_threshold(part, threshold) for part in sites.values()]),
+                settings,
+            )
             for split, sites in record.sums[model].items()
         }
         if external.sites:
-            splits["external_test"] = pool_external(model, list(external.sites.values()))
-        found[model] = {
-            split: split_results(model, split, sums, settings) for split, sums in splits.items()
-        }
+            replies = list(external.sites.values())
+            found[model]["external_test"] = pooled_external(model, replies, settings)
     return found
 
 
-def pool_external(model: str, replies: list[ExternalReply]) -> ScoreSums | Summary:
-    """A model on all external patients: binned if every hospital lets it be, else summed up."""
+def pooled_external(model: str, replies: list[ExternalReply], settings: Settings) -> dict[str, Any]:
+    """A model on all external patients: one hospital's are computed there from every score.
+
+    Several hospitals' are pooled from binned scores, if each lets them leave, else from counts.
+    """
+    summary, sums = pool_summaries([reply.summaries[model] for reply in replies]), None
     if all(model in reply.sums for reply in replies):
-        return pool_score_sums([reply.sums[model] for reply in replies])
-    return pool_summaries([reply.summaries[model] for reply in replies])
+        sums = pool_score_sums([reply.sums[model] for reply in replies])
+    alone = summary if sums is None or len(replies) == 1 else None
+    return split_results(model, "external_test", sums, settings, summary=alone)
 
 
 def split_results(
-    model: str, split: str, sums: ScoreSums | Summary, settings: Settings
+    model: str,
+    split: str,
+    sums: ScoreSums | None,
+    settings: Settings,
+    *,
+    summary: Summary | None = None,
 ) -> dict[str, Any]:
-    """One model on one split: performance, and with binned scores ROC and calibration."""
+    """One model on one split: performance, from a summary if there is one; curves, from sums."""
     level = settings.evaluation.confidence_level
-    measured = performance(sums, level)
+    measured = performance(need(summary or sums, "evaluate"), level)
     rows_of = settings.fusion.rows_of
     return {
         "n": measured.n,
@@ -63,8 +76,8 @@ def split_results(
         "brier": measured.brier,
         "counts": {name: getattr(measured, name) for name in ("tp", "fp", "tn", "fn")},
         "in_sample": split in FITTED_ON.get(model, ("train", "tune")),
-        "roc": None if isinstance(sums, Summary) else roc_curve(sums),
-        "calibration": None if isinstance(sums, Summary) else calibration_curve(sums, level),
+        "roc": None if sums is None else roc_curve(sums),
+        "calibration": None if sums is None else calibration_curve(sums, level),
     }
 
 
