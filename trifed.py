@@ -16,6 +16,8 @@ EXAMPLES = """examples:
   trifed verify runs/demo                                  federated against pooled numbers
   trifed baselines runs/demo                               against each site alone, all pooled
   trifed stats delong t.csv --outcome her2 --scores a b    statistics of any table
+  trifed bundle export runs/demo --out her2.bundle         the frozen models as one file
+  trifed evaluate her2.bundle --site site.yaml             on a hospital's own patients
   trifed site init ct/ --study my.yaml --out site          draft a manifest from a folder
   trifed site check site.yaml --study my.yaml              is this hospital ready?
   trifed site extract site.yaml --study my.yaml --out f.csv    radiomics to a table

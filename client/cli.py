@@ -6,7 +6,10 @@ from typing import Any
 
 
 def add_commands(commands: Any) -> None:
-    """`trifed site init`, `check`, `extract`, `explain` and `privacy`."""
+    """`trifed evaluate`; `trifed site init`, `check`, `extract`, `explain` and `privacy`."""
+    from client.command import add_evaluate
+
+    add_evaluate(commands)
     site = commands.add_parser(
         "site",
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -6,6 +6,7 @@ from client.embeddings import kept_outputs
 from client.release import check_classes
 from client.site import Cases
 from client.workbench import Workbench
+from shared.checks import Ints
 from shared.config import networks
 from shared.glm import predict_logistic
 from shared.models import (
@@ -99,15 +100,34 @@ def branch_probability(
     return np.asarray(1 / (1 + np.exp(-mean)))
 
 
-def model_sums(bench: Workbench, cases: Cases, bundle: Bundle) -> dict[str, ScoreSums]:
-    """What may be told of each model's scores on a handle's cases."""
-    settings = bench.study.evaluation
+def checked_scores(
+    bench: Workbench, cases: Cases, bundle: Bundle
+) -> tuple[Ints, dict[str, np.ndarray]]:
+    """Labels ``(n,)`` and each model's probabilities, of which statistics may be told.
+
+    Raises:
+        SmallCellError: If the patients of a label are too few.
+    """
     labels = bench.site.labels(cases)
     check_classes(bench.site, f"the scores on {cases.split}", labels)
     found = probabilities(bench, cases, bundle)
     for model, scores in found.items():
         scored = labels[np.isfinite(scores)]
         check_classes(bench.site, f"{model}'s scores on {cases.split}", scored)
+    return labels, found
+
+
+def model_sums(bench: Workbench, cases: Cases, bundle: Bundle) -> dict[str, ScoreSums]:
+    """What may be told of each model's scores on a handle's cases."""
+    labels, found = checked_scores(bench, cases, bundle)
+    return binned(bench, bundle, labels, found)
+
+
+def binned(
+    bench: Workbench, bundle: Bundle, labels: Ints, found: dict[str, np.ndarray]
+) -> dict[str, ScoreSums]:
+    """Each model's scores in the study's bins, counted at the bundle's threshold."""
+    settings = bench.study.evaluation
     return {
         model: score_sums(
             scores,

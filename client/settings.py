@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from shared.config import Study
 from shared.errors import ConfigError
 from shared.quantities import Name, Positive
+from shared.stages.external_evaluate import ExternalLevel
 from shared.strict_yaml import Settings, load_settings
 
 FeaturesFrom = Literal["images", "trifed", "elsewhere"]
@@ -50,11 +51,13 @@ class Release(Settings):
     """What is too few to be told of, and how much the networks may show of one patient.
 
     A statistic of fewer patients than `min_cell`, but not of none, never leaves. Networks are
-    trained only up to `max_epsilon`, over all studies; None is no limit.
+    trained only up to `max_epsilon`, over all studies; None is no limit. `external` is what may be
+    told of an external cohort's scores.
     """
 
     min_cell: Annotated[int, Field(ge=1)] = 5
     max_epsilon: Positive | None = None
+    external: ExternalLevel = "summary"
 
 
 class Device(Settings):
@@ -92,6 +95,20 @@ class SiteSettings(Settings):
 def load_site_settings(path: Path) -> SiteSettings:
     """Read and check a site file."""
     return load_settings(path, SiteSettings)
+
+
+def admit(settings: SiteSettings, study: Study, *, guest: bool) -> Study:
+    """The study as the site takes part in it; a guest is one more external site of it.
+
+    Raises:
+        ConfigError: See `check_role`.
+    """
+    if guest:
+        names = tuple(dict.fromkeys((*study.sites.external, settings.name)))
+        sites = study.sites.model_copy(update={"external": names})
+        study = study.model_copy(update={"sites": sites})
+    check_role(settings, study)
+    return study
 
 
 def check_role(settings: SiteSettings, study: Study) -> None:

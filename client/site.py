@@ -23,7 +23,7 @@ from client.cohort.tables import listed
 from client.prepare import Progress
 from client.products import MaskTensor, Product, Ranges, Readings, Row, Tensor
 from client.radiomics.features import extracted_names, feature_names, with_deltas
-from client.settings import Device, FeaturesFrom, SiteSettings, check_role, load_site_settings
+from client.settings import Device, FeaturesFrom, SiteSettings, admit, load_site_settings
 from client.shelf import Shelf
 from client.tensors import input_shape
 from client.workers import n_threads
@@ -81,6 +81,11 @@ class Site(Patients):
     def device(self) -> Device:
         """What the site computes on."""
         return self.settings.device
+
+    @property
+    def home(self) -> Path:
+        """Where the hospital keeps the book of what its external cohort was shown."""
+        return self.folder
 
     @property
     def shelf(self) -> Shelf:
@@ -255,6 +260,7 @@ def open_site(
     threads: int | None = None,
     progress: Progress | None = None,
     labels_required: bool = True,
+    guest: bool = False,
 ) -> Site:
     """Open a hospital: read its tables, set bad cases aside where the study says so, draw splits.
 
@@ -264,6 +270,7 @@ def open_site(
     Args:
         threads: Worker processes; None takes `device.threads`, and 0 all cores.
         progress: Called as (what, done, total).
+        guest: Whether the study need not know the site, whose patients are all tested.
 
     Raises:
         ConfigError: If the site file is wrong, or the study does not know the site in its role.
@@ -271,7 +278,7 @@ def open_site(
         CohortError: If too few patients can be used.
     """
     settings = load_site_settings(site_file)
-    check_role(settings, study)
+    study = admit(settings, study, guest=guest)
     site = Site(
         site_file,
         settings,

@@ -9,6 +9,7 @@ import torch
 from client.augment import Frame, frame_of
 from client.device import Compute, compute_for, inputs_device, prepare_process
 from client.ledger import Ledger
+from client.looks import Looks
 from client.rounds import Rounds
 from client.seeds import seed_for
 from client.site import Cases, Site
@@ -54,6 +55,7 @@ class Workbench:
         prepare_process(threads)
         self.site = site
         self.ledger = Ledger(site.name, folder=site.folder, cache=site.cache_folder)
+        self.looks = Looks(site.name, folder=site.home, cache=site.cache_folder)
         self._networks = {network.name: network for network in all_networks(site.study)}
         self._inputs: dict[tuple[str, str], Inputs] = {}
         self._rounds: dict[str, Rounds] = {}

@@ -49,7 +49,12 @@ DISCLOSED = [
         "mean map of heat around the tumour, and moments and a histogram of the shares of heat "
         "inside the tumour, near it and elsewhere",
     },
-    {"stage": "external_evaluate", "what": "the same for the external cohort, and its counts"},
+    {
+        "stage": "external_evaluate",
+        "what": "the external cohort's counts and moments by label; for each model, as the site "
+        "file lets leave, a summary (AUC, counts at the threshold, Brier score, calibration), "
+        "binned score counts by label too, or scores and label of each case without ids",
+    },
 ]
 
 

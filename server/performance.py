@@ -3,12 +3,15 @@
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from server.coordinator import need
 from server.study import EvaluationRecord, ExternalRecord, Study
 from shared.config import Study as Settings
-from shared.metrics import Estimate, calibration, performance, roc_points
+from shared.metrics import Estimate, Performance, calibration, performance, roc_points
 from shared.scores import ScoreSums, at_threshold, pool_score_sums
+from shared.stages.external_evaluate import ExternalReply
+from shared.summary import Summary, pool_summaries
 
 FITTED_ON = {"clinical": ("train",), "radiomics": ("train",), "fusion": ("train", "tune")}
 """Splits on which a model's numbers are of cases that it, or a part of it, was fitted on."""
@@ -21,23 +24,44 @@ def model_results(study: Study, settings: Settings) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for model in settings.model_names:
         threshold = record.bundle.thresholds[model]
-        splits = {
-            split: pool_score_sums([at_threshold(part, threshold) for part in sites.values()])
+        found[model] = {
+            split: split_results(
+                model,
+                split,
+                pool_score_sums([at_threshold(part, threshold) for part in sites.values()]),
+                settings,
+            )
             for split, sites in record.sums[model].items()
         }
         if external.sites:
-            parts = [reply.models[model] for reply in external.sites.values()]
-            splits["external_test"] = pool_score_sums(parts)
-        found[model] = {
-            split: split_results(model, split, sums, settings) for split, sums in splits.items()
-        }
+            replies = list(external.sites.values())
+            found[model]["external_test"] = pooled_external(model, replies, settings)
     return found
 
 
-def split_results(model: str, split: str, sums: ScoreSums, settings: Settings) -> dict[str, Any]:
-    """One model on one split: performance, ROC and calibration."""
+def pooled_external(model: str, replies: list[ExternalReply], settings: Settings) -> dict[str, Any]:
+    """A model on all external patients: one hospital's are computed there from every score.
+
+    Several hospitals' are pooled from binned scores, if each lets them leave, else from counts.
+    """
+    summary, sums = pool_summaries([reply.summaries[model] for reply in replies]), None
+    if all(model in reply.sums for reply in replies):
+        sums = pool_score_sums([reply.sums[model] for reply in replies])
+    alone = summary if sums is None or len(replies) == 1 else None
+    return split_results(model, "external_test", sums, settings, summary=alone)
+
+
+def split_results(
+    model: str,
+    split: str,
+    sums: ScoreSums | None,
+    settings: Settings,
+    *,
+    summary: Summary | None = None,
+) -> dict[str, Any]:
+    """One model on one split: performance, from a summary if there is one; curves, from sums."""
     level = settings.evaluation.confidence_level
-    measured = performance(sums, level)
+    measured = performance(need(summary or sums, "evaluate"), level)
     rows_of = settings.fusion.rows_of
     return {
         "n": measured.n,
@@ -47,17 +71,13 @@ def split_results(model: str, split: str, sums: ScoreSums, settings: Settings) -
         "auc_ci": interval(measured.auc),
         "threshold": measured.threshold,
         "threshold_from": f"held-out folds of {rows_of}" if model == "fusion" else "tune",
-        **{
-            name: {"value": share.value, "ci": interval(share)}
-            for name in ("accuracy", "sensitivity", "specificity", "ppv", "npv")
-            if isinstance(share := getattr(measured, name), Estimate)
-        },
+        **proportions(measured),
         "f1": {"value": measured.f1, "ci": None},
         "brier": measured.brier,
         "counts": {name: getattr(measured, name) for name in ("tp", "fp", "tn", "fn")},
         "in_sample": split in FITTED_ON.get(model, ("train", "tune")),
-        "roc": roc_curve(sums),
-        "calibration": calibration_curve(sums, level),
+        "roc": None if sums is None else roc_curve(sums),
+        "calibration": None if sums is None else calibration_curve(sums, level),
     }
 
 
@@ -91,16 +111,59 @@ def calibration_curve(sums: ScoreSums, level: float) -> list[dict[str, Any]]:
 
 
 def external_results(study: Study, settings: Settings) -> dict[str, Any]:
-    """Each external site's AUC with its interval, for every model."""
+    """How every model did at each external site, from what the site computed of its own scores."""
     external: ExternalRecord = need(study.external_evaluate, "external_evaluate")
     level = settings.evaluation.confidence_level
-    found: dict[str, Any] = {}
-    for site, reply in external.sites.items():
-        for model, sums in reply.models.items():
-            auc = performance(sums, level).auc
-            found.setdefault(site, {})[model] = {
-                "auc": auc.value,
-                "auc_ci": interval(auc),
-                "n": sums.n,
-            }
-    return found
+    return {site: reply_results(reply, level) for site, reply in external.sites.items()}
+
+
+def external_looks(study: Study) -> dict[str, Any]:
+    """How often each external site's patients were looked at, and how much it tells."""
+    external: ExternalRecord = need(study.external_evaluate, "external_evaluate")
+    return {
+        site: {"level": reply.level, "looks": reply.looks, "by": "server"}
+        for site, reply in external.sites.items()
+    }
+
+
+def reply_results(reply: ExternalReply, level: float) -> dict[str, Any]:
+    """What an external site told of every model: AUC, proportions at the threshold, calibration."""
+    return {model: summary_results(summary, level) for model, summary in reply.summaries.items()}
+
+
+def summary_results(summary: Summary, level: float) -> dict[str, Any]:
+    """One model at one external site."""
+    measured = performance(summary, level)
+    return {
+        "auc": measured.auc.value,
+        "auc_ci": interval(measured.auc),
+        "n": measured.n,
+        "n_positive": measured.n_positive,
+        "n_missing": measured.n_missing,
+        "threshold": measured.threshold,
+        **proportions(measured),
+        "f1": {"value": measured.f1, "ci": None},
+        "brier": measured.brier,
+        "counts": {name: getattr(measured, name) for name in ("tp", "fp", "tn", "fn")},
+        "calibration_intercept": coefficient(
+            summary.calibration_intercept, summary.calibration_intercept_se, level
+        ),
+        "calibration_slope": coefficient(
+            summary.calibration_slope, summary.calibration_slope_se, level
+        ),
+    }
+
+
+def proportions(measured: Performance) -> dict[str, Any]:
+    """The shares at the frozen threshold with Wilson's intervals."""
+    return {
+        name: {"value": share.value, "ci": interval(share)}
+        for name in ("accuracy", "sensitivity", "specificity", "ppv", "npv")
+        if isinstance(share := getattr(measured, name), Estimate)
+    }
+
+
+def coefficient(value: float, se: float, level: float) -> dict[str, Any]:
+    """A coefficient with its Wald interval."""
+    reach = float(stats.norm.ppf(0.5 + level / 2)) * se
+    return {"value": value, "ci": interval(Estimate(value, value - reach, value + reach))}

@@ -7,7 +7,8 @@ from server.coordinator import Coordinator
 from server.study import BranchesRecord, NetworkRecord, Study
 from shared.config import Study as Settings
 from shared.config import all_networks
-from shared.privacy import Spent, epsilon, together
+from shared.histories import together
+from shared.privacy import Spent, epsilon
 from shared.stages.train_branches import AGREE_BUDGET, BudgetRequest, Reply
 
 

@@ -1,21 +1,22 @@
 """Every number of a finished run in one JSON file; the report is drawn from it alone."""
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from server.added_results import with_added
 from server.branch_results import branch_results
+from server.cohort_results import cohort_results
 from server.coordinator import Coordinator, need
 from server.disclosed import disclosed_by
 from server.explain_results import explain_results
-from server.performance import external_results, interval, model_results
+from server.performance import external_looks, external_results, interval, model_results
+from server.plain import clean
 from server.privacy import total_privacy
 from server.selection_results import kept_results, lasso_results, look_results, screen_results
 from server.stability_results import stability_results
 from server.study import (
-    CohortRecord,
     DiscretiseRecord,
     ExternalRecord,
     FusionRecord,
@@ -27,13 +28,10 @@ from server.study import (
 from shared.branches import PUBLISHED
 from shared.config import Study as Settings
 from shared.config import digest
-from shared.errors import TrifedError
 from shared.files import write_atomically
 from shared.identity import code_hash, versions
 from shared.metrics import performance
-from shared.moments import Moments, pool_class_moments, pool_moments
 from shared.site_signal import SiteAnova, significant_share
-from shared.stages.describe_cohort import Description
 from shared.strict_yaml import dump_settings
 
 FORMAT = 1
@@ -46,7 +44,7 @@ FITTED_ON = {
 
 def write_results(study: Study, coordinator: Coordinator) -> dict[str, Any]:
     """Write `results.json` and return its content."""
-    results = collect_results(study, coordinator.settings)
+    results = with_added(collect_results(study, coordinator.settings), coordinator.out)
     text = json.dumps(results, indent=1, allow_nan=False)
     write_atomically(coordinator.out / "results.json", text.encode())
     return results
@@ -83,6 +81,7 @@ def collect_results(study: Study, settings: Settings) -> dict[str, Any]:
             "fusion": fusion_results(study, settings),
             "models": model_results(study, settings),
             "external_sites": external_results(study, settings),
+            "external_looks": external_looks(study),
             "confidence_level": settings.evaluation.confidence_level,
             "interval_methods": {"AUC": "DeLong", "proportions": "Wilson"},
             "disclosed": disclosed_by(settings),
@@ -95,60 +94,6 @@ def settings_hash(settings: Settings) -> str:
     """Hash of what decides a patient's numbers: phases, preprocessing and radiomics settings."""
     parts = settings.model_dump(mode="json", include={"phases", "preprocess", "radiomics"})
     return digest(parts)
-
-
-def cohort_results(study: Study) -> dict[str, Any]:
-    """Counts of each site, and the training sites' pooled Table 1."""
-    cohort: CohortRecord = need(study.describe_cohort, "describe_cohort")
-    external: ExternalRecord = need(study.external_evaluate, "external_evaluate")
-    sites = {name: site_results("training", d) for name, d in cohort.sites.items()}
-    sites |= {
-        name: site_results("external", reply.description) for name, reply in external.sites.items()
-    }
-    return {"sites": sites, "table": table_one(list(cohort.sites.values()))}
-
-
-def site_results(role: str, description: Description) -> dict[str, Any]:
-    """One site's counts."""
-    return {
-        "role": role,
-        "n_cases": description.n_cases,
-        "n_excluded": sum(description.exclusions.values()),
-        "exclusion_reasons": description.exclusions,
-        "splits": {
-            split: {"n": count.n, "n_positive": count.n_positive}
-            for split, count in description.splits.items()
-        },
-        "missing_phases": description.missing_phases,
-        "features_from": description.features_from,
-    }
-
-
-def table_one(descriptions: Sequence[Description]) -> list[dict[str, Any]]:
-    """Count, mean and standard deviation of each variable by label, pooled over sites."""
-    pooled = pool_class_moments([d.variables for d in descriptions])
-    groups = {
-        "negative": pooled.negative,
-        "positive": pooled.positive,
-        "all": pool_moments([pooled.negative, pooled.positive]),
-    }
-    return [
-        {
-            "variable": name,
-            "kind": "binary" if is_binary(groups["all"], i) else "number",
-            "groups": {
-                label: {"n": int(m.n[i]), "mean": float(m.mean[i]), "sd": float(m.sd[i])}
-                for label, m in groups.items()
-            },
-        }
-        for i, name in enumerate(pooled.negative.names)
-    ]
-
-
-def is_binary(pooled: Moments, i: int) -> bool:
-    """Whether a variable is 0 or 1 for everyone: then its variance follows from its mean."""
-    n, mean = int(pooled.n[i]), float(pooled.mean[i])
-    return 0 <= mean <= 1 and bool(np.isclose(pooled.m2[i], n * mean * (1 - mean), rtol=1e-9))
 
 
 def radiomics_results(study: Study, settings: Settings) -> dict[str, Any]:
@@ -241,20 +186,3 @@ def fusion_results(study: Study, settings: Settings) -> dict[str, Any]:
         "held_out_auc": held_out.value,
         "held_out_auc_ci": interval(held_out),
     }
-
-
-def clean(value: Any) -> Any:
-    """Plain JSON values: arrays as lists, and None where a number is not finite."""
-    if isinstance(value, dict):
-        return {key: clean(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray | list | tuple):
-        return [clean(item) for item in value]
-    if isinstance(value, bool | np.bool_):
-        return bool(value)
-    if isinstance(value, int | np.integer):
-        return int(value)
-    if isinstance(value, float | np.floating):
-        return float(value) if np.isfinite(value) else None
-    if value is None or isinstance(value, str):
-        return value
-    raise TrifedError(f"results cannot hold a {type(value).__name__}")

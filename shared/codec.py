@@ -76,6 +76,46 @@ def content_hash(value: Any) -> str:
     return digest.hexdigest()
 
 
+def to_text(value: Any) -> str:
+    """A contract's value as JSON text alone, its arrays as lists of numbers; lossless.
+
+    Raises:
+        CodecError: If it holds something that no contract may hold.
+    """
+    packed = pack(value)
+    arrays = {
+        name: {"dtype": array.dtype.name, "shape": array.shape, "values": array.ravel().tolist()}
+        for name, array in packed.arrays.items()
+    }
+    body = {"value": json.loads(packed.text), "arrays": arrays}
+    return json.dumps(body, separators=(",", ":"), ensure_ascii=False)
+
+
+def from_text(kind: type[T], text: str) -> T:
+    """Read what `to_text` wrote.
+
+    Raises:
+        CodecError: If the text is not what the type declares.
+    """
+    try:
+        body = json.loads(text)
+        value, found = json.dumps(body["value"], ensure_ascii=False), body["arrays"]
+        arrays = {name: _listed(name, entry) for name, entry in found.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+        raise CodecError(f"{kind.__name__}: the text is not a value with its arrays") from None
+    return unpack(kind, Packed(value, arrays))
+
+
+def _listed(name: str, entry: Any) -> np.ndarray:
+    """An array from its list; numbers must be of the kind that the type has."""
+    _demand(set(entry) == {"dtype", "shape", "values"}, name, "dtype, shape and values")
+    _demand(entry["dtype"] in DTYPES, name, "an array of plain numbers")
+    dtype = np.dtype(entry["dtype"])
+    plain = {"f": float, "b": bool}.get(dtype.kind, int)
+    _demand(all(type(number) is plain for number in entry["values"]), name, f"a list of {dtype}")
+    return np.array(entry["values"], dtype=dtype).reshape(entry["shape"])
+
+
 def _pack(value: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
     if value is None or isinstance(value, bool | str):
         return value

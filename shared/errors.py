@@ -95,10 +95,28 @@ class StateError(TrifedError):
     code = "E_STATE"
 
 
+class BundleError(StateError):
+    """The file of a bundle is damaged, of another release, or not the one that is meant."""
+
+    code = "E_BUNDLE"
+
+
+class ResultError(StateError):
+    """The file of an external result is damaged, or is of another bundle."""
+
+    code = "E_RESULT"
+
+
 class LedgerError(StateError):
     """The hospital's record of what private training has spent is damaged."""
 
     code = "E_LEDGER"
+
+
+class LooksError(StateError):
+    """The hospital's record of what its external cohort was shown is damaged or in use."""
+
+    code = "E_LOOKS"
 
 
 class TrainingError(TrifedError):

@@ -54,6 +54,11 @@ def installed_version(package: str) -> str | None:
         return None
 
 
+def release() -> str:
+    """The installed release of trifed; 'unknown' where it runs from a folder."""
+    return installed_version("trifed") or "unknown"
+
+
 def radiomics_version() -> str:
     """Version of the radiomics engine, whichever package brought it; 'absent' without one."""
     for package in ("pyradiomics", "pyradiomics-cuda"):

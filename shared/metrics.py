@@ -9,6 +9,7 @@ from scipy import special, stats
 
 from shared.checks import Floats, Ints
 from shared.scores import ScoreSums
+from shared.summary import Summary
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,13 +72,16 @@ def _plain(value: object) -> object:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def performance(sums: ScoreSums, level: float = 0.95) -> Performance:
-    """Discrimination, and the table at the frozen threshold, of pooled scores.
+def performance(sums: ScoreSums | Summary, level: float = 0.95) -> Performance:
+    """Discrimination, and the table at the frozen threshold, of pooled scores or of a summary.
 
     Never fails for want of cases: with one class only, or without a threshold, the numbers that
     need the other class or the threshold are NaN.
     """
-    value, variance = delong(sums)
+    if isinstance(sums, Summary):
+        value, variance = sums.auc, sums.auc_variance
+    else:
+        value, variance = delong(sums)
     tp, fp, tn, fn = sums.tp, sums.fp, sums.tn, sums.fn
     shares = {
         "accuracy": (tp + tn, tp + tn + fp + fn),

@@ -54,14 +54,6 @@ class Spending:
 Spent = tuple[Spending, ...]
 
 
-def together(*histories: Spent) -> Spent:
-    """Every booking that stands in any of the histories, once, as the first that has it says."""
-    found: dict[str, Spending] = {}
-    for entry in (entry for history in histories for entry in history):
-        found.setdefault(entry.id, entry)
-    return tuple(found.values())
-
-
 def of_network(spent: Spent, study: str, network: str) -> Spent:
     """The bookings of one network of one study."""
     return tuple(e for e in spent if e.study == study and e.network == network)

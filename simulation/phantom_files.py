@@ -133,7 +133,9 @@ def site_file(study: Study, site: str) -> str:
         synthetic=True,
         disclose=("embeddings", "labels", "radiomics_score", "clinical") if training else (),
         disclose_of=("tune", "train"),
-        release=Release(min_cell=1 if phantom_of(study).size == "tiny" else LEAST_CELL),
+        release=Release(
+            min_cell=1 if phantom_of(study).size == "tiny" else LEAST_CELL, external="binned"
+        ),
     )
     return f"# The patients of this site are made up: synthetic data.\n{dump_settings(settings)}"
 

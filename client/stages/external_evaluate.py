@@ -1,11 +1,20 @@
 """The external site's half of `external_evaluate`."""
 
+import numpy as np
+
 from client.embeddings import keep_outputs
-from client.scoring import model_sums
+from client.looks import Cohort, Look, now, open_cohort, write_down
+from client.scoring import binned, checked_scores
+from client.site import Site
 from client.stages.describe_cohort import describe
 from client.workbench import Workbench
+from shared.checks import Ints
+from shared.codec import from_text, to_text
+from shared.errors import CodecError, LooksError, PolicyError
+from shared.models import Bundle
 from shared.stages.evaluate import OutputsReply, OutputsRequest, ScoresRequest
-from shared.stages.external_evaluate import ExternalReply
+from shared.stages.external_evaluate import LEVELS, ExternalReply, ScoreTable
+from shared.summary import summarise
 
 
 def answer_outputs(request: OutputsRequest, bench: Workbench) -> OutputsReply:
@@ -16,6 +25,67 @@ def answer_outputs(request: OutputsRequest, bench: Workbench) -> OutputsReply:
 
 
 def answer_scores(request: ScoresRequest, bench: Workbench) -> ExternalReply:
-    """The external cohort in numbers, and sums of each model's scores on it."""
-    cases = bench.site.external_test
-    return ExternalReply(describe(bench, (cases,)), model_sums(bench, cases, request.bundle))
+    """The external cohort in numbers, and of each model what the site file lets leave; once."""
+    bundle = request.bundle
+    cohort = open_cohort(bench.looks, bench.site.external_test)
+    if first := cohort.first(bundle.hash()):
+        return told_before(bench.site, first)
+    reply = evaluate_bundle(bench, bundle, cohort)
+    write_down(
+        bench.looks,
+        cohort,
+        bundle=bundle.hash(),
+        date=reply.date,
+        level=reply.level,
+        answer=to_text(reply),
+    )
+    return reply
+
+
+def told_before(site: Site, look: Look) -> ExternalReply:
+    """The first answer, unless the hospital would tell less today.
+
+    Raises:
+        PolicyError: If it would.
+        LooksError: If another release wrote the answer in another form.
+    """
+    allowed = site.settings.release.external
+    if LEVELS.index(allowed) < LEVELS.index(look.level):
+        raise PolicyError(
+            f"this bundle was evaluated on {look.date} at the level {look.level}; release.external "
+            f"is {allowed} now, so that this answer may not leave again, and there is no other."
+        )
+    site.log.info("this bundle was evaluated on %s; the first answer is told again", look.date)
+    try:
+        return from_text(ExternalReply, look.answer)
+    except CodecError as error:
+        raise LooksError(
+            f"the answer of {look.date} was written by another release of trifed ({error}). "
+            "Install that release to read it."
+        ) from None
+
+
+def evaluate_bundle(bench: Workbench, bundle: Bundle, cohort: Cohort) -> ExternalReply:
+    """Score the external cohort, whose outputs are kept already, and tell what may be told.
+
+    Raises:
+        SmallCellError: If the patients of a label are too few to be told of.
+    """
+    cases, level = bench.site.external_test, bench.site.settings.release.external
+    description = describe(bench, (cases,))
+    labels, found = checked_scores(bench, cases, bundle)
+    summaries = {
+        model: summarise(scores, labels, threshold=bundle.thresholds.get(model, float("nan")))
+        for model, scores in found.items()
+    }
+    sums = {} if level == "summary" else binned(bench, bundle, labels, found)
+    table = score_table(found, labels) if level == "scores" else None
+    looks = cohort.n_looks + 1
+    return ExternalReply(level, cohort.hash, looks, now(), description, summaries, sums, table)
+
+
+def score_table(found: dict[str, np.ndarray], labels: Ints) -> ScoreTable:
+    """Every patient's scores and label, sorted by the numbers so that the order says nothing."""
+    rows = np.column_stack([*found.values(), labels.astype(np.float64)])
+    rows = rows[np.lexsort(rows.T[::-1])]
+    return ScoreTable(tuple(found), rows[:, :-1].copy(), rows[:, -1].astype(np.int64))

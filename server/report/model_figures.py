@@ -39,8 +39,9 @@ def roc_pictures(results: Results) -> list[Picture]:
     caption = (
         "Receiver operating characteristic curves; beside each model its AUC with the "
         f"{level(results)} confidence interval. Each site counted its scores in fixed bins, "
-        "for each label; curves and AUC come from the pooled counts. The dashed diagonal is what "
-        "scores without information would give."
+        "for each label; curves and AUC come from the pooled counts, but the AUC of a single "
+        "external site from every score. The dashed diagonal is what scores without information "
+        "would give."
     )
     return [Picture("roc", "Discrimination on the test splits", caption, tuple(panels))]
 

@@ -83,5 +83,8 @@ def _notes(found: Mapping[str, Mapping[str, Any]], *, in_sample: bool) -> list[s
     if missing:
         notes.append(f"Cases without a score, left out: {', '.join(missing)}.")
     if any(not is_number(value.get("auc")) for value in found.values()):
-        notes.append(f"{DASH} not defined on these cases, for instance because all have one label.")
+        notes.append(
+            f"{DASH} not defined on these cases, for instance because all have one label, or "
+            "because several hospitals tell no more than their own summaries."
+        )
     return notes

@@ -8,6 +8,7 @@ from server.report.baseline_figures import baseline_pictures
 from server.report.baselines import baseline_lines, baseline_tables
 from server.report.coefficient_figures import clinical_pictures, fusion_pictures
 from server.report.explanations import explanation_pictures, explanation_tables
+from server.report.external import external_tables, looks_line
 from server.report.model_figures import auc_pictures, calibration_pictures, roc_pictures
 from server.report.model_tables import metric_tables
 from server.report.picture import Picture
@@ -42,7 +43,12 @@ def sections(results: Results) -> list[Section]:
         "cohort": ("Cohort", [*cohort_tables(results)]),
         "performance": (
             "Performance of the models",
-            [*roc_pictures(results), *auc_pictures(results), *metric_tables(results)],
+            [
+                *roc_pictures(results),
+                *auc_pictures(results),
+                *metric_tables(results),
+                *external_tables(results),
+            ],
         ),
         "calibration": ("Calibration", [*calibration_pictures(results)]),
         "baselines": (
@@ -68,6 +74,7 @@ def sections(results: Results) -> list[Section]:
     }
     radiomics_line = stability_line(results) + _radiomics_line(results)
     lines = {"radiomics": [radiomics_line], "cohort": [_rule_of_words(results)]}
+    lines["performance"] = [looks_line(results)]
     lines["baselines"] = baseline_lines(results)
     lines["branches"] = [privacy_line(results)]
     return [

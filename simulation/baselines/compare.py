@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from server.results import clean
+from server.plain import clean
 from shared.checks import Floats
 from shared.config import Study as Settings
 from shared.config import digest

@@ -98,6 +98,11 @@ class BorrowedSite(Site):
         found = [member.features_from for member in self._members]
         return "images" if "images" in found else found[0]
 
+    @property
+    def home(self) -> Path:
+        """A borrowed hospital's own folder: a baseline's looks at its patients are looks."""
+        return self._members[0].folder if len(self._members) == 1 else self.folder
+
     def lacking(self, case: Case) -> list[Phase]:
         """The phases that the patient lacks at the own site."""
         origin = self._origin(case)

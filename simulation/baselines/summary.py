@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from server.plain import clean
 from server.report import read_results
-from server.results import clean
 from shared.errors import StateError
 
 

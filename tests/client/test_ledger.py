@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from client import ledger as ledger_module
+from client import book as book_module
 from client.ledger import NAME, Ledger, parse, render
 from shared.errors import BudgetError, LedgerError
 from shared.privacy import Spending
@@ -160,7 +160,7 @@ def test_what_cannot_be_written_is_not_booked(opened, folders, monkeypatch):
     def full(*_):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(ledger_module, "write_atomically", full)
+    monkeypatch.setattr(book_module, "write_atomically", full)
     with pytest.raises(LedgerError, match=r"cannot be written.*nothing is trained"):
         opened().add(ENTRIES)
     assert not list(folders[0].rglob("*.json"))

@@ -31,6 +31,13 @@ def test_a_cell_is_a_whole_number_above_zero(n):
         parse(f"synthetic: true\nrelease: {{min_cell: {n}}}")
 
 
+def test_an_external_hospital_tells_a_summary_unless_it_says_more():
+    assert parse("").release.external == "summary"
+    assert parse("release: {external: binned}").release.external == "binned"
+    with pytest.raises(ConfigError, match="external"):
+        parse("release: {external: everything}")
+
+
 def test_a_table_of_features_names_the_patients_unless_a_manifest_is_given():
     assert parse("").data.manifest == "manifest.csv"
     assert parse("data: {features: f.csv}").data.manifest is None

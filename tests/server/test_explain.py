@@ -10,8 +10,8 @@ import pytest
 from scipy import stats
 
 from server.explain_results import explain_results
+from server.plain import clean
 from server.report.explanations import explanation_pictures, explanation_tables
-from server.results import clean
 from server.stages import explain
 from server.stages.train_branches import initial_seed
 from server.study import ExplainRecord, NetworkHeat, Study

@@ -5,8 +5,10 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from server.branch_results import weighted_loss
+from server.cohort_results import is_binary, site_results, table_one
 from server.performance import interval, roc_curve
-from server.results import clean, is_binary, settings_hash, site_results, table_one
+from server.plain import clean
+from server.results import settings_hash
 from shared.errors import TrifedError
 from shared.metrics import Estimate
 from shared.moments import class_moments, moments

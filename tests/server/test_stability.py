@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from server.plain import clean
 from server.report.stability import stability_line, stability_tables
-from server.results import clean
 from server.stability_results import stability_results
 from server.stages.stability import kind_of, stable_names
 from server.study import StabilityRecord

@@ -52,8 +52,9 @@ from shared.networks import Layout, Weights
 from shared.scores import score_sums
 from shared.site_signal import SiteAnova, SiteConfusion
 from shared.stages.describe_cohort import Description, SplitCount
-from shared.stages.external_evaluate import ExternalReply
+from shared.stages.external_evaluate import ExternalReply, ScoreTable
 from shared.stages.hello import Reply as Hello
+from shared.summary import summarise
 
 ONE, TWO = np.array([0.1]), np.array([0.1, -2.5])
 SCALE = Scale(
@@ -73,6 +74,10 @@ SUMS = score_sums(
     np.array([0.2, 0.9, np.nan]), np.array([0, 1, 1]), bins=20, calibration_bins=2,
     threshold=float("nan"),
 )  # fmt: skip
+SUMMARY = summarise(
+    np.array([0.2, 0.9, np.nan]), np.array([0, 1, 1]), threshold=float("nan")
+)  # fmt: skip
+SCORES = ScoreTable(("fusion",), np.array([[0.2], [0.9], [np.nan]]), np.array([0, 1, 1]))
 COHORT = Description(
     n_cases=3,
     splits={"train": SplitCount(3, 1)},
@@ -115,7 +120,20 @@ SLOTS = {
     "evaluate": EvaluationRecord(BUNDLE, {"fusion": {"tune": {"site_a": SUMS}}}),
     "explain": ExplainRecord({"flat": NetworkHeat(HEAT, None, ("site_a",), ("site_b",))}),
     "external_evaluate": ExternalRecord(
-        "h", {"site_d": ExternalReply(COHORT, {"fusion": SUMS})}, True
+        "h",
+        {
+            "site_d": ExternalReply(
+                "scores",
+                "c",
+                2,
+                "2026-01-01",
+                COHORT,
+                {"fusion": SUMMARY},
+                {"fusion": SUMS},
+                SCORES,
+            )
+        },
+        True,
     ),
 }
 FULL = Study(**SLOTS)

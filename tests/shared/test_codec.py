@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.codec import DTYPES, Packed, content_hash, pack, unpack
+from shared.codec import DTYPES, Packed, content_hash, from_text, pack, to_text, unpack
 from shared.errors import CodecError
 from shared.moments import Moments
 from shared.scores import ScoreSums
@@ -128,6 +128,40 @@ def test_what_does_not_fit_the_type_is_refused_without_a_quotation(what):
     with pytest.raises(CodecError, match="Tree") as refusal:
         unpack(Tree, rewritten(tree(), UNFIT[what]))
     assert "DOE" not in str(refusal.value)
+
+
+def test_a_value_comes_back_from_text_alone_in_every_bit():
+    before = tree()
+    assert content_hash(from_text(Tree, to_text(before))) == content_hash(before)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values"), [("float32", [0.1, -0.0]), ("int8", [-128, 127]), ("bool", [True, False])]
+)
+def test_arrays_of_any_type_come_back_from_text(dtype, values):
+    before = Leaf("x", np.array(values, dtype).reshape(1, 2))
+    after = from_text(Leaf, to_text(before)).values
+    assert (after.dtype, after.shape, after.tobytes()) == (dtype, (1, 2), before.values.tobytes())
+
+
+TEXTS = {
+    "no JSON": "{",
+    "no value": '{"arrays":{}}',
+    "a fraction among whole numbers": ("int64", "[1.5]"),
+    "a word among numbers": ("float64", '["1.5"]'),
+    "an unknown type": ("object", "[1.5]"),
+    "too few": ("float64", "[]"),
+}
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+def test_a_text_that_is_no_value_is_refused(text):
+    if isinstance(text, tuple):
+        entry = f'{{"dtype":"{text[0]}","shape":[1],"values":{text[1]}}}'
+        value = '{"name":"x","values":{"array":"values"}}'
+        text = f'{{"value":{value},"arrays":{{"values":{entry}}}}}'
+    with pytest.raises(CodecError):
+        from_text(Leaf, text)
 
 
 def test_a_stray_array_is_refused_without_its_name():

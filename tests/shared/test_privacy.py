@@ -8,7 +8,8 @@ from scipy.stats import norm
 
 from shared.codec import Packed, pack, unpack
 from shared.errors import CodecError
-from shared.privacy import Spending, epsilon, of_network, together
+from shared.histories import together
+from shared.privacy import Spending, epsilon, of_network
 
 
 def booked(sigma, rate, steps, **changes):

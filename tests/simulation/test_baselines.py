@@ -156,6 +156,19 @@ def test_nothing_is_extracted_again(out, finished_run):
     assert list((out / "baselines").rglob("*.npy")) == []
 
 
+def test_each_baseline_is_one_more_look_at_the_external_patients(out):
+    def looks(folder):
+        return json.loads((folder / "results.json").read_text())["external_looks"]
+
+    assert looks(out)["site_d"]["looks"] == 1
+    told = {name: looks(out / "baselines" / name) for name in TRAINED}
+    counts = sorted(of["site_d"]["looks"] for of in told.values())
+    assert counts == list(range(counts[0], counts[0] + len(TRAINED)))
+    assert counts[0] > 1
+    assert told["without_site_b"]["site_b"]["looks"] == 1
+    assert not list((out / "baselines").rglob("looks.json"))
+
+
 def test_what_cannot_be_trained_is_told_and_left_out(found):
     told = {run["name"]: run for run in found["runs"]}
     assert {name for name, run in told.items() if run["untrained"] is None} == TRAINED
@@ -169,7 +182,7 @@ def test_what_cannot_be_trained_is_told_and_left_out(found):
 
 def tied_share(study, model, split):
     """How far the AUC of binned scores can be from that of the scores: half of all ties."""
-    parts = [reply.models[model] for reply in study.external_evaluate.sites.values()]
+    parts = [reply.sums[model] for reply in study.external_evaluate.sites.values()]
     if split == "internal_test":
         parts = study.evaluate.sums[model][split].values()
     n, p = (sum(getattr(part, label) for part in parts) for label in ("negatives", "positives"))

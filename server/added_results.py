@@ -1,0 +1,77 @@
+"""Results that external hospitals handed over as files, beside those that a server asked for.
+
+They are kept in the run's folder `external-results`: writing `results.json` again keeps them.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from server.cohort_results import site_results
+from server.performance import reply_results
+from server.plain import clean
+from shared.errors import ResultError, StateError
+from shared.external_result import ExternalResult, read_result, write_result
+from shared.files import write_atomically
+
+FOLDER = "external-results"
+ROLE = "added external"
+
+
+def add_result(run: Path, file: Path) -> ExternalResult:
+    """Add an external hospital's result to a finished run, and write its `results.json` again.
+
+    Raises:
+        StateError: If the folder holds no finished run.
+        ResultError: If the file is damaged, of another bundle, or of a site that is there already.
+    """
+    path = run / "results.json"
+    if not path.exists():
+        raise StateError(f"{run} holds no finished run; finish it with --resume first.")
+    result, results = read_result(file), json.loads(path.read_text(encoding="utf-8"))
+    check_belongs(result, results, run)
+    write_result(run / FOLDER / f"{result.site}.json", result)
+    text = json.dumps(with_added(results, run), indent=1, allow_nan=False)
+    write_atomically(path, text.encode())
+    return result
+
+
+def check_belongs(result: ExternalResult, results: dict[str, Any], run: Path) -> None:
+    """Refuse a result of other models, or of a site that the run has numbers of.
+
+    Raises:
+        ResultError: Saying which.
+    """
+    ours = results["study"]["bundle_hash"]
+    if result.bundle_hash != ours:
+        raise ResultError(
+            f"the result is of bundle {result.bundle_hash}, but {run} froze {ours}. Add it to the "
+            "run that the bundle was exported from."
+        )
+    if set(result.reply.summaries) != set(results["models"]):
+        raise ResultError("the result is of other models than the run's; ask the hospital again.")
+    there = results["external_looks"].get(result.site)
+    if there and there.get("cohort_hash") != result.reply.cohort:
+        raise ResultError(
+            f"{run} has other numbers of '{result.site}' already; a cohort is told of once. If it "
+            "is another hospital, let it take another name in its site file."
+        )
+
+
+def with_added(results: dict[str, Any], run: Path) -> dict[str, Any]:
+    """The content of `results.json` with the results that were added to the run."""
+    found = dict(results)
+    cohort = results["cohort"]
+    sites, models, looks = cohort["sites"], results["external_sites"], results["external_looks"]
+    for path in sorted((run / FOLDER).glob("*.json")):
+        result = read_result(path)
+        reply = result.reply
+        sites = sites | {result.site: clean(site_results(ROLE, reply.description))}
+        level = results["confidence_level"]
+        models = models | {result.site: clean(reply_results(reply, level))}
+        told = {"level": reply.level, "looks": reply.looks, "by": "file", "date": reply.date}
+        told |= {"cohort_hash": reply.cohort, "trifed": result.trifed}
+        looks = looks | {result.site: told}
+        found["synthetic"] = found["synthetic"] or result.synthetic
+    found |= {"external_sites": models, "external_looks": looks}
+    return found | {"cohort": cohort | {"sites": sites}}

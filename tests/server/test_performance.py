@@ -1,0 +1,83 @@
+"""External patients in results and report, whatever their hospitals let leave."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from server.performance import coefficient, pooled_external
+from server.report import write_report
+from server.results import collect_results
+from server.study_folder import StudyFolder
+from shared.config import load_study
+from shared.scores import score_sums
+from shared.stages.external_evaluate import ExternalReply
+from shared.summary import summarise
+
+
+@pytest.fixture(scope="module")
+def run(finished_run):
+    """The finished run and its settings."""
+    settings = load_study(finished_run.out / "study.yaml")
+    return StudyFolder(finished_run.out / "study").load(), settings
+
+
+@pytest.fixture
+def reply(run):
+    """An external site's reply of made-up scores, at a level."""
+    description = run[0].external_evaluate.sites["site_d"].description
+
+    def made(scores, labels, level):
+        scores, labels = np.array(scores), np.array(labels)
+        sums = score_sums(scores, labels, bins=1000, calibration_bins=10, threshold=0.5)
+        told = {} if level == "summary" else {"fusion": sums}
+        summaries = {"fusion": summarise(scores, labels, threshold=0.5)}
+        return ExternalReply(level, "c", 1, "2026-01-01", description, summaries, told, None)
+
+    return made
+
+
+ONE = ([0.20001, 0.20002, 0.7, 0.4], [0, 1, 1, 0])
+OTHER = ([0.1, 0.9, 0.3, 0.6], [0, 1, 1, 0])
+
+
+def test_one_site_s_auc_is_of_every_score_though_its_curve_is_binned(run, reply):
+    found = pooled_external("fusion", [reply(*ONE, "binned")], run[1])
+    assert found["auc"] == 0.75
+    assert np.trapezoid(found["roc"]["tpr"], found["roc"]["fpr"]) == pytest.approx(0.625)
+
+
+def test_several_binned_sites_are_pooled_from_their_bins(run, reply):
+    found = pooled_external("fusion", [reply(*ONE, "binned"), reply(*OTHER, "binned")], run[1])
+    assert (found["n"], found["counts"]) == (8, {"tp": 2, "fp": 1, "tn": 3, "fn": 2})
+    assert found["auc"] == pytest.approx(11.5 / 16)
+
+
+def test_with_a_summary_among_them_counts_are_added_and_no_auc_is_made_up(run, reply):
+    found = pooled_external("fusion", [reply(*ONE, "summary"), reply(*OTHER, "binned")], run[1])
+    assert (found["n"], found["counts"]) == (8, {"tp": 2, "fp": 1, "tn": 3, "fn": 2})
+    assert found["sensitivity"]["value"] == 0.5
+    assert np.isnan(found["auc"])
+    assert (found["auc_ci"], found["roc"], found["calibration"]) == (None, None, None)
+
+
+def test_a_run_whose_external_site_tells_a_summary_has_a_report(run, tmp_path):
+    study, settings = run
+    told = study.external_evaluate.sites["site_d"]
+    summary = replace(told, level="summary", sums={})
+    record = replace(study.external_evaluate, sites={"site_d": summary})
+    results = collect_results(replace(study, external_evaluate=record), settings)
+    external = results["models"]["fusion"]["external_test"]
+    assert external["auc"] == results["external_sites"]["site_d"]["fusion"]["auc"]
+    assert external["roc"] is None
+    write_report(results, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "it told a summary alone" in page
+    assert "looked at once, this time included" in page
+
+
+def test_a_coefficient_has_a_wald_interval():
+    found = coefficient(1.2, 0.5, 0.9)
+    assert found["ci"] == pytest.approx(stats.norm(1.2, 0.5).interval(0.9))
+    assert coefficient(float("nan"), float("nan"), 0.95)["ci"] is None
