@@ -6,7 +6,8 @@ from client.embeddings import kept_outputs
 from client.release import check_classes
 from client.site import Cases
 from client.workbench import Workbench
-from shared.config import networks
+from shared.config import fusion_names, networks
+from shared.errors import CodecError
 from shared.glm import predict_logistic
 from shared.models import (
     Bundle,
@@ -31,24 +32,26 @@ def fusion_columns(
     radiomics: RadiomicsModel,
     clinical: ClinicalModel,
 ) -> tuple[tuple[str, ...], np.ndarray]:
-    """The fusion layer's columns: names and ``(n, k)`` values, NaN where a case has none."""
-    names: list[str] = []
+    """The fusion layer's columns: names and ``(n, k)`` values, NaN where a case has none.
+
+    Raises:
+        CodecError: If the models are not those of the study's columns.
+    """
     blocks: list[np.ndarray] = []
     wanted = bench.study.fusion.inputs
     if "embeddings" in wanted:
         for projection in projections:
             embeddings, _ = kept_outputs(bench, network_hashes[projection.network], cases)
-            block = project(projection, embeddings)
-            names += [f"{projection.network}_{i + 1}" for i in range(block.shape[1])]
-            blocks.append(block)
+            blocks.append(project(projection, embeddings))
     if "radiomics_score" in wanted:
-        names.append("radiomics_score")
         blocks.append(radiomics_scores(bench, cases, radiomics)[:, None])
     if "clinical" in wanted:
-        names += clinical.predictors
         rows = bench.site.clinical(cases, clinical.predictors)
         blocks.append(clinical_design(clinical.means, rows)[:, 1:])
-    return tuple(names), np.hstack(blocks)
+    names, columns = fusion_names(bench.study), np.hstack(blocks)
+    if columns.shape[1] != len(names):
+        raise CodecError("the request's models do not give the study's fusion columns")
+    return names, columns
 
 
 def probabilities(bench: Workbench, cases: Cases, bundle: Bundle) -> dict[str, np.ndarray]:

@@ -258,6 +258,19 @@ def without_folds(study: Study, network: Network) -> tuple[Network, ...]:
     )
 
 
+def fusion_names(study: Study) -> tuple[str, ...]:
+    """The fusion layer's columns, in order."""
+    wanted, names = study.fusion.inputs, list[str]()
+    if "embeddings" in wanted:
+        for network in networks(study):
+            names += [f"{network.name}_{i + 1}" for i in range(study.embedding.dimension)]
+    if "radiomics_score" in wanted:
+        names.append("radiomics_score")
+    if "clinical" in wanted:
+        names += study.clinical.predictors
+    return tuple(names)
+
+
 def load_study(path: Path) -> Study:
     """Read and check a study file; paths in it count from its folder."""
     study = load_settings(path, Study)

@@ -28,6 +28,8 @@ class Fusion(Settings):
     they are of the training cases: each is scored by a radiomics score and by networks that were
     fitted without its fold. `in_sample` takes training cases as they are, which lets whatever
     overfits most weigh most; it is there to show that, and refused unless the study accepts it.
+    With `budget: enforce` a study with more columns than its cases suffice for, at the anticipated
+    AUC, is refused before anything is trained.
     """
 
     inputs: tuple[Literal["embeddings", "radiomics_score", "clinical"], ...] = Field(
@@ -38,6 +40,8 @@ class Fusion(Settings):
     accept_in_sample: bool = False
     folds: Annotated[int, Field(ge=2, le=20)] = 5
     penalties: tuple[Positive, ...] = Field(default=(0.3, 1.0, 3.0, 10.0, 30.0), min_length=1)
+    anticipated_auc: Annotated[float, Field(gt=0.5, lt=1)] = 0.8
+    budget: Literal["enforce", "report"] = "enforce"
 
     @model_validator(mode="after")
     def _in_sample_is_meant(self) -> Self:

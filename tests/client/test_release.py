@@ -138,7 +138,8 @@ def one_branch() -> Study:
     whole = parse_settings(STUDY, Study, name="study.yaml")
     branch = whole.branches[0].model_dump(mode="json")
     radiomics = {"classes": ["firstorder"], "log_sigma_mm": [2.0]}
-    return changed(whole, branches=[branch], radiomics=radiomics, selection={"folds": 2})
+    parts = {"selection": {"folds": 2}, "embedding": {"dimension": 1}}
+    return changed(whole, branches=[branch], radiomics=radiomics, **parts)
 
 
 @pytest.fixture(scope="module")
