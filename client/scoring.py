@@ -39,7 +39,10 @@ def fusion_columns(
     """
     blocks: list[np.ndarray] = []
     wanted = bench.study.fusion.inputs
-    if "embeddings" in wanted:
+    if "embeddings" in wanted and bench.study.fusion.exchange == "scores":
+        for branch in bench.study.branches:
+            blocks.append(branch_logit(bench, cases, branch.name, network_hashes)[:, None])
+    elif "embeddings" in wanted:
         for projection in projections:
             embeddings, _ = kept_outputs(bench, network_hashes[projection.network], cases)
             blocks.append(project(projection, embeddings))
@@ -87,7 +90,14 @@ def radiomics_scores(bench: Workbench, cases: Cases, model: RadiomicsModel) -> n
 def branch_probability(
     bench: Workbench, cases: Cases, branch: str, network_hashes: dict[str, str]
 ) -> np.ndarray:
-    """A branch's probability: of the mean logit over the phases that a case has."""
+    """A branch's probability ``(n,)`` of each case; NaN where it has no input."""
+    return np.asarray(1 / (1 + np.exp(-branch_logit(bench, cases, branch, network_hashes))))
+
+
+def branch_logit(
+    bench: Workbench, cases: Cases, branch: str, network_hashes: dict[str, str]
+) -> np.ndarray:
+    """A branch's one score ``(n,)``: the mean logit over the phases that a case has, or NaN."""
     logits = np.stack(
         [
             kept_outputs(bench, network_hashes[network.name], cases)[1]
@@ -98,8 +108,8 @@ def branch_probability(
     present = np.isfinite(logits)
     total = np.where(present, logits, 0.0).sum(axis=0)
     count = present.sum(axis=0)
-    mean = np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
-    return np.asarray(1 / (1 + np.exp(-mean)))
+    mean = np.full(len(total), np.nan)
+    return np.asarray(np.divide(total, count, out=mean, where=count > 0))
 
 
 def model_sums(bench: Workbench, cases: Cases, bundle: Bundle) -> dict[str, ScoreSums]:

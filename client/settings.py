@@ -11,7 +11,7 @@ from shared.quantities import Name, Positive
 from shared.strict_yaml import Settings, load_settings
 
 FeaturesFrom = Literal["images", "trifed", "elsewhere"]
-Disclosure = Literal["embeddings", "labels", "radiomics_score", "clinical"]
+Disclosure = Literal["embeddings", "scores", "labels", "radiomics_score", "clinical"]
 
 
 class Data(Settings):

@@ -29,6 +29,9 @@ def fusion_results(study: Study, settings: Settings) -> dict[str, Any]:
     held_out = performance(record.held_out, settings.evaluation.confidence_level).auc
     return {
         "inputs": coefficient_rows(record.model),
+        "exchange": settings.fusion.exchange,
+        "n_questions": record.n_questions,
+        "n_iterations": record.n_iterations,
         "penalty": record.penalty,
         "penalties": record.penalties,
         "cv_log_loss": record.cv_log_loss,
