@@ -33,8 +33,7 @@ def answer_outputs(request: OutputsRequest, bench: Workbench) -> OutputsReply:
     keep_outputs(bench, network, request.weights, (site.training, site.tuning, site.internal_test))
     if not request.sums:
         return OutputsReply(None)
-    if bench.study.fusion.exchange != "statistics":
-        demand_disclosure(bench, "embeddings")
+    demand_sums(bench)
     embeddings, _ = kept_outputs(bench, content_hash(request.weights), site.training)
     rows = embeddings[np.isfinite(embeddings).all(axis=1)]
     check_cases(site, "the sums of embeddings", len(rows))
@@ -102,6 +101,23 @@ def demand_rows(bench: Workbench) -> None:
             f"{fusion.fit_on}), and the site file discloses rows of others; add "
             f"'{fusion.rows_of}' to 'disclose_of' in the site file, or change the study."
         )
+
+
+def demand_sums(bench: Workbench) -> None:
+    """Go on only if sums of embeddings may leave.
+
+    Raises:
+        PolicyError: If the study takes scores in place of embeddings, or rows of embeddings that
+            the site file does not disclose.
+    """
+    exchange = bench.study.fusion.exchange
+    if exchange == "scores":
+        raise PolicyError(
+            "sums of embeddings were asked for, but the study's fusion.exchange is 'scores', under "
+            "which nothing of embeddings leaves."
+        )
+    if exchange == "embeddings":
+        demand_disclosure(bench, "embeddings")
 
 
 def demand_disclosure(bench: Workbench, what: str) -> None:
