@@ -89,21 +89,24 @@ def check_class_columns(
         check_columns(site, f"{what} of {word} patients,", names, table[labels == label])
 
 
-def check_folds(site: Site, what: str, labels: Ints, fold: Ints) -> None:
+def check_folds(
+    site: Site, what: str, labels: Ints, fold: Ints, *, setting: str = "selection.folds"
+) -> None:
     """Refuse sums of products for each fold if a fold, or a class in it, is too small.
 
     Within a fold a class may be smaller than the limit, but not a single patient; over all folds
     it may not.
 
     Args:
-        labels: Of the training cases, ``(n,)``.
+        labels: Of the cases, ``(n,)``.
         fold: Of the same cases, ``(n,)``.
+        setting: What the study can lower for larger folds.
 
     Raises:
         SmallCellError: Naming the fold.
     """
     limit = site.settings.release.min_cell
-    fewer = "Add patients, or lower selection.folds in the study"
+    fewer = f"Add patients, or lower {setting} in the study"
     check_classes(site, what, labels)
     for k in np.unique(fold):
         inside = labels[fold == k]

@@ -7,7 +7,8 @@ from client.release import check_classes
 from client.site import Cases
 from client.workbench import Workbench
 from shared.checks import Ints
-from shared.config import networks
+from shared.config import fusion_names, networks
+from shared.errors import CodecError
 from shared.glm import predict_logistic
 from shared.models import (
     Bundle,
@@ -32,24 +33,29 @@ def fusion_columns(
     radiomics: RadiomicsModel,
     clinical: ClinicalModel,
 ) -> tuple[tuple[str, ...], np.ndarray]:
-    """The fusion layer's columns: names and ``(n, k)`` values, NaN where a case has none."""
-    names: list[str] = []
+    """The fusion layer's columns: names and ``(n, k)`` values, NaN where a case has none.
+
+    Raises:
+        CodecError: If the models are not those of the study's columns.
+    """
     blocks: list[np.ndarray] = []
     wanted = bench.study.fusion.inputs
-    if "embeddings" in wanted:
+    if "embeddings" in wanted and bench.study.fusion.exchange == "scores":
+        for branch in bench.study.branches:
+            blocks.append(branch_logit(bench, cases, branch.name, network_hashes)[:, None])
+    elif "embeddings" in wanted:
         for projection in projections:
             embeddings, _ = kept_outputs(bench, network_hashes[projection.network], cases)
-            block = project(projection, embeddings)
-            names += [f"{projection.network}_{i + 1}" for i in range(block.shape[1])]
-            blocks.append(block)
+            blocks.append(project(projection, embeddings))
     if "radiomics_score" in wanted:
-        names.append("radiomics_score")
         blocks.append(radiomics_scores(bench, cases, radiomics)[:, None])
     if "clinical" in wanted:
-        names += clinical.predictors
         rows = bench.site.clinical(cases, clinical.predictors)
         blocks.append(clinical_design(clinical.means, rows)[:, 1:])
-    return tuple(names), np.hstack(blocks)
+    names, columns = fusion_names(bench.study), np.hstack(blocks)
+    if columns.shape[1] != len(names):
+        raise CodecError("the request's models do not give the study's fusion columns")
+    return names, columns
 
 
 def probabilities(bench: Workbench, cases: Cases, bundle: Bundle) -> dict[str, np.ndarray]:
@@ -85,7 +91,14 @@ def radiomics_scores(bench: Workbench, cases: Cases, model: RadiomicsModel) -> n
 def branch_probability(
     bench: Workbench, cases: Cases, branch: str, network_hashes: dict[str, str]
 ) -> np.ndarray:
-    """A branch's probability: of the mean logit over the phases that a case has."""
+    """A branch's probability ``(n,)`` of each case; NaN where it has no input."""
+    return np.asarray(1 / (1 + np.exp(-branch_logit(bench, cases, branch, network_hashes))))
+
+
+def branch_logit(
+    bench: Workbench, cases: Cases, branch: str, network_hashes: dict[str, str]
+) -> np.ndarray:
+    """A branch's one score ``(n,)``: the mean logit over the phases that a case has, or NaN."""
     logits = np.stack(
         [
             kept_outputs(bench, network_hashes[network.name], cases)[1]
@@ -96,8 +109,8 @@ def branch_probability(
     present = np.isfinite(logits)
     total = np.where(present, logits, 0.0).sum(axis=0)
     count = present.sum(axis=0)
-    mean = np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
-    return np.asarray(1 / (1 + np.exp(-mean)))
+    mean = np.full(len(total), np.nan)
+    return np.asarray(np.divide(total, count, out=mean, where=count > 0))
 
 
 def checked_scores(

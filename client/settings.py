@@ -12,7 +12,7 @@ from shared.stages.external_evaluate import ExternalLevel
 from shared.strict_yaml import Settings, load_settings
 
 FeaturesFrom = Literal["images", "trifed", "elsewhere"]
-Disclosure = Literal["embeddings", "labels", "radiomics_score", "clinical"]
+Disclosure = Literal["embeddings", "scores", "labels", "radiomics_score", "clinical"]
 
 
 class Data(Settings):

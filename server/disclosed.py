@@ -42,6 +42,7 @@ DISCLOSED = [
         "what": "reduced embeddings, radiomics score, clinical predictors and label of each case "
         "that the fusion layer is fitted on, without ids, as the site file discloses",
     },
+    {"stage": "fuse", "what": "nothing; the fusion layer is fitted on those rows"},
     {"stage": "evaluate", "what": "binned score counts by label, for each model and split"},
     {
         "stage": "explain",
@@ -65,6 +66,12 @@ INPUTS = {
 }
 
 
+SUMMED_EMBED = "sums of products of the branches' embeddings of training cases, with reduce: pca"
+SUMMED_FUSE = (
+    "of the fusion layer's columns, over {split} cases: moments in each fold; score, information "
+    "and log-likelihood of each Newton step, by fold left out and penalty; summed losses of "
+    "held-out folds; binned score counts by label"
+)
 UNDER_DP = (
     "the networks' weights, under differential privacy; not covered by its epsilon: numbers of "
     "cases; binned score counts of tune cases; what each round spent on privacy"
@@ -73,11 +80,16 @@ UNDER_DP = (
 
 def disclosed_by(settings: Settings) -> list[dict[str, str]]:
     """What this study's stages let leave: nothing of networks where it trains none."""
-    inputs = ", ".join(words for name, words in INPUTS.items() if name in settings.fusion.inputs)
+    branches = "one score of each branch" if settings.fusion.exchange == "scores" else None
+    told = INPUTS | ({"embeddings": branches} if branches else {})
+    inputs = ", ".join(words for name, words in told.items() if name in settings.fusion.inputs)
     split = "training" if settings.fusion.rows_of == "train" else "tune"
     rows = f"{inputs} and label of each {split} case, without ids, as the site file discloses"
     found = [
         entry for entry in DISCLOSED if settings.branches or entry["stage"] != "train_branches"
     ]
-    words = {"embed": rows} | ({"train_branches": UNDER_DP} if settings.dp else {})
+    fused = {"embed": rows}
+    if settings.fusion.exchange == "statistics":
+        fused = {"embed": SUMMED_EMBED, "fuse": SUMMED_FUSE.format(split=split)}
+    words = fused | ({"train_branches": UNDER_DP} if settings.dp else {})
     return [entry | {"what": words.get(entry["stage"], entry["what"])} for entry in found]

@@ -11,7 +11,8 @@ from server.cohort_results import cohort_results
 from server.coordinator import Coordinator, need
 from server.disclosed import disclosed_by
 from server.explain_results import explain_results
-from server.performance import external_looks, external_results, interval, model_results
+from server.fusion_results import fusion_results
+from server.performance import external_looks, external_results, model_results
 from server.plain import clean
 from server.privacy import total_privacy
 from server.selection_results import kept_results, lasso_results, look_results, screen_results
@@ -19,7 +20,6 @@ from server.stability_results import stability_results
 from server.study import (
     DiscretiseRecord,
     ExternalRecord,
-    FusionRecord,
     Greetings,
     ScaleRecord,
     SelectionRecord,
@@ -30,16 +30,10 @@ from shared.config import Study as Settings
 from shared.config import digest
 from shared.files import write_atomically
 from shared.identity import code_hash, versions
-from shared.metrics import performance
 from shared.site_signal import SiteAnova, significant_share
 from shared.strict_yaml import dump_settings
 
 FORMAT = 1
-FITTED_ON = {
-    "tune": "tune",
-    "out_of_fold": "train, out of fold",
-    "in_sample": "train, in sample",
-}
 
 
 def write_results(study: Study, coordinator: Coordinator) -> dict[str, Any]:
@@ -160,29 +154,4 @@ def clinical_results(study: Study, settings: Settings) -> dict[str, Any]:
             }
             for i, name in enumerate(fit.names)
         ],
-    }
-
-
-def fusion_results(study: Study, settings: Settings) -> dict[str, Any]:
-    """The fusion layer's coefficients on standardised columns, and its penalty's choice.
-
-    `held_out_auc` is of the cases that it was fitted on, each scored by a layer fitted without its
-    fold: it shows how far the layer's inputs can be trusted on those cases.
-    """
-    record: FusionRecord = need(study.fuse, "fuse")
-    held_out = performance(record.held_out, settings.evaluation.confidence_level).auc
-    names = ("intercept", *record.model.columns)
-    return {
-        "inputs": [
-            {"name": name, "coefficient": c}
-            for name, c in zip(names, record.model.coefficients, strict=True)
-        ],
-        "penalty": record.penalty,
-        "penalties": record.penalties,
-        "cv_log_loss": record.cv_log_loss,
-        "n_cases": record.n_cases,
-        "fitted_on": FITTED_ON[settings.fusion.fit_on],
-        "outer_folds": settings.fusion.n_outer_folds or None,
-        "held_out_auc": held_out.value,
-        "held_out_auc_ci": interval(held_out),
     }

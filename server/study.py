@@ -26,6 +26,7 @@ from shared.privacy import Spent
 from shared.scores import ScoreSums
 from shared.site_signal import SiteAnova, SiteConfusion
 from shared.stages.describe_cohort import Description
+from shared.stages.embed import Parts
 from shared.stages.external_evaluate import ExternalReply
 from shared.stages.hello import Reply as Hello
 
@@ -160,7 +161,10 @@ class BranchesRecord:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EmbeddingRecord:
-    """The rows that the sites disclosed for the fusion layer, in the order of site names."""
+    """The rows that the sites disclosed for the fusion layer, in the order of site names.
+
+    There are none where it is fitted on sums. `parts` are what its cases are scored with.
+    """
 
     projections: tuple[Projection, ...]
     network_hashes: dict[str, str]
@@ -168,6 +172,7 @@ class EmbeddingRecord:
     rows: np.ndarray
     labels: np.ndarray
     sites: tuple[str, ...]
+    parts: tuple[Parts, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -175,6 +180,8 @@ class FusionRecord:
     """The fusion layer, how its penalty was chosen, and its threshold from held-out folds.
 
     `held_out` are the scores of the cases that it was fitted on, each from the other folds.
+    `n_questions` went to the sites; `n_iterations` are the Newton steps that their sums took, None
+    where the server had the rows.
     """
 
     model: FusionModel
@@ -184,6 +191,8 @@ class FusionRecord:
     threshold: float
     n_cases: int
     held_out: ScoreSums
+    n_questions: int = 0
+    n_iterations: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -196,9 +196,11 @@ class Study(Settings):
             return self
         if self.radiomics.mode == "table":
             raise ValueError("branches need images; radiomics.mode is table. Set branches: []")
-        if sees_branches and self.fusion.n_outer_folds and self.embedding.reduce != "logit":
+        one_number = self.embedding.reduce == "logit" or self.fusion.exchange == "scores"
+        if sees_branches and self.fusion.n_outer_folds and not one_number:
             raise ValueError(
-                "fusion.fit_on: out_of_fold needs embedding: {reduce: logit, dimension: 1}; the "
+                "fusion.fit_on: out_of_fold needs embedding: {reduce: logit, dimension: 1}, or "
+                "fusion.exchange: scores; the "
                 "embeddings of networks trained without different folds cannot be compared"
             )
         for branch in self.branches:
@@ -256,6 +258,21 @@ def without_folds(study: Study, network: Network) -> tuple[Network, ...]:
         network.model_copy(update={"name": f"{network.name[:25]}_fold{k + 1}", "fold": k})
         for k in range(study.fusion.n_outer_folds)
     )
+
+
+def fusion_names(study: Study) -> tuple[str, ...]:
+    """The fusion layer's columns, in order."""
+    wanted, names = study.fusion.inputs, list[str]()
+    if "embeddings" in wanted and study.fusion.exchange == "scores":
+        names += [f"{branch.name}_score" for branch in study.branches]
+    elif "embeddings" in wanted:
+        for network in networks(study):
+            names += [f"{network.name}_{i + 1}" for i in range(study.embedding.dimension)]
+    if "radiomics_score" in wanted:
+        names.append("radiomics_score")
+    if "clinical" in wanted:
+        names += study.clinical.predictors
+    return tuple(names)
 
 
 def load_study(path: Path) -> Study:

@@ -28,16 +28,23 @@ class Fusion(Settings):
     they are of the training cases: each is scored by a radiomics score and by networks that were
     fitted without its fold. `in_sample` takes training cases as they are, which lets whatever
     overfits most weigh most; it is there to show that, and refused unless the study accepts it.
+    By `exchange` the server sees of each case its reduced embeddings, or one score of each branch
+    in their place, or nothing: the sites then answer with sums.
+    With `budget: enforce` a study with more columns than its cases suffice for, at the anticipated
+    AUC, is refused before anything is trained.
     """
 
     inputs: tuple[Literal["embeddings", "radiomics_score", "clinical"], ...] = Field(
         default=("embeddings", "radiomics_score", "clinical"), min_length=1
     )
+    exchange: Literal["embeddings", "scores", "statistics"] = "embeddings"
     fit_on: Literal["tune", "out_of_fold", "in_sample"] = "tune"
     outer_folds: Annotated[int, Field(ge=2, le=10)] = 5
     accept_in_sample: bool = False
     folds: Annotated[int, Field(ge=2, le=20)] = 5
     penalties: tuple[Positive, ...] = Field(default=(0.3, 1.0, 3.0, 10.0, 30.0), min_length=1)
+    anticipated_auc: Annotated[float, Field(gt=0.5, lt=1)] = 0.8
+    budget: Literal["enforce", "report"] = "enforce"
 
     @model_validator(mode="after")
     def _in_sample_is_meant(self) -> Self:

@@ -1,6 +1,6 @@
 """Logistic regression from sums: the coefficients go out, score and information come back."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,6 +85,9 @@ class LogisticFit:
         """Wald intervals of the coefficients, low and high (k,); exponentiate for odds ratios."""
         reach = special.ndtri(0.5 + level / 2) * self.se
         return self.coefficients - reach, self.coefficients + reach
+
+
+Newton = Generator[Floats, LogisticSums, LogisticFit]
 
 
 def with_intercept(table: Floats) -> Floats:
@@ -185,20 +188,40 @@ def fit_logistic(
         Albert & Anderson (1984). On the existence of maximum likelihood estimates in logistic
         regression models. Biometrika 71(1), 1-10.
     """
+    fit = newton(names, tolerance=tolerance, max_iterations=max_iterations, penalty=penalty)
+    beta = next(fit)
+    while True:
+        try:
+            beta = fit.send(ask(beta))
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]
+
+
+def newton(
+    names: Sequence[str],
+    *,
+    tolerance: float = 1e-10,
+    max_iterations: int = 25,
+    penalty: Floats | None = None,
+) -> Newton:
+    """The same fit as a dialogue: it yields coefficients and is sent the sums there."""
     ridge = np.zeros(len(names)) if penalty is None else penalty
     beta = np.zeros(len(names))
-    sums = start = ask(beta)
+    sums = start = yield beta
     # At zero every weight is 1/4, so the diagonal holds the predictors' mean squares.
     scale = np.sqrt(4 * np.diag(start.information) / max(start.n, 1))
     _refuse_repeats(start, ridge, names)
-    for iteration in range(1, max_iterations + 1):
+    iteration, converged = 0, False
+    while iteration < max_iterations and not converged:
+        iteration += 1
         step = newton_step(sums, beta, ridge)
-        beta, sums, taken = _advance(ask, sums, beta, step, ridge=ridge)
+        beta, sums, taken = yield from _advance(sums, beta, step, ridge=ridge)
         _refuse_separation(start, sums, beta, ridge=ridge, names=names, limit=SEPARATED)
-        if (np.abs(taken) * scale).max(initial=0.0) < tolerance:
-            return _fit(names, beta, sums, ridge, iterations=iteration, converged=True)
-    _refuse_separation(start, sums, beta, ridge=ridge, names=names, limit=SUSPECT)
-    return _fit(names, beta, sums, ridge, iterations=max_iterations, converged=False)
+        converged = bool((np.abs(taken) * scale).max(initial=0.0) < tolerance)
+    if not converged:
+        _refuse_separation(start, sums, beta, ridge=ridge, names=names, limit=SUSPECT)
+    inverse, likelihood = _inverse(sums, ridge), sums.log_likelihood
+    return LogisticFit(tuple(names), beta, inverse, likelihood, sums.n, iteration, converged)
 
 
 def predict_logistic(X: Floats, beta: Floats) -> Floats:
@@ -207,37 +230,17 @@ def predict_logistic(X: Floats, beta: Floats) -> Floats:
 
 
 def _advance(
-    ask: Callable[[Floats], LogisticSums],
-    sums: LogisticSums,
-    beta: Floats,
-    step: Floats,
-    *,
-    ridge: Floats,
-) -> tuple[Floats, LogisticSums, Floats]:
+    sums: LogisticSums, beta: Floats, step: Floats, *, ridge: Floats
+) -> Generator[Floats, LogisticSums, tuple[Floats, LogisticSums, Floats]]:
     before = sums.log_likelihood - float(ridge @ beta**2) / 2
     for _ in range(MAX_HALVINGS):
-        there = ask(beta + step)
+        there = yield beta + step
         after = there.log_likelihood - float(ridge @ (beta + step) ** 2) / 2
         # A step at the optimum may lose the last digits of the sum.
         if after >= before - 1e-12 * max(abs(before), 1.0):
             return beta + step, there, step
         step = step / 2
     return beta, sums, np.zeros_like(step)
-
-
-def _fit(
-    names: Sequence[str],
-    beta: Floats,
-    sums: LogisticSums,
-    ridge: Floats,
-    *,
-    iterations: int,
-    converged: bool,
-) -> LogisticFit:
-    covariance = _inverse(sums, ridge)
-    return LogisticFit(
-        tuple(names), beta, covariance, sums.log_likelihood, sums.n, iterations, converged
-    )
 
 
 def _inverse(sums: LogisticSums, ridge: Floats) -> Floats:

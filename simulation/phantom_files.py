@@ -131,7 +131,9 @@ def site_file(study: Study, site: str) -> str:
         name=site,
         role="training" if training else "external",
         synthetic=True,
-        disclose=("embeddings", "labels", "radiomics_score", "clinical") if training else (),
+        disclose=("embeddings", "scores", "labels", "radiomics_score", "clinical")
+        if training
+        else (),
         disclose_of=("tune", "train"),
         release=Release(
             min_cell=1 if phantom_of(study).size == "tiny" else LEAST_CELL, external="binned"

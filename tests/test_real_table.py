@@ -93,7 +93,11 @@ def study_of(sites: Sequence[str], features: Sequence[str], **changes: Any) -> S
         "radiomics": {"mode": "table", "columns": list(features)},
         "clinical": {"predictors": ["age"]},
         "branches": [],
-        "fusion": {"inputs": ["radiomics_score", "clinical"], "penalties": [3.0]},
+        "fusion": {
+            "inputs": ["radiomics_score", "clinical"],
+            "penalties": [3.0],
+            "budget": "report",
+        },
     }
     return Study.model_validate_json(json.dumps(content | changes))
 

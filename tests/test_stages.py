@@ -15,7 +15,7 @@ from server.study import Study
 from shared.stages import STAGES, Question
 
 ROOT = Path(__file__).parent.parent
-SERVER_ONLY = {"fuse"}
+SERVER_ONLY: set[str] = set()
 
 
 def questions_of(stage):
@@ -80,6 +80,8 @@ def test_the_results_say_of_every_stage_that_asks_what_it_discloses(finished_run
 
 # Private training, which cannot be repeated to the bit, has a study of its own.
 UNASKED = {"agree_budget"}
+# So has a fusion layer that is fitted on sums.
+UNASKED |= {"fusion_moments", "fusion_steps", "fusion_losses", "fusion_scores"}
 
 
 def test_every_question_is_asked_and_those_of_external_sites_last(finished_run, thorough_run):
@@ -93,5 +95,5 @@ def test_every_question_is_asked_and_those_of_external_sites_last(finished_run, 
 def test_what_the_study_leaves_off_is_not_asked(finished_run):
     asked = {name for name, _ in finished_run.asked}
     optional = {"count_ranges", "read_again", "count_features", "count_scaled_features"}
-    optional |= {"bin_features", "logistic_lasso", "agree_budget"}
+    optional |= {"bin_features", "logistic_lasso"} | UNASKED
     assert asked == set(ANSWERS) - optional

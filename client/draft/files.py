@@ -52,9 +52,9 @@ device:
   # Processor threads; 0 for all cores.
   threads: 0
 
-# What may leave about single patients, for the fusion layer: any of embeddings, radiomics_score,
-# clinical, labels. A row without an id is still data about a patient: it needs the agreement of
-# whoever decides that in your hospital. [] lets nothing about single patients leave.
+# What may leave about single patients, for the fusion layer: any of embeddings, scores,
+# radiomics_score, clinical, labels. A row without an id is still data about a patient: it needs the
+# agreement of whoever decides that in your hospital. [] lets nothing about single patients leave.
 disclose: []
 """
 

@@ -11,6 +11,7 @@ from client.stages import (
     evaluate,
     explain,
     external_evaluate,
+    fuse,
     hello,
     select_features,
     stability,
@@ -26,6 +27,12 @@ from shared.stages.embed import EMBED_OUTPUTS, EMBED_ROWS
 from shared.stages.evaluate import EVALUATE_OUTPUTS, EVALUATE_SCORES
 from shared.stages.explain import EXPLAIN
 from shared.stages.external_evaluate import EXTERNAL_OUTPUTS, EXTERNAL_SCORES
+from shared.stages.fuse import (
+    FUSION_LOSSES,
+    FUSION_MOMENTS,
+    FUSION_SCORES,
+    FUSION_STEPS,
+)
 from shared.stages.hello import EXTERNAL_HELLO, HELLO
 from shared.stages.select_features import (
     BIN_FEATURES,
@@ -65,6 +72,10 @@ ANSWERS: dict[str, tuple[Question[Any, Any], Answer]] = {
         (TRAIN_BRANCH, train_branches.answer),
         (EMBED_OUTPUTS, embed.answer_outputs),
         (EMBED_ROWS, embed.answer_rows),
+        (FUSION_MOMENTS, fuse.answer_moments),
+        (FUSION_STEPS, fuse.answer_steps),
+        (FUSION_LOSSES, fuse.answer_losses),
+        (FUSION_SCORES, fuse.answer_scores),
         (EVALUATE_OUTPUTS, evaluate.answer_outputs),
         (EVALUATE_SCORES, evaluate.answer_scores),
         (EXPLAIN, explain.answer),

@@ -33,7 +33,7 @@ def answer_outputs(request: OutputsRequest, bench: Workbench) -> OutputsReply:
     keep_outputs(bench, network, request.weights, (site.training, site.tuning, site.internal_test))
     if not request.sums:
         return OutputsReply(None)
-    demand_disclosure(bench, "embeddings")
+    demand_sums(bench)
     embeddings, _ = kept_outputs(bench, content_hash(request.weights), site.training)
     rows = embeddings[np.isfinite(embeddings).all(axis=1)]
     check_cases(site, "the sums of embeddings", len(rows))
@@ -41,9 +41,21 @@ def answer_outputs(request: OutputsRequest, bench: Workbench) -> OutputsReply:
 
 
 def answer_rows(request: RowsRequest, bench: Workbench) -> RowsReply:
-    """One row for each case that is fitted on, without ids, in an order that says nothing."""
-    for what in ("labels", *bench.study.fusion.inputs):
-        demand_disclosure(bench, what)
+    """One row for each case that is fitted on, without ids, in an order that says nothing.
+
+    Raises:
+        PolicyError: If the study asks for no rows, or the site file discloses no such rows.
+    """
+    demand_rows(bench)
+    columns, rows, labels = fusion_rows(request, bench)
+    order = generator_for(bench.study.seed, bench.site.name, "embed").permutation(len(labels))
+    return RowsReply(columns, rows[order], labels[order])
+
+
+def fusion_rows(
+    request: RowsRequest, bench: Workbench
+) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
+    """Names of the columns, rows ``(n, k)`` and labels ``(n,)``, for use inside the hospital."""
     columns: tuple[str, ...] = ()
     rows, labels = [], []
     for parts, cases in zip(request.parts, cases_of(bench), strict=True):
@@ -57,41 +69,70 @@ def answer_rows(request: RowsRequest, bench: Workbench) -> RowsReply:
         )
         rows.append(found)
         labels.append(bench.site.labels(cases))
-    stacked, truth = np.concatenate(rows), np.concatenate(labels)
-    order = generator_for(bench.study.seed, bench.site.name, "embed").permutation(len(truth))
-    return RowsReply(columns, stacked[order], truth[order])
+    return columns, np.concatenate(rows), np.concatenate(labels)
 
 
 def cases_of(bench: Workbench) -> list[Cases]:
-    """The cases that each of the request's parts scores.
+    """The cases that each of the request's parts scores."""
+    fusion = bench.study.fusion
+    if fusion.n_outer_folds:
+        return [held_out_cases(bench, k) for k in range(fusion.n_outer_folds)]
+    return [bench.site.handle(fusion.rows_of)]
+
+
+def demand_rows(bench: Workbench) -> None:
+    """Go on only if the study asks for rows, and the site file lets all that is in them leave.
 
     Raises:
-        PolicyError: If the site file discloses nothing of such cases.
+        PolicyError: If it does not, naming what is missing.
     """
     fusion = bench.study.fusion
+    if fusion.exchange == "statistics":
+        raise PolicyError(
+            "rows of single cases were asked for, but the study's fusion.exchange is 'statistics', "
+            "under which none leave."
+        )
+    branches = "scores" if fusion.exchange == "scores" else "embeddings"
+    for what in ("labels", *fusion.inputs):
+        demand_disclosure(bench, branches if what == "embeddings" else what)
     if fusion.rows_of not in bench.site.settings.disclose_of:
         raise PolicyError(
             f"the study asks for rows of '{fusion.rows_of}' cases (fusion.fit_on: "
             f"{fusion.fit_on}), and the site file discloses rows of others; add "
             f"'{fusion.rows_of}' to 'disclose_of' in the site file, or change the study."
         )
-    if fusion.n_outer_folds:
-        return [held_out_cases(bench, k) for k in range(fusion.n_outer_folds)]
-    return [bench.site.handle(fusion.rows_of)]
+
+
+def demand_sums(bench: Workbench) -> None:
+    """Go on only if sums of embeddings may leave.
+
+    Raises:
+        PolicyError: If the study takes scores in place of embeddings, or rows of embeddings that
+            the site file does not disclose.
+    """
+    exchange = bench.study.fusion.exchange
+    if exchange == "scores":
+        raise PolicyError(
+            "sums of embeddings were asked for, but the study's fusion.exchange is 'scores', under "
+            "which nothing of embeddings leaves."
+        )
+    if exchange == "embeddings":
+        demand_disclosure(bench, "embeddings")
 
 
 def demand_disclosure(bench: Workbench, what: str) -> None:
     """Go on only if the site file names what is about to leave.
 
-    A site that brings its features as a table has no embeddings to disclose.
+    A site that brings its features as a table has neither embeddings nor scores to disclose.
 
     Raises:
         PolicyError: If it does not.
     """
-    if what == "embeddings" and bench.site.features_from != "images":
+    if what in ("embeddings", "scores") and bench.site.features_from != "images":
         return
     if what not in bench.site.settings.disclose:
         raise PolicyError(
             f"the study asks for '{what}' of single cases, and the site file does not disclose "
-            f"it; add '{what}' to 'disclose' in the site file, or drop it from 'fusion.inputs'."
+            f"it; add '{what}' to 'disclose' in the site file, drop it from 'fusion.inputs', or "
+            "set 'fusion.exchange: statistics' in the study, which needs nothing of single cases."
         )

@@ -102,7 +102,9 @@ def _inputs(results: Results, rows: Sequence[Mapping[str, Any]]) -> str:
     fitted = (results.get("clinical") or {}).get("coefficients") or []
     clinical = {row["predictor"] for row in fitted}
     columns = {row["name"] for row in rows} - {"intercept"}
-    parts = ["the branches' embeddings"] if columns - clinical - {"radiomics_score"} else []
+    scored = (results.get("fusion") or {}).get("exchange") == "scores"
+    branches = "the branches' scores" if scored else "the branches' embeddings"
+    parts = [branches] if columns - clinical - {"radiomics_score"} else []
     parts += ["the radiomics score"] if "radiomics_score" in columns else []
     parts += ["the clinical data"] if columns & clinical else []
     return listed(parts)

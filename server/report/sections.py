@@ -9,6 +9,7 @@ from server.report.baselines import baseline_lines, baseline_tables
 from server.report.coefficient_figures import clinical_pictures, fusion_pictures
 from server.report.explanations import explanation_pictures, explanation_tables
 from server.report.external import external_tables, looks_line
+from server.report.fusion_tables import fusion_tables
 from server.report.model_figures import auc_pictures, calibration_pictures, roc_pictures
 from server.report.model_tables import metric_tables
 from server.report.picture import Picture
@@ -68,7 +69,7 @@ def sections(results: Results) -> list[Section]:
             [*lasso_pictures(results), *radiomics_tables(results), *stability_tables(results)],
         ),
         "clinical": ("Clinical model", [*clinical_pictures(results), *clinical_tables(results)]),
-        "fusion": ("Fusion layer", [*fusion_pictures(results)]),
+        "fusion": ("Fusion layer", [*fusion_pictures(results), *fusion_tables(results)]),
         "verification": ("Verification", [*verify_tables(results)]),
         "disclosed": ("What left the hospitals", [*disclosed_tables(results)]),
     }

@@ -1,6 +1,7 @@
 """The server's half of `describe_cohort`."""
 
 from server.coordinator import Coordinator
+from server.fusion_budget import check_budget
 from server.study import CohortRecord, Study
 from shared.errors import CohortError
 from shared.stages.describe_cohort import DESCRIBE_COHORT, Description, Request
@@ -9,9 +10,10 @@ NEEDED = ("train", "tune", "internal_test")
 
 
 def run(study: Study, coordinator: Coordinator) -> Study:
-    """Learn who takes part, and stop where a split cannot be learnt from."""
+    """Learn who takes part, and stop where a split, or the fusion layer's, is too small."""
     sites = coordinator.federation.ask(DESCRIBE_COHORT, Request(), coordinator.training)
     check_splits(sites)
+    check_budget(coordinator.settings, sites)
     return coordinator.save(study, describe_cohort=CohortRecord(sites))
 
 

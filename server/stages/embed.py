@@ -13,7 +13,7 @@ from server.study import EmbeddingRecord, Study
 from shared.architectures import ARCHITECTURES
 from shared.branches import Network
 from shared.codec import content_hash
-from shared.config import networks, without_folds
+from shared.config import fusion_names, networks, without_folds
 from shared.errors import CohortError, FederationError
 from shared.fusion_settings import Embedding
 from shared.models import Projection, RadiomicsModel
@@ -32,8 +32,11 @@ if TYPE_CHECKING:
     from server.study import ClinicalRecord, SelectionRecord
 
 
+StackedRows = tuple[tuple[str, ...], np.ndarray, np.ndarray, tuple[str, ...]]
+
+
 def run(study: Study, coordinator: Coordinator) -> Study:
-    """Reduce each network's embedding, then collect the rows that the sites disclose."""
+    """Reduce each network's embedding, then collect the rows that leave, if any."""
     selection: SelectionRecord = need(study.select_features, "select_features")
     clinical: ClinicalRecord = need(study.clinical_model, "clinical_model")
     wanted = networks(coordinator.settings)
@@ -42,11 +45,21 @@ def run(study: Study, coordinator: Coordinator) -> Study:
         parts_of(study, coordinator, model, stand_ins(coordinator, k))
         for k, model in enumerate(selection.without_fold)
     )
-    request = RowsRequest(without or (whole,), clinical.model)
-    replies = coordinator.federation.ask(EMBED_ROWS, request, coordinator.training)
-    columns, rows, labels, sites = stack_rows(replies)
-    record = EmbeddingRecord(whole.projections, whole.network_hashes, columns, rows, labels, sites)
+    parts = without or (whole,)
+    columns, rows, labels, sites = collect_rows(coordinator, RowsRequest(parts, clinical.model))
+    record = EmbeddingRecord(
+        whole.projections, whole.network_hashes, columns, rows, labels, sites, parts
+    )
     return coordinator.save(study, embed=record)
+
+
+def collect_rows(coordinator: Coordinator, request: RowsRequest) -> StackedRows:
+    """The rows that the sites disclose; none where the study fits the layer on sums."""
+    settings = coordinator.settings
+    if settings.fusion.exchange == "statistics":
+        columns = fusion_names(settings)
+        return columns, np.empty((0, len(columns))), np.empty(0, np.int64), ()
+    return stack_rows(coordinator.federation.ask(EMBED_ROWS, request, coordinator.training))
 
 
 def stand_ins(coordinator: Coordinator, fold: int) -> list[tuple[Network, Network]]:
@@ -74,6 +87,10 @@ def parts_of(
     for network, stand_in in trained:
         weights = best_weights(study, coordinator, stand_in)
         hashes[network.name] = content_hash(weights)
+        if coordinator.settings.fusion.exchange == "scores":
+            request = OutputsRequest(stand_in.name, weights, sums=False)
+            coordinator.federation.ask(EMBED_OUTPUTS, request, coordinator.training)
+            continue
         projection = project_network(coordinator, stand_in, weights)
         projections.append(replace(projection, network=network.name))
     return Parts(tuple(projections), hashes, radiomics)
@@ -135,9 +152,7 @@ def fixed_projection(
     return np.zeros(width), components, np.zeros(settings.dimension)
 
 
-def stack_rows(
-    replies: dict[str, RowsReply],
-) -> tuple[tuple[str, ...], np.ndarray, np.ndarray, tuple[str, ...]]:
+def stack_rows(replies: dict[str, RowsReply]) -> StackedRows:
     """The sites' rows under each other: columns, rows, labels, and the site of each row.
 
     Raises:

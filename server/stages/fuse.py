@@ -1,16 +1,39 @@
-"""The server's half of `fuse`; it asks nothing of any site."""
+"""The server's half of `fuse`."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from server.coordinator import Coordinator, need
 from server.fit_fusion import fit_fusion
-from server.study import EmbeddingRecord, FusionRecord, Study
+from server.fit_fusion_sums import fit_fusion_sums
+from server.study import ClinicalRecord, EmbeddingRecord, FusionRecord, Study
+from shared.fusion_sums import Layers
+from shared.glm import LogisticSums, pool_logistic_sums
 from shared.metrics import youden_threshold
-from shared.scores import score_sums
+from shared.moments import Moments
+from shared.scores import ScoreSums, pool_score_sums, score_sums
+from shared.stages import Question
+from shared.stages.embed import RowsRequest
+from shared.stages.fuse import (
+    FUSION_LOSSES,
+    FUSION_MOMENTS,
+    FUSION_SCORES,
+    FUSION_STEPS,
+    LayersRequest,
+)
 
 
 def run(study: Study, coordinator: Coordinator) -> Study:
-    """Fit the fusion layer on the disclosed rows; its threshold comes from held-out folds."""
+    """Fit the fusion layer; its threshold comes from held-out folds."""
+    if coordinator.settings.fusion.exchange == "statistics":
+        return coordinator.save(study, fuse=fitted_on_sums(study, coordinator))
+    return coordinator.save(study, fuse=fitted_on_rows(study, coordinator))
+
+
+def fitted_on_rows(study: Study, coordinator: Coordinator) -> FusionRecord:
+    """The layer fitted on the rows that the sites disclosed; nothing is asked."""
     rows: EmbeddingRecord = need(study.embed, "embed")
     settings = coordinator.settings
     fit = fit_fusion(rows.columns, rows.rows, rows.labels, rows.sites, settings.fusion)
@@ -21,7 +44,7 @@ def run(study: Study, coordinator: Coordinator) -> Study:
         calibration_bins=settings.evaluation.calibration_bins,
         threshold=float("nan"),
     )
-    record = FusionRecord(
+    return FusionRecord(
         model=fit.model,
         penalty=fit.penalty,
         penalties=np.array(settings.fusion.penalties),
@@ -30,4 +53,55 @@ def run(study: Study, coordinator: Coordinator) -> Study:
         n_cases=len(rows.labels),
         held_out=held_out,
     )
-    return coordinator.save(study, fuse=record)
+
+
+def fitted_on_sums(study: Study, coordinator: Coordinator) -> FusionRecord:
+    """The layer fitted on the sites' sums, where no row leaves."""
+    embedding: EmbeddingRecord = need(study.embed, "embed")
+    clinical: ClinicalRecord = need(study.clinical_model, "clinical_model")
+    settings = coordinator.settings.fusion
+    sites = Sites(coordinator, RowsRequest(embedding.parts, clinical.model))
+    fit = fit_fusion_sums(embedding.columns, sites, settings)
+    return FusionRecord(
+        model=fit.model,
+        penalty=fit.penalty,
+        penalties=np.array(settings.penalties),
+        cv_log_loss=fit.cv_log_loss,
+        threshold=youden_threshold(fit.held_out),
+        n_cases=fit.n_cases,
+        held_out=fit.held_out,
+        n_questions=sites.asked,
+        n_iterations=fit.iterations,
+    )
+
+
+class Sites:
+    """The training sites' answers, pooled; counts its questions."""
+
+    def __init__(self, coordinator: Coordinator, rows: RowsRequest) -> None:
+        self.asked = 0
+        self._coordinator = coordinator
+        self._rows = rows
+
+    def moments(self) -> Sequence[Sequence[Moments]]:
+        """Every site's moments of each fold."""
+        return [reply.folds for reply in self._ask(FUSION_MOMENTS, self._rows)]
+
+    def steps(self, layers: Layers) -> Sequence[LogisticSums]:
+        """The pooled sums of each layer."""
+        replies = self._ask(FUSION_STEPS, LayersRequest(self._rows, layers))
+        return [pool_logistic_sums(parts) for parts in zip(*(r.sums for r in replies), strict=True)]
+
+    def losses(self, layers: Layers) -> tuple[np.ndarray, np.ndarray]:
+        """Cases and summed loss of each layer's held-out fold."""
+        replies = self._ask(FUSION_LOSSES, LayersRequest(self._rows, layers))
+        return np.sum([r.n for r in replies], axis=0), np.sum([r.loss for r in replies], axis=0)
+
+    def scores(self, layers: Layers) -> ScoreSums:
+        """Counts of every case's held-out score."""
+        return pool_score_sums(self._ask(FUSION_SCORES, LayersRequest(self._rows, layers)))
+
+    def _ask(self, question: Question[Any, Any], request: Any) -> list[Any]:
+        self.asked += 1
+        replies = self._coordinator.federation.ask(question, request, self._coordinator.training)
+        return list(replies.values())

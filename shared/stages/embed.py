@@ -1,9 +1,11 @@
 """Embed: the branches' outputs, reduced to few numbers for each patient.
 
-Leaves the hospital: with ``reduce: pca`` the sum and the sum of products of the embeddings of
-training cases; then, for each case that the fusion layer is fitted on (``fusion.fit_on``: the tune
-cases or the training cases) and only if the site file discloses them, the reduced embeddings,
-radiomics score, clinical predictors and label, without ids and in an order that says nothing.
+Leaves the hospital, by ``fusion.exchange``: with ``embeddings``, and only if the site file
+discloses them, the reduced embeddings, radiomics score, clinical predictors and label of each case
+that the fusion layer is fitted on (``fusion.fit_on``: the tune cases or the training cases),
+without ids and in an order that says nothing; with ``scores`` the same with one logit of each
+branch in place of its embeddings; with ``statistics`` no row. With ``reduce: pca``, unless
+``scores``, also the sum and the sum of products of the embeddings of training cases.
 Stays: every other case, and the embeddings themselves.
 """
 

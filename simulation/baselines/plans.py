@@ -57,7 +57,8 @@ def settings_of(baseline: Baseline, study: Study) -> Study:
 
     What only makes sense between sites goes with them: the quorum is at most the number of sites,
     no site's share of the weight is too large, and a single site has no other to be harmonised
-    with. Made-up patients are those of the study, and no new ones.
+    with. A fusion layer that too few patients are left for is fitted all the same: what that costs
+    is what the comparison shows. Made-up patients are those of the study, and no new ones.
     """
     training = (POOLED,) if baseline.what == "pooled" else baseline.trains(study)
     left_out = (baseline.site,) if baseline.what == "leave_one_out" else ()
@@ -65,6 +66,7 @@ def settings_of(baseline: Baseline, study: Study) -> Study:
     content["phantom"] = None
     content["sites"] = {"training": training, "external": (*study.sites.external, *left_out)}
     content["aggregation"]["max_site_share"] = 1.0
+    content["fusion"]["budget"] = "report"
     quorum = study.aggregation.quorum
     content["aggregation"]["quorum"] = None if quorum is None else min(quorum, len(training))
     if len(training) == 1:

@@ -180,7 +180,7 @@ def common_disclosures(sites: Sequence[Site]) -> tuple[Disclosure, ...]:
         for what in dict.fromkeys(first)
         if all(
             what in site.settings.disclose
-            or (what == "embeddings" and site.features_from != "images")
+            or (what in ("embeddings", "scores") and site.features_from != "images")
             for site in sites
         )
     )

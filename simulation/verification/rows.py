@@ -6,13 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from client.service import SiteService
+from client.stages.fuse import folded_rows
 from client.stages.select_features import folds
 from client.workbench import Workbench
 from server.coordinator import need
-from server.study import DiscretiseRecord, ScaleRecord, Study
+from server.fit_fusion import balanced_folds
+from server.study import DiscretiseRecord, EmbeddingRecord, ScaleRecord, Study
 from shared.config import Study as Settings
 from shared.job import Job
 from shared.models import CLIP_SD, Extraction
+from shared.stages.embed import RowsRequest
 from simulation.verification import formulas
 
 
@@ -26,6 +29,15 @@ class PooledReadings:
     values: np.ndarray
     sites: np.ndarray
     least: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PooledFusion:
+    """What the fusion layer is fitted on: columns ``(n, k)``, labels and folds ``(n,)``."""
+
+    table: np.ndarray
+    labels: np.ndarray
+    fold: np.ndarray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,6 +60,7 @@ class PooledRows:
     tune_features: np.ndarray
     tune_sites: np.ndarray
     readings: PooledReadings | None = None
+    fusion: PooledFusion | None = None
 
     def columns(self, wanted: tuple[str, ...]) -> np.ndarray:
         """Prepared features by name ``(n, k)``."""
@@ -100,7 +113,19 @@ def pool_rows(job: Job, study: Study, settings: Settings) -> PooledRows:
         tune_features,
         tune_sites,
         pool_readings(benches, discretise.extraction) if settings.stability else None,
+        pool_fusion(benches, study, settings),
     )
+
+
+def pool_fusion(benches: Mapping[str, Workbench], study: Study, settings: Settings) -> PooledFusion:
+    """The rows that the server was sent, or, where none were, each site's own under each other."""
+    embed: EmbeddingRecord = need(study.embed, "embed")
+    if settings.fusion.exchange != "statistics":
+        fold = balanced_folds(embed.labels, embed.sites, settings.fusion.folds)
+        return PooledFusion(embed.rows, embed.labels, fold)
+    request = RowsRequest(embed.parts, need(study.clinical_model, "clinical_model").model)
+    found = [folded_rows(request, bench)[1:] for bench in benches.values()]
+    return PooledFusion(*(np.concatenate(column) for column in zip(*found, strict=True)))
 
 
 def pool_readings(benches: Mapping[str, Workbench], extraction: Extraction) -> PooledReadings:

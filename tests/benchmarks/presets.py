@@ -39,7 +39,7 @@ clinical: {{predictors: [sessile, hydronephrosis, pelvic_pain, node_positive]}}
 branches:
 {branches}
 embedding: {{reduce: logit, dimension: 1}}
-fusion: {{fit_on: {fit_on}, outer_folds: 3, accept_in_sample: {in_sample}}}
+fusion: {{fit_on: {fit_on}, outer_folds: 3, accept_in_sample: {in_sample}, budget: report}}
 phantom:
   preset: "{preset}"
   size: {size}

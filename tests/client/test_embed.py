@@ -141,6 +141,23 @@ def test_sums_leave_only_if_asked_for_and_embeddings_are_disclosed(make_bench, w
         answer_outputs(OutputsRequest("flat", weights, True), make_bench(("labels",)))
 
 
+def test_sums_of_embeddings_follow_the_studys_exchange(make_bench, weights):
+    request = OutputsRequest("flat", weights, True)
+    bench = make_bench((), fusion={"exchange": "statistics"})
+    assert answer_outputs(request, bench).sums.n == N["train"] - 1
+    with pytest.raises(PolicyError, match="nothing of embeddings leaves"):
+        answer_outputs(request, make_bench(fusion={"exchange": "scores"}))
+
+
+def test_a_branchs_score_stands_in_place_of_its_embedding(make_bench, weights):
+    bench = make_bench((*EVERYTHING[1:], "scores"), fusion={"exchange": "scores"})
+    answer_outputs(OutputsRequest("flat", weights, False), bench)
+    reply = answer_rows(rows_request(weights), bench)
+    assert reply.columns == ("flat_score", "radiomics_score", "sessile", "age")
+    logits = kept_outputs(bench, content_hash(weights), bench.site.tuning)[1]
+    np.testing.assert_array_equal(np.sort(reply.rows[:, 0]), np.sort(logits))
+
+
 def test_a_network_that_the_study_does_not_have_is_refused(make_bench, weights):
     with pytest.raises(CodecError, match="does not have"):
         answer_outputs(OutputsRequest("deep", weights, False), make_bench())

@@ -24,6 +24,7 @@ from server.aggregate import _identify_process
 from shared.codec import content_hash
 from shared.config import Study, networks
 from shared.errors import SmallCellError
+from shared.fusion_sums import Layers
 from shared.logistic_lasso_sums import Problems
 from shared.models import (
     Bundle,
@@ -42,6 +43,7 @@ from shared.stages import (
     discretise,
     embed,
     evaluate,
+    fuse,
     select_features,
     standardise,
     train_branches,
@@ -71,6 +73,10 @@ BY_LABEL = {
     "calibrate_score",
     "clinical_step",
     "train_branch",
+    "fusion_moments",
+    "fusion_steps",
+    "fusion_losses",
+    "fusion_scores",
     "evaluate_scores",
     "external_scores",
 }
@@ -138,7 +144,9 @@ def one_branch() -> Study:
     whole = parse_settings(STUDY, Study, name="study.yaml")
     branch = whole.branches[0].model_dump(mode="json")
     radiomics = {"classes": ["firstorder"], "log_sigma_mm": [2.0]}
-    return changed(whole, branches=[branch], radiomics=radiomics, selection={"folds": 2})
+    parts = {"selection": {"folds": 2}, "embedding": {"dimension": 1}}
+    parts["fusion"] = {"exchange": "statistics"}
+    return changed(whole, branches=[branch], radiomics=radiomics, **parts)
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +194,15 @@ def requests(one_branch: Study) -> dict[str, Any]:
     bundle = Bundle(
         "0" * 64, model, radiomics, {network.name: content_hash(weights)}, (projection,), fusion, {}
     )
+    parts = embed.Parts((projection,), bundle.network_hashes, radiomics)
+    rows = embed.RowsRequest((parts,), model)
+    both = np.zeros((2, 4))
+    layers = fuse.LayersRequest(rows, Layers(np.array([-1, 0]), both, both + 1, np.zeros((2, 5))))
     return {
+        "fusion_moments": rows,
+        "fusion_steps": layers,
+        "fusion_losses": layers,
+        "fusion_scores": layers,
         "describe_cohort": describe_cohort.Request(),
         "count_ranges": discretise.Request(np.array([[100.0]])),
         "standardise": standardise.Request(extraction),
@@ -219,6 +235,8 @@ QUESTIONS = [name for name in ANSWERS if name not in NOT_OF_A_CELL]
 def prepare_scores(service: SiteService, requests: dict[str, Any], name: str) -> None:
     """Scores are asked for after the outputs."""
     before = {"evaluate_scores": "evaluate_outputs", "external_scores": "external_outputs"}
+    before |= {f"fusion_{what}": "evaluate_outputs" for what in
+               ("moments", "steps", "losses", "scores")}  # fmt: skip
     if name in before:
         service.answer(before[name], requests[before[name]])
 

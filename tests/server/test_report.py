@@ -171,7 +171,14 @@ def fitted() -> dict[str, Any]:
         },
         "fusion": {
             "inputs": [
-                {"name": n, "coefficient": c}
+                {
+                    "name": n,
+                    "mean": 1.5,
+                    "sd": 2.0,
+                    "coefficient": c,
+                    "per_unit": c / 2,
+                    "odds_ratio": float(np.exp(c)),
+                }
                 for n, c in zip(
                     ("branch_2_5d_1", "branch_2_5d_2", "branch_3d_1", "radiomics_score", "age"),
                     (0.52, -0.11, 0.44, 0.21, 0.03),
@@ -181,6 +188,19 @@ def fitted() -> dict[str, Any]:
             "penalty": 3.0,
             "n_cases": 90,
             "fitted_on": "tune",
+            "budget": {
+                "anticipated_auc": 0.8,
+                "anticipated_r2": 0.261,
+                "n_cases": 90,
+                "prevalence": 0.43,
+                "n_parameters": 5,
+                "allowed": 3,
+                "suffices": False,
+                "sizes": [
+                    {"n_parameters": n, "shrinkage": 29 * n, "optimism": 22 * n, "prevalence": 385}
+                    for n in (1, 5)
+                ],
+            },
         },
     }
 
@@ -451,3 +471,15 @@ def test_what_a_network_began_with_and_what_was_frozen_stand_below_the_table(rep
         "num_batches_tracked (53); first convolution: 3 to 9 channels."
     ) in report
     assert "128 of the parameters were frozen." in report
+
+
+def test_the_fusion_layers_columns_are_told_per_deviation_and_per_unit(report):
+    text = " ".join(re.sub(r"<[^>]*>", " ", report).split())
+    assert "Odds ratio per SD" in text
+    assert "0.520 0.260 1.68" in text
+
+
+def test_a_fusion_layer_with_too_many_parameters_is_called_so(report):
+    text = " ".join(re.sub(r"<[^>]*>", " ", report).split())
+    assert "The layer has 5 candidate parameters and was fitted on 90 cases" in text
+    assert "which suffice for 3. These are too few" in text

@@ -221,6 +221,7 @@ def test_every_exact_number_is_within_the_tolerance(finished_run):
         "standardise",
         "select_features",
         "clinical_model",
+        "fuse",
     }
 
 
@@ -233,6 +234,7 @@ def test_so_is_every_one_of_a_study_that_leaves_nothing_off(thorough_run):
         "standardise",
         "select_features",
         "clinical_model",
+        "fuse",
     }
 
 

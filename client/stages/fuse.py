@@ -1,0 +1,90 @@
+"""The site's half of `fuse`, asked where no row may leave (`fusion.exchange: statistics`)."""
+
+import numpy as np
+
+from client.folds import deal
+from client.release import check_columns, check_folds
+from client.seeds import generator_for
+from client.stages.embed import cases_of, fusion_rows
+from client.workbench import Workbench
+from shared.errors import CodecError, PolicyError
+from shared.fusion_sums import (
+    Layers,
+    fold_moments,
+    held_out_losses,
+    held_out_scores,
+    layer_sums,
+)
+from shared.scores import ScoreSums, score_sums
+from shared.stages.embed import RowsRequest
+from shared.stages.fuse import LayersRequest, LossesReply, MomentsReply, StepsReply
+
+Rows = tuple[tuple[str, ...], np.ndarray, np.ndarray, np.ndarray]
+
+
+def answer_moments(request: RowsRequest, bench: Workbench) -> MomentsReply:
+    """The columns' moments in each fold."""
+    columns, rows, _, fold = folded_rows(request, bench)
+    n_folds = bench.study.fusion.folds
+    for k in range(n_folds):
+        what = f"the fusion layer's moments, in fold {k + 1},"
+        check_columns(bench.site, what, columns, rows[fold == k])
+    return MomentsReply(fold_moments(columns, rows, fold, n_folds))
+
+
+def answer_steps(request: LayersRequest, bench: Workbench) -> StepsReply:
+    """Score, information and log-likelihood of each layer over what it does not leave out."""
+    check_layers(request.layers, bench)
+    _, rows, labels, fold = folded_rows(request.rows, bench)
+    return StepsReply(layer_sums(rows, labels, fold, request.layers))
+
+
+def answer_losses(request: LayersRequest, bench: Workbench) -> LossesReply:
+    """The summed loss of each layer on the fold that it leaves out."""
+    check_layers(request.layers, bench)
+    _, rows, labels, fold = folded_rows(request.rows, bench)
+    return LossesReply(*held_out_losses(rows, labels, fold, request.layers))
+
+
+def answer_scores(request: LayersRequest, bench: Workbench) -> ScoreSums:
+    """Counts of the cases' scores, each by the layer that leaves its fold out."""
+    check_layers(request.layers, bench)
+    _, rows, labels, fold = folded_rows(request.rows, bench)
+    settings = bench.study.evaluation
+    return score_sums(
+        held_out_scores(rows, fold, request.layers),
+        labels,
+        bins=settings.score_bins,
+        calibration_bins=settings.calibration_bins,
+        threshold=float("nan"),
+    )
+
+
+def folded_rows(request: RowsRequest, bench: Workbench) -> Rows:
+    """Columns, rows, labels and fold of the cases that are fitted on, if there are enough.
+
+    Raises:
+        PolicyError: If the study does not fit the layer on sums.
+        SmallCellError: If a fold, or a class, has too few cases.
+    """
+    site, fusion = bench.site, bench.study.fusion
+    if fusion.exchange != "statistics":
+        raise PolicyError("the study's fusion.exchange does not ask for sums of rows")
+    labels = np.concatenate([site.labels(cases) for cases in cases_of(bench)])
+    rng = generator_for(bench.study.seed, site.name, "fusion_folds")
+    fold = deal(labels, fusion.folds, rng)
+    check_folds(site, "the fusion layer's sums", labels, fold, setting="fusion.folds")
+    columns, rows, labels = fusion_rows(request, bench)
+    return columns, rows, labels, fold
+
+
+def check_layers(layers: Layers, bench: Workbench) -> None:
+    """Refuse more layers than the study has, or folds that it does not have.
+
+    Raises:
+        CodecError: If there are.
+    """
+    fusion = bench.study.fusion
+    most = (fusion.folds + 1) * len(fusion.penalties)
+    if len(layers) > most or (layers.fold >= fusion.folds).any():
+        raise CodecError("the request asks about layers that the study does not have")

@@ -1,0 +1,60 @@
+"""Tables of the fusion layer: its coefficients, and whether its cases are enough for them."""
+
+from server.report.table import Table, row
+from server.report.words import Results, coefficient, count, name, number, odds, share
+
+
+def fusion_tables(results: Results) -> list[Table]:
+    """The layer's coefficients, then what its parameters need."""
+    return [*_coefficients(results), *_budget(results)]
+
+
+def _coefficients(results: Results) -> list[Table]:
+    fitted = (results.get("fusion") or {}).get("inputs") or []
+    rows = tuple(
+        row(
+            name(entry["name"]),
+            coefficient(entry.get("mean")),
+            coefficient(entry.get("sd")),
+            coefficient(entry.get("coefficient")),
+            coefficient(entry.get("per_unit")),
+            odds(entry.get("odds_ratio")),
+        )
+        for entry in fitted
+    )
+    columns = ("Column", "Mean", "SD", "Coefficient per SD", "Per unit", "Odds ratio per SD")
+    notes = ("Shrunk by the ridge penalty, so without intervals. The intercept is at all means.",)
+    return [Table("Fusion layer", columns, rows, notes)] if rows else []
+
+
+def _budget(results: Results) -> list[Table]:
+    budget = (results.get("fusion") or {}).get("budget") or {}
+    rows = tuple(
+        row(
+            count(size["n_parameters"]),
+            count(size["shrinkage"]),
+            count(size["optimism"]),
+            count(size["prevalence"]),
+        )
+        for size in budget.get("sizes") or []
+    )
+    if not rows:
+        return []
+    own = budget["n_parameters"]
+    verdict = (
+        "These suffice." if budget["suffices"] else "These are too few: overfitting is likely."
+    )
+    auc, r2 = number(budget["anticipated_auc"]), number(budget["anticipated_r2"], 3)
+    notes = (
+        f"The layer has {count(own)} candidate parameters and was fitted on "
+        f"{count(budget['n_cases'])} cases ({share(budget['prevalence'])} positive), which suffice "
+        f"for {count(budget['allowed'])}. {verdict}",
+        "Cases for a shrinkage of 0.9, an optimism of 0.05 in Nagelkerke's R2, and a prevalence "
+        "known to 0.05 (Riley et al., BMJ 2020;368:m441), at an anticipated AUC of "
+        f"{auc} (Cox-Snell R2 {r2}).",
+        "The prevalence does not hang on the parameters. A ridge penalty excuses none of them.",
+    )
+    columns = ("Candidate parameters", "Shrinkage", "Optimism", "Prevalence")
+    title = "Cases that a fusion layer needs, by criterion"
+    places = [size["n_parameters"] for size in budget["sizes"]]
+    return [Table(title, columns, rows, notes, strong=places.index(own) if own in places else None)]
