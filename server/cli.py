@@ -22,7 +22,8 @@ patient data is read. What a paper needs goes into a folder beside it:
 
   tables/<name>.csv               each table, with all digits; the ends of intervals in columns
   figures/<name>.svg, .pdf, .png  each figure, the PNG with 300 dots per inch
-  captions.txt                    titles, captions and notes, in the order of the report""",
+  captions.txt                    titles, captions and notes, in the order of the report
+  numbers.json                    every number: interval, n, how it was obtained, where it is""",
         epilog="""examples:
   trifed report runs/demo                  report.html, and the folder runs/demo/report
   trifed report runs/demo --out paper/     the same, with tables and figures in paper/""",

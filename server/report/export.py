@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from server.report.csv_table import to_csv
+from server.report.numbers import numbers_file
 from server.report.picture import MARK, Picture, to_files
 from server.report.sections import blocks_of
 from server.report.table import Table
@@ -44,7 +45,7 @@ class Exported:
 def write_export(
     results: Results, folder: Path, tell: Callable[[str], object], *, dpi: int = DPI
 ) -> Exported:
-    """Write every table and figure of the report into a folder.
+    """Write every table, figure and number of the report into a folder.
 
     The same results give the same bytes on one installation. Files that are there under other
     names are left alone, and named.
@@ -65,9 +66,13 @@ def write_export(
         else:
             for form, content in _drawn(block, results, dpi).items():
                 figures.append(_written(folder / "figures" / f"{block.name}.{form}", content))
-    captions = _written(folder / "captions.txt", _captions(blocks, results).encode())
+    tell("captions and numbers")
+    others = (
+        _written(folder / "captions.txt", _captions(blocks, results).encode()),
+        _written(folder / "numbers.json", numbers_file(results)),
+    )
     left = (*_left(folder / "tables", tables), *_left(folder / "figures", figures))
-    return Exported(folder, tuple(tables), tuple(figures), (captions,), left)
+    return Exported(folder, tuple(tables), tuple(figures), others, left)
 
 
 def _drawn(picture: Picture, results: Results, dpi: int) -> dict[str, bytes]:
