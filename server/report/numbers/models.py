@@ -32,6 +32,7 @@ FUSION = (
 PROPORTIONS = "accuracy|sensitivity|specificity|ppv|npv"
 BINS = "the sites' scores, counted by each in fixed bins for each label, added up"
 COUNTS = "counts at the frozen threshold, from each site, added up"
+SQUARES = "the sites' sums of squared differences of score and label, added up"
 FROZEN = "chosen by Youden's index on cases that are no test, then frozen"
 INSIDE = "computed inside {0} at full precision, from every score of its own patients"
 
@@ -49,7 +50,7 @@ def performance(
         Origin("threshold", "score", FROZEN, shown),
         Origin(PROPORTIONS, "proportion", f"{counts}; Wilson's interval", shown, "n"),
         Origin("f1", "F1", counts, shown, "n"),
-        Origin("brier", "Brier score", f"{counts}: sums of squared differences", shown, "n"),
+        Origin("brier", "Brier score", SQUARES if counts == COUNTS else counts, shown, "n"),
         Origin("counts.tp|fp|tn|fn", "cases", counts),
         Origin("roc.fpr|tpr", "curve", bins, roc, "n"),
         Origin("calibration.*.n", "cases", bins, drawn),
