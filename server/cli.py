@@ -18,13 +18,20 @@ def add_report(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         help="draw a run's report and figures again",
         description="""Draw the report from results.json, and baselines.json where there is one; no
-patient data is read.""",
+patient data is read. What a paper needs goes into a folder beside it:
+
+  tables/<name>.csv               each table, with all digits; the ends of intervals in columns
+  figures/<name>.svg, .pdf, .png  each figure, the PNG with 300 dots per inch
+  captions.txt                    titles, captions and notes, in the order of the report
+  numbers.json                    every number: interval, n, how it was obtained, where it is""",
         epilog="""examples:
-  trifed report runs/demo
-  trifed report runs/demo --figures figures/     each figure as PNG, for a paper""",
+  trifed report runs/demo                  report.html, and the folder runs/demo/report
+  trifed report runs/demo --out paper/     the same, with tables and figures in paper/""",
     )
     parser.add_argument("run_folder", type=Path, metavar="RUN", help="a run's folder")
-    parser.add_argument("--figures", type=Path, help="also write each figure as PNG here")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="where tables and figures go (RUN/report)"
+    )
     parser.set_defaults(run=run_report)
 
 
@@ -125,13 +132,17 @@ def run_bundle_show(options: argparse.Namespace) -> int:
 
 
 def run_report(options: argparse.Namespace) -> int:
-    """Draw the report again."""
-    from server.report import draw_figures, read_results, write_report
+    """Draw the report again, and write its tables and figures as files."""
+    from rich.console import Console
+
+    from server.report import read_results, write_export, write_report
 
     results = read_results(options.run_folder)
     write_report(results, options.run_folder / "report.html")
     print(f"report: {options.run_folder / 'report.html'}")
-    if options.figures:
-        draw_figures(results, options.figures)
-        print(f"figures: {options.figures}")
+    out = options.out or options.run_folder / "report"
+    with Console(stderr=True).status("tables and figures") as status:
+        found = write_export(results, out, status.update)
+    for line in found.lines():
+        print(line)
     return 0

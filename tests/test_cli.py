@@ -364,12 +364,12 @@ def test_simulate_prints_every_models_auc_and_where_the_report_is(finished_run, 
 
 def test_the_report_is_drawn_again_from_the_results_alone(finished_run, tmp_path, capsys):
     shutil.copy(finished_run.out / "results.json", tmp_path)
-    figures = tmp_path / "figures"
-    assert trifed.main(["report", str(tmp_path), "--figures", str(figures)]) == 0
+    assert trifed.main(["report", str(tmp_path)]) == 0
     again = (tmp_path / "report.html").read_bytes()
     assert again == (finished_run.out / "report.html").read_bytes()
-    assert all(path.read_bytes()[:4] == b"\x89PNG" for path in figures.iterdir())
-    assert str(figures) in capsys.readouterr().out
+    assert (tmp_path / "report/tables/performance-external_test.csv").exists()
+    assert (tmp_path / "report/figures/roc.pdf").read_bytes()[:5] == b"%PDF-"
+    assert str(tmp_path / "report/figures") in capsys.readouterr().out
 
 
 def test_a_report_of_nothing_is_refused(tmp_path, capsys):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from server.report.table import Cell, Table, row
+from server.report.table import Cell, Table, counted, ends, estimate, row
 from server.report.words import (
     DASH,
     TEST_SPLITS,
@@ -11,6 +11,7 @@ from server.report.words import (
     count,
     interval,
     is_number,
+    key,
     level,
     listed,
     name,
@@ -91,7 +92,8 @@ def _run_cell(found: Mapping[str, Any], run: str) -> Cell:
         return Cell(run_name(run))
     alone = [one for one in found.get("runs") or [] if one["what"] == "alone"]
     trained = [one for one in alone if not one.get("untrained")]
-    return Cell(run_name(run), f"of {len(trained)} of {len(alone)} sites")
+    small = f"of {len(trained)} of {len(alone)} sites"
+    return Cell(run_name(run), small, {"": run_name(run), "note": small})
 
 
 def signed(value: object) -> str:
@@ -107,7 +109,7 @@ def _trained(found: Mapping[str, Any]) -> Table:
     rows = []
     for run in found.get("runs") or []:
         why = (run.get("untrained") or {}).get("why")
-        n = Cell(count(run.get("n_train")), f"{count(run.get('n_train_positive'))} positive")
+        n = counted(run.get("n_train"), run.get("n_train_positive"))
         outcome = f"not possible: {str(why).rstrip('.')}." if why else "trained"
         rows.append(row(run_name(run["name"]), ", ".join(run["trained_at"]), outcome, n))
     notes = (
@@ -117,7 +119,7 @@ def _trained(found: Mapping[str, Any]) -> Table:
         "that site's patients too.",
     )
     columns = ("Run", "Trained at", "Outcome", "Training patients")
-    return Table("Runs to compare with", columns, tuple(rows), notes, texts=3)
+    return Table("baselines-runs", "Runs to compare with", columns, tuple(rows), notes, texts=3)
 
 
 def _aucs(found: Mapping[str, Any], split: str, width: str) -> Table:
@@ -133,7 +135,8 @@ def _aucs(found: Mapping[str, Any], split: str, width: str) -> Table:
         f"On the same {' or '.join(sizes)} patients of all sites. From the scores themselves; the "
         "tables of performance count them in bins."
     )
-    return Table(title, ("Run", *map(name, models)), tuple(rows), (note,), strong=0)
+    columns = ("Run", *map(name, models))
+    return Table(f"baselines-auc-{split}", title, columns, tuple(rows), (note,), strong=0)
 
 
 def _gaps(found: Mapping[str, Any], split: str, width: str) -> Table:
@@ -148,7 +151,8 @@ def _gaps(found: Mapping[str, Any], split: str, width: str) -> Table:
         f"{width} confidence intervals and P values of DeLong's test for AUCs on the same "
         "patients, not adjusted for their number."
     )
-    return Table(title, ("Federated less", *map(name, models)), tuple(rows), (note,))
+    columns = ("Federated less", *map(name, models))
+    return Table(f"baselines-gaps-{split}", title, columns, tuple(rows), (note,))
 
 
 def _left_out(found: Mapping[str, Any], width: str) -> list[Table]:
@@ -156,12 +160,12 @@ def _left_out(found: Mapping[str, Any], width: str) -> list[Table]:
     for site, of in (found.get("left_out") or {}).items():
         inner = {model: of[model].get("internal_test") or {} for model in models}
         n, n_test = (next(iter(part.values()))["n"] for part in (of, inner))
-        everyone = Cell(f"Without {site}", f"all {count(n)} patients of {site}")
+        everyone = _tested(f"Without {site}", f"all {count(n)} patients of {site}")
         rows.append(row(everyone, *(_area(of[model].get("auc")) for model in models)))
         tested = f"{count(n_test)} of its internal test"
-        for run, key in ((f"Without {site}", "auc"), ("Federated", FEDERATED)):
-            cells = [_area(inner[model].get(key)) for model in models]
-            rows.append(row(Cell(run, tested), *cells))
+        for run, of_run in ((f"Without {site}", "auc"), ("Federated", FEDERATED)):
+            cells = [_area(inner[model].get(of_run)) for model in models]
+            rows.append(row(_tested(run, tested), *cells))
     if not rows:
         return []
     title = f"At the site that was left out: AUC with {width} confidence intervals"
@@ -169,7 +173,8 @@ def _left_out(found: Mapping[str, Any], width: str) -> list[Table]:
         "The federated models were trained at that site, so they stand beside only on patients of "
         "its internal test."
     )
-    return [Table(title, ("Run", *map(name, models)), tuple(rows), (note,))]
+    columns = ("Run", *map(name, models))
+    return [Table("baselines-left-out", title, columns, tuple(rows), (note,))]
 
 
 def _branch_pairs(found: Mapping[str, Any], splits: list[str], width: str) -> list[Table]:
@@ -183,19 +188,24 @@ def _branch_pairs(found: Mapping[str, Any], splits: list[str], width: str) -> li
                 rows.append(row(run_name(run), *(_gap(value) for value in values)))
         title = f"AUC of {name(pair['first'])} less that of {name(pair['second'])}, in each run"
         note = f"{width} confidence intervals and P values of DeLong's test, not adjusted."
-        tables.append(Table(title, ("Run", *map(split_name, splits)), tuple(rows), (note,)))
+        file = f"baselines-{key(pair['first'])}-{key(pair['second'])}"
+        columns = ("Run", *map(split_name, splits))
+        tables.append(Table(file, title, columns, tuple(rows), (note,)))
     return tables
 
 
+def _tested(run: str, patients: str) -> Cell:
+    """A run's name, and beneath it the patients that it was tested on."""
+    return Cell(run, patients, {"": run, "tested on": patients})
+
+
 def _area(value: Mapping[str, Any] | None) -> Cell:
-    if not value or not is_number(value.get("value")):
-        return Cell(DASH)
-    return Cell(share(value["value"]), interval(value.get("ci")))
+    return estimate((value or {}).get("value"), (value or {}).get("ci"))
 
 
 def _gap(value: Mapping[str, Any] | None) -> Cell:
     if not value or not is_number(value.get("value")):
-        return Cell(DASH)
-    return Cell(
-        signed(value["value"]), f"{interval(value.get('ci'), signed)}; P {p_value(value.get('p'))}"
-    )
+        return Cell(DASH, values={"": None})
+    small = f"{interval(value.get('ci'), signed)}; P {p_value(value.get('p'))}"
+    values = {"": value["value"], **ends(value.get("ci")), "P": value.get("p")}
+    return Cell(signed(value["value"]), small, values)

@@ -7,19 +7,16 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Circle
 
 from server.report.picture import COLOURS, INK, Panel, Picture
-from server.report.table import Cell, Table, row
+from server.report.table import Table, estimate, row, shown
 from server.report.words import (
-    DASH,
     Results,
     count,
     inside,
-    interval,
     key,
     level,
     listed,
     name,
     number,
-    share,
 )
 
 REGIONS = {"inside": "inside the tumour", "ring": "in the ring", "elsewhere": "elsewhere"}
@@ -58,11 +55,11 @@ def explanation_tables(results: Results) -> list[Table]:
     for network, found in (results.get("explanations") or {}).items():
         for region, words in REGIONS.items():
             part = found.get(region) or {}
-            mean = Cell(share(part.get("mean")), interval(part.get("ci"))) if part else DASH
             before = (found.get("untrained") or {}).get(region) or {}
-            ratios = (number(one.get("enrichment")) for one in (part, before))
-            cells = (mean, share(part.get("area_share")), *ratios)
-            rows.append(row(name(network), words, count(found.get("n")), *cells))
+            ratios = (shown(one.get("enrichment"), number) for one in (part, before))
+            heat = estimate(part.get("mean"), part.get("ci"))
+            cells = (shown(found.get("n"), count), heat, shown(part.get("area_share")), *ratios)
+            rows.append(row(name(network), words, *cells))
     columns = (
         *("Network", "Region", "Patients", "Share of heat", "Share of field", "Ratio"),
         "Ratio untrained",
@@ -75,7 +72,7 @@ def explanation_tables(results: Results) -> list[Table]:
         *_left_out(results),
     )
     title = "Where the networks’ heat lies"
-    return [Table(title, columns, tuple(rows), notes, texts=2)] if rows else []
+    return [Table("explanations", title, columns, tuple(rows), notes, texts=2)] if rows else []
 
 
 def _told(results: Results) -> dict[str, Mapping[str, Any]]:

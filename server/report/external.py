@@ -3,17 +3,16 @@
 from collections.abc import Mapping
 from typing import Any
 
-from server.report.table import Cell, Table, row
+from server.report.table import Cell, Table, counted, estimate, row, shown
 from server.report.words import (
-    DASH,
     Results,
     count,
-    interval,
     is_number,
+    key,
     level,
     name,
     number,
-    share,
+    thousandths,
 )
 
 METRICS = {"sensitivity": "Sensitivity", "specificity": "Specificity", "ppv": "PPV", "npv": "NPV"}
@@ -72,7 +71,7 @@ def _table(
             f"server; cohort {str(told.get('cohort_hash'))[:16]}. Not part of the pooled numbers."
         )
     title = f"{site}: external patients with {level(results)} confidence intervals"
-    return Table(title, columns, rows, tuple(notes))
+    return Table(f"external-{key(site)}", title, columns, rows, tuple(notes))
 
 
 def _row(model: str, value: Mapping[str, Any]) -> tuple[Cell, ...]:
@@ -80,17 +79,9 @@ def _row(model: str, value: Mapping[str, Any]) -> tuple[Cell, ...]:
     calibration = [value.get(f"calibration_{part}") or {} for part in ("intercept", "slope")]
     return row(
         name(model),
-        Cell(count(value.get("n")), f"{count(value.get('n_positive'))} positive"),
-        _share(value.get("auc"), value.get("auc_ci")),
-        *(_share(metric.get("value"), metric.get("ci")) for metric in metrics),
-        share(value.get("brier"), 3),
-        *(_number(part.get("value"), part.get("ci")) for part in calibration),
+        counted(value.get("n"), value.get("n_positive")),
+        estimate(value.get("auc"), value.get("auc_ci")),
+        *(estimate(metric.get("value"), metric.get("ci")) for metric in metrics),
+        shown(value.get("brier"), thousandths),
+        *(estimate(part.get("value"), part.get("ci"), number) for part in calibration),
     )
-
-
-def _share(value: Any, bounds: Any) -> Cell:
-    return Cell(share(value), interval(bounds)) if is_number(value) else Cell(DASH)
-
-
-def _number(value: Any, bounds: Any) -> Cell:
-    return Cell(number(value), interval(bounds, number)) if is_number(value) else Cell(DASH)

@@ -1,7 +1,10 @@
 """Tables of the fusion layer: its coefficients, and whether its cases are enough for them."""
 
-from server.report.table import Table, row
+from server.report.table import Table, row, shown
 from server.report.words import Results, coefficient, count, name, number, odds, share
+
+CRITERIA = ("shrinkage", "optimism", "prevalence")
+PARTS = ("mean", "sd", "coefficient", "per_unit")
 
 
 def fusion_tables(results: Results) -> list[Table]:
@@ -14,27 +17,22 @@ def _coefficients(results: Results) -> list[Table]:
     rows = tuple(
         row(
             name(entry["name"]),
-            coefficient(entry.get("mean")),
-            coefficient(entry.get("sd")),
-            coefficient(entry.get("coefficient")),
-            coefficient(entry.get("per_unit")),
-            odds(entry.get("odds_ratio")),
+            *(shown(entry.get(part), coefficient) for part in PARTS),
+            shown(entry.get("odds_ratio"), odds),
         )
         for entry in fitted
     )
     columns = ("Column", "Mean", "SD", "Coefficient per SD", "Per unit", "Odds ratio per SD")
     notes = ("Shrunk by the ridge penalty, so without intervals. The intercept is at all means.",)
-    return [Table("Fusion layer", columns, rows, notes)] if rows else []
+    return [Table("fusion-layer", "Fusion layer", columns, rows, notes)] if rows else []
 
 
 def _budget(results: Results) -> list[Table]:
     budget = (results.get("fusion") or {}).get("budget") or {}
     rows = tuple(
         row(
-            count(size["n_parameters"]),
-            count(size["shrinkage"]),
-            count(size["optimism"]),
-            count(size["prevalence"]),
+            shown(size["n_parameters"], count),
+            *(shown(size[criterion], count) for criterion in CRITERIA),
         )
         for size in budget.get("sizes") or []
     )
@@ -57,4 +55,5 @@ def _budget(results: Results) -> list[Table]:
     columns = ("Candidate parameters", "Shrinkage", "Optimism", "Prevalence")
     title = "Cases that a fusion layer needs, by criterion"
     places = [size["n_parameters"] for size in budget["sizes"]]
-    return [Table(title, columns, rows, notes, strong=places.index(own) if own in places else None)]
+    strong = places.index(own) if own in places else None
+    return [Table("fusion-cases", title, columns, rows, notes, strong=strong)]

@@ -3,20 +3,19 @@
 from collections.abc import Mapping
 from typing import Any
 
-from server.report.table import Cell, Table, row
+from server.report.table import Cell, Table, counted, estimate, row, shown
 from server.report.words import (
     DASH,
     Results,
     count,
     evaluated,
     headline_model,
-    interval,
     is_number,
     level,
     name,
-    share,
     split_name,
     splits_of,
+    thousandths,
 )
 
 METRICS = {
@@ -45,7 +44,7 @@ def _metric_table(results: Results, split: str) -> Table:
     columns = ("Model", "n", "AUC", "Threshold", *METRICS.values(), "Brier")
     chosen = list(found).index(model) if (model := headline_model(results)) in found else None
     notes = (*_notes(found, in_sample=seen), *_interval_note(results))
-    return Table(title, columns, rows, notes, strong=chosen)
+    return Table(f"performance-{split}", title, columns, rows, notes, strong=chosen)
 
 
 def _interval_note(results: Results) -> list[str]:
@@ -55,18 +54,15 @@ def _interval_note(results: Results) -> list[str]:
 
 def _metric_row(model: str, value: Mapping[str, Any]) -> tuple[Cell, ...]:
     metrics = [value.get(metric) or {} for metric in METRICS]
+    who, seen = name(model), bool(value.get("in_sample"))
     return row(
-        name(model) + (" †" if value.get("in_sample") else ""),
-        Cell(count(value.get("n")), f"{count(value.get('n_positive'))} positive"),
-        _estimate(value.get("auc"), value.get("auc_ci")),
-        share(value.get("threshold")),
-        *(_estimate(metric.get("value"), metric.get("ci")) for metric in metrics),
-        share(value.get("brier"), 3),
+        Cell(who + (" †" if seen else ""), values={"": who, "in sample": seen}),
+        counted(value.get("n"), value.get("n_positive")),
+        estimate(value.get("auc"), value.get("auc_ci")),
+        shown(value.get("threshold")),
+        *(estimate(metric.get("value"), metric.get("ci")) for metric in metrics),
+        shown(value.get("brier"), thousandths),
     )
-
-
-def _estimate(value: Any, bounds: Any) -> Cell:
-    return Cell(share(value), interval(bounds)) if is_number(value) else Cell(DASH)
 
 
 def _notes(found: Mapping[str, Mapping[str, Any]], *, in_sample: bool) -> list[str]:

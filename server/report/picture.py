@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
 from typing import Any, ClassVar
 
 import matplotlib as mpl
@@ -50,6 +49,12 @@ STYLE: dict[str, Any] = {
     "ytick.labelcolor": INK,
     "ytick.labelsize": 7.4,
     "svg.fonttype": "none",
+    "pdf.fonttype": 42,
+}
+NO_DATES: dict[str, dict[str, None]] = {
+    "svg": {"Date": None, "Creator": None},
+    "pdf": dict.fromkeys(("CreationDate", "Creator", "Producer")),
+    "png": {"Software": None},
 }
 
 
@@ -87,11 +92,20 @@ def to_svg(picture: Picture, *, synthetic: bool) -> list[str]:
     return found
 
 
-def to_png(picture: Picture, path: Path, *, synthetic: bool, dpi: int) -> None:
-    """All panels in one image file."""
+def to_files(picture: Picture, *, synthetic: bool, dpi: int) -> dict[str, bytes]:
+    """All panels in one image, as the content of a file of each format: svg, pdf and png.
+
+    No file says when or by which release of the drawing library it was made: the same picture
+    gives the same bytes on one installation. The fonts of a PDF are in it, as TrueType.
+    """
+    found = {}
     with _style(picture.name):
         figure = _draw(picture.panels, columns=picture.columns, synthetic=synthetic)
-        figure.savefig(path, format="png", dpi=dpi, metadata={"Software": None})
+        for form, metadata in NO_DATES.items():
+            stream = io.BytesIO()
+            figure.savefig(stream, format=form, dpi=dpi, metadata=metadata)
+            found[form] = stream.getvalue()
+    return found
 
 
 @contextmanager

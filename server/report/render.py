@@ -6,8 +6,8 @@ from pathlib import Path
 from jinja2 import Environment
 from markupsafe import Markup, escape
 
-from server.report.picture import MARK, Picture, to_png, to_svg
-from server.report.sections import pictures, sections
+from server.report.picture import MARK, Picture, to_svg
+from server.report.sections import sections
 from server.report.summary import summary, tiles
 from server.report.words import Results, number
 from shared.files import write_atomically
@@ -41,23 +41,6 @@ def write_report(results: Results, path: Path) -> None:
         settings=results.get("settings_yaml") or "",
     )
     write_atomically(path, text.encode())
-
-
-def draw_figures(results: Results, folder: Path, *, dpi: int = 150) -> list[Path]:
-    """Draw every figure as a PNG, its panels in one image, and return the files in order.
-
-    Args:
-        results: A finished study, as for the report.
-        folder: Where the files go; it is made where it does not exist.
-        dpi: Dots per inch; journals ask for 300.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for picture in pictures(results):
-        path = folder / f"{picture.name}.png"
-        to_png(picture, path, synthetic=bool(results.get("synthetic")), dpi=dpi)
-        written.append(path)
-    return written
 
 
 def _environment() -> Environment:

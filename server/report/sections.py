@@ -85,10 +85,9 @@ def sections(results: Results) -> list[Section]:
     ]
 
 
-def pictures(results: Results) -> list[Picture]:
-    """All pictures, in the order of the report."""
-    found = [block for section in sections(results) for block in section.blocks]
-    return [block for block in found if isinstance(block, Picture)]
+def blocks_of(results: Results) -> list[Table | Picture]:
+    """All tables and pictures, in the order of the report."""
+    return [block for section in sections(results) for block in section.blocks]
 
 
 def _radiomics_line(results: Results) -> str:

@@ -1,7 +1,7 @@
 """Which features another mask leaves alike: a sentence and a table of the radiomics section."""
 
-from server.report.table import Table, row
-from server.report.words import Results, count, share
+from server.report.table import Table, row, shown
+from server.report.words import Results, count, share, thousandths
 
 OTHERS = {
     "perturbation": "under the mask as drawn and masks redrawn from it by chance",
@@ -40,17 +40,19 @@ def stability_tables(results: Results) -> list[Table]:
         rows = tuple(
             row(
                 str(group["name"]),
-                count(group.get("n")),
-                share(group.get("median_icc"), 3),
-                count(group.get("n_kept")),
-                share(group.get("share_kept")),
+                shown(group.get("n"), count),
+                shown(group.get("median_icc"), thousandths),
+                shown(group.get("n_kept"), count),
+                shown(group.get("share_kept")),
             )
             for group in groups
         )
         columns = (title, "Features", "Median ICC", "Kept", "Share kept")
         heading = f"Stability of the radiomics features under other masks, by {title.lower()}"
         if rows:
-            tables.append(Table(heading, columns, rows, (_note(found),)))
+            tables.append(
+                Table(f"stability-{title.lower()}", heading, columns, rows, (_note(found),))
+            )
     return tables
 
 

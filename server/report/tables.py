@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from server.report.table import Cell, Table, row
+from server.report.table import Cell, Table, counted, ends, row, shown
 from server.report.words import (
     DASH,
     SPLIT_NAMES,
@@ -44,13 +44,15 @@ def _site_table(cohort: Mapping[str, Any]) -> list[Table]:
         missing = {k: n for k, n in (value.get("missing_phases") or {}).items() if n != 0}
         cells = [_split_cell((value.get("splits") or {}).get(split)) for split in splits]
         phases = ", ".join(f"{phase} {count(n)}" for phase, n in missing.items())
-        excluded = Cell(count(value.get("n_excluded")), why)
-        who = Cell(site, f"{value.get('role', '')} site".strip())
-        rows.append(row(who, count(value.get("n_cases")), excluded, *cells, phases or "none"))
+        n_excluded, role = value.get("n_excluded"), value.get("role", "")
+        excluded = Cell(count(n_excluded), why, {"": n_excluded, "why": why})
+        who = Cell(site, f"{role} site".strip(), {"": site, "role": role})
+        n_cases = shown(value.get("n_cases"), count)
+        rows.append(row(who, n_cases, excluded, *cells, phases or "none"))
     columns = ("Site", "Cases", "Excluded", *map(split_name, splits), "Missing phases")
     note = "Splits: cases, and beneath them how many of these are positive."
     notes = (note, *_brought(sites))
-    return [Table("Sites, exclusions and splits", columns, tuple(rows), notes)]
+    return [Table("sites", "Sites, exclusions and splits", columns, tuple(rows), notes)]
 
 
 def _brought(sites: Mapping[str, Any]) -> list[str]:
@@ -69,8 +71,8 @@ def _brought(sites: Mapping[str, Any]) -> list[str]:
 
 def _split_cell(split: Mapping[str, Any] | None) -> Cell:
     if not split:
-        return Cell(DASH)
-    return Cell(count(split.get("n")), f"{count(split.get('n_positive'))} positive")
+        return Cell(DASH, values={"": None})
+    return counted(split.get("n"), split.get("n_positive"))
 
 
 def _characteristics(cohort: Mapping[str, Any], results: Results) -> list[Table]:
@@ -83,7 +85,9 @@ def _characteristics(cohort: Mapping[str, Any], results: Results) -> list[Table]
     for variable in variables:
         binary, values = variable.get("kind") == "binary", variable.get("groups") or {}
         cells = [_characteristic(values.get(g), binary=binary, usual=most[g]) for g in groups]
-        rows.append(row(f"{name(variable['variable'])}, {'%' if binary else 'mean (SD)'}", *cells))
+        who = name(variable["variable"])
+        parts = {"": who, "kind": variable.get("kind")}
+        rows.append(row(Cell(f"{who}, {'%' if binary else 'mean (SD)'}", values=parts), *cells))
     outcome = (results.get("endpoint") or {}).get("name") or "Label"
     titles = ("All", f"{outcome} positive", f"{outcome} negative")
     columns = tuple(
@@ -93,18 +97,19 @@ def _characteristics(cohort: Mapping[str, Any], results: Results) -> list[Table]
         "Training sites, all splits pooled from each site's counts, sums and sums of squares. "
         "Where a value was missing for some patients, the number that had one stands beneath.",
     )
-    return [Table("Characteristics of the pooled cohort", ("", *columns), tuple(rows), notes)]
+    title = "Characteristics of the pooled cohort"
+    return [Table("characteristics", title, ("", *columns), tuple(rows), notes)]
 
 
 def _characteristic(group: Mapping[str, Any] | None, *, binary: bool, usual: float | None) -> Cell:
     if not group or not is_number(group.get("mean")):
-        return Cell(DASH)
+        return Cell(DASH, values={"n": None, "mean": None, "SD": None})
     n, mean = group.get("n"), group["mean"]
     digits = 1 if abs(mean) >= 10 else 2
     spread = f"{number(mean, digits)} ({number(group.get('sd'), digits)})"
-    return Cell(
-        number(mean * 100, 1) if binary else spread, "" if n == usual else f"n = {count(n)}"
-    )
+    text, small = number(mean * 100, 1) if binary else spread, f"n = {count(n)}"
+    values = {"n": n, "mean": mean, "SD": group.get("sd")}
+    return Cell(text, "" if n == usual else small, values)
 
 
 def _largest(groups: Sequence[Mapping[str, Any] | None]) -> float | None:
@@ -125,14 +130,14 @@ def training_tables(results: Results) -> list[Table]:
         rows.append(
             row(
                 name(network),
-                count(value.get("n_parameters")),
-                str(len(rounds)),
-                count(best),
-                share(kept.get("tune_auc")),
-                number(kept.get("tune_loss"), 3),
-                size(value.get("bytes_down")),
-                size(value.get("bytes_up")),
-                number(sum(seconds), 0) if seconds else DASH,
+                shown(value.get("n_parameters"), count),
+                shown(len(rounds), count),
+                shown(best, count),
+                shown(kept.get("tune_auc")),
+                shown(kept.get("tune_loss"), coefficient),
+                shown(value.get("bytes_down"), size, "bytes"),
+                shown(value.get("bytes_up"), size, "bytes"),
+                shown(sum(seconds) if seconds else None, count),
             )
         )
     columns = (
@@ -141,7 +146,8 @@ def training_tables(results: Results) -> list[Table]:
     )
     note = "Tune AUC and loss are those of the round kept, which was chosen on the same split."
     notes = (note, *origin_notes(branches))
-    return [Table("Training of the networks", columns, tuple(rows), notes)] if rows else []
+    title = "Training of the networks"
+    return [Table("training", title, columns, tuple(rows), notes)] if rows else []
 
 
 def origin_notes(branches: Mapping[str, Any]) -> Iterator[str]:
@@ -171,8 +177,8 @@ def radiomics_tables(results: Results) -> list[Table]:
     rows = []
     for entry, part in zip(kept, parts, strict=True):
         words = part if apart else [str(entry["feature"])]
-        numbers = (p_value(entry.get("p")), share(entry.get("frequency")))
-        rows.append(row(*words, coefficient(entry.get("coefficient")), *numbers))
+        numbers = (shown(entry.get("p"), p_value), shown(entry.get("frequency")))
+        rows.append(row(*words, shown(entry.get("coefficient"), coefficient), *numbers))
     titles = ("Phase", "Filter", "Family", "Feature") if apart else ("Feature",)
     columns = (*titles, "Coefficient", "P, screening", "Frequency")
     notes = (
@@ -181,7 +187,8 @@ def radiomics_tables(results: Results) -> list[Table]:
         "of an association.",
         _frequency_note(radiomics.get("lasso") or {}),
     )
-    return [Table("Radiomics features kept", columns, tuple(rows), notes, texts=len(titles))]
+    title = "Radiomics features kept"
+    return [Table("radiomics", title, columns, tuple(rows), notes, texts=len(titles))]
 
 
 def _frequency_note(lasso: Mapping[str, Any]) -> str:
@@ -205,16 +212,16 @@ def clinical_tables(results: Results) -> list[Table]:
     rows = tuple(
         row(
             name(entry["predictor"]),
-            coefficient(entry.get("coefficient")),
-            odds(entry.get("odds_ratio")),
-            interval(entry.get("ci"), odds),
-            p_value(entry.get("p")),
+            shown(entry.get("coefficient"), coefficient),
+            shown(entry.get("odds_ratio"), odds),
+            Cell(interval(entry.get("ci"), odds), values=ends(entry.get("ci") or (None, None))),
+            shown(entry.get("p"), p_value),
         )
         for entry in fitted
     )
     columns = ("Predictor", "Coefficient", "Odds ratio", f"{level(results)} CI", "P")
     notes = ("Odds ratios are for one unit of the predictor as it stands in the clinical table.",)
-    return [Table("Clinical model", columns, rows, notes)] if rows else []
+    return [Table("clinical-model", "Clinical model", columns, rows, notes)] if rows else []
 
 
 def verify_tables(results: Results) -> list[Table]:
@@ -227,11 +234,11 @@ def verify_tables(results: Results) -> list[Table]:
         good = is_number(difference) and is_number(tolerance) and difference <= tolerance
         verdict = "equal" if good else "different"
         where = (name(check.get("stage", "")), str(check.get("quantity", "")))
-        rows.append(row(*where, scientific(difference), verdict))
+        rows.append(row(*where, shown(difference, scientific), verdict))
     columns = ("Stage", "Quantity", "Largest difference", "Verdict")
     note = f"Equal: the largest absolute difference is at most {scientific(tolerance)}."
     title = "Federated against pooled computation"
-    return [Table(title, columns, tuple(rows), (note,), texts=2)] if rows else []
+    return [Table("verification", title, columns, tuple(rows), (note,), texts=2)] if rows else []
 
 
 def disclosed_tables(results: Results) -> list[Table]:
@@ -241,4 +248,4 @@ def disclosed_tables(results: Results) -> list[Table]:
         for entry in results.get("disclosed") or []
     )
     title = "What left the hospitals"
-    return [Table(title, ("Stage", "What left"), rows, texts=2)] if rows else []
+    return [Table("disclosed", title, ("Stage", "What left"), rows, texts=2)] if rows else []

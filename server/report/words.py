@@ -64,6 +64,11 @@ def share(value: object, digits: int = 2) -> str:
     return text[1:] if text.startswith("0.") else text
 
 
+def thousandths(value: object) -> str:
+    """A number between 0 and 1 with three decimals."""
+    return share(value, 3)
+
+
 def odds(value: object) -> str:
     """A number above 0 of any size, such as an odds ratio: about three digits that count."""
     if not is_number(value):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from server.report import draw_figures, write_report
+from server.report import write_report
 
 MODELS = ("clinical", "radiomics", "branch_2_5d", "branch_3d", "fusion")
 SIZES = {"train": (180, 78), "tune": (90, 39), "internal_test": (90, 40), "external_test": (40, 19)}
@@ -430,12 +430,6 @@ def test_seven_models_and_two_external_sites_find_room(tmp_path):
     one = {m: {"auc": 0.7, "auc_ci": [0.5, 0.9], "n": 20} for m in results["models"]}
     results["external_sites"] = {"site_x": one, "site_y": one}
     assert "AUC at each external site" in written(results, tmp_path)
-
-
-def test_every_figure_is_drawn_as_png(tmp_path):
-    files = draw_figures(few_results(), tmp_path / "figures", dpi=50)
-    assert [file.name for file in files][:2] == ["roc.png", "auc.png"]
-    assert all(file.read_bytes().startswith(b"\x89PNG") for file in files)
 
 
 def test_overlapping_intervals_are_never_ranked(report):

@@ -21,6 +21,7 @@ from client.extract import extract_table
 from client.site import open_site
 from server.progress import LoggedProgress
 from server.report import read_results
+from server.report.numbers.listed import numbers
 from server.study_folder import StudyFolder
 from shared.config import load_study, networks
 from shared.delong import correlated_aucs
@@ -34,6 +35,7 @@ from simulation.baselines.scores import SideBySide, frozen_runs, joined, scored_
 from simulation.baselines.sites import pool
 from simulation.baselines.summary import mean_over_seeds, summarise
 from tests.conftest import TINY, changed
+from tests.server.test_report_numbers import unlisted
 
 ROOT = Path(__file__).parents[2]
 TRAINED = {"pooled", "alone_site_a", "without_site_b", "without_site_c"}
@@ -271,6 +273,15 @@ def test_the_report_shows_them_and_marks_the_figure(out):
         assert words in section
     svgs = re.findall(r"<svg.*?</svg>", section, flags=re.DOTALL)
     assert [svg.count("synthetic data") for svg in svgs] == [1] * 4
+
+
+def test_every_number_of_the_comparison_says_where_it_is_from_and_printed(out):
+    results = read_results(out)
+    found = {number["id"]: number for number in numbers(results)}
+    assert [number["id"] for number in found.values() if number["kind"] == "unknown"] == []
+    gap = found["baselines.splits.external_test.fusion.gaps.pooled"]
+    assert "figures/baselines" in gap["printed"]
+    assert unlisted(results) == {}
 
 
 def test_the_report_leaves_out_baselines_of_other_models(out, tmp_path):

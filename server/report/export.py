@@ -1,0 +1,100 @@
+"""The report's tables and figures as files, for a paper."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from server.report.csv_table import to_csv
+from server.report.numbers import numbers_file
+from server.report.picture import MARK, Picture, to_files
+from server.report.sections import blocks_of
+from server.report.table import Table
+from server.report.words import Results
+from shared.files import write_atomically
+
+DPI = 300
+"""Dots per inch of a PNG: what most journals ask for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written where.
+
+    Attributes:
+        left: Tables and figures in the folder that are not of these results.
+    """
+
+    folder: Path
+    tables: tuple[Path, ...]
+    figures: tuple[Path, ...]
+    others: tuple[Path, ...]
+    left: tuple[Path, ...]
+
+    def lines(self) -> Iterator[str]:
+        """A summary, one line for each kind of file."""
+        yield f"tables: {len(self.tables)} in {self.folder / 'tables'} (csv)"
+        n_figures = len({path.stem for path in self.figures})
+        yield f"figures: {n_figures} in {self.folder / 'figures'} (svg, pdf, png)"
+        for path in self.others:
+            yield f"{path.stem}: {path}"
+        if self.left:
+            names = ", ".join(path.name for path in self.left)
+            yield f"NOT of this run, left there from before: {names}"
+
+
+def write_export(
+    results: Results, folder: Path, tell: Callable[[str], object], *, dpi: int = DPI
+) -> Exported:
+    """Write every table, figure and number of the report into a folder.
+
+    The same results give the same bytes on one installation. Files that are there under other
+    names are left alone, and named.
+
+    Args:
+        results: A finished study, as for the report.
+        folder: Is made where it does not exist.
+        tell: Hears what is being written.
+        dpi: Dots per inch of the PNG files.
+    """
+    blocks = blocks_of(results)
+    tables: list[Path] = []
+    figures: list[Path] = []
+    for done, block in enumerate(blocks, start=1):
+        tell(f"{block.kind} {block.name} ({done} of {len(blocks)})")
+        if isinstance(block, Table):
+            tables.append(_written(folder / "tables" / f"{block.name}.csv", to_csv(block)))
+        else:
+            for form, content in _drawn(block, results, dpi).items():
+                figures.append(_written(folder / "figures" / f"{block.name}.{form}", content))
+    tell("captions and numbers")
+    others = (
+        _written(folder / "captions.txt", _captions(blocks, results).encode()),
+        _written(folder / "numbers.json", numbers_file(results)),
+    )
+    left = (*_left(folder / "tables", tables), *_left(folder / "figures", figures))
+    return Exported(folder, tuple(tables), tuple(figures), others, left)
+
+
+def _drawn(picture: Picture, results: Results, dpi: int) -> dict[str, bytes]:
+    return to_files(picture, synthetic=bool(results.get("synthetic")), dpi=dpi)
+
+
+def _written(path: Path, content: bytes) -> Path:
+    write_atomically(path, content)
+    return path
+
+
+def _left(folder: Path, written: Sequence[Path]) -> list[Path]:
+    return sorted(set(folder.glob("*")) - set(written))
+
+
+def _captions(blocks: Sequence[Table | Picture], results: Results) -> str:
+    """Titles, captions and notes, numbered as in the report."""
+    found = [f"{MARK}: every patient was made up by a computer"] if results.get("synthetic") else []
+    numbers = {"table": 0, "figure": 0}
+    for block in blocks:
+        numbers[block.kind] += 1
+        words = block.notes if isinstance(block, Table) else (block.caption,)
+        head = f"{block.kind.capitalize()} {numbers[block.kind]} ({block.name}). {block.title}."
+        found.append("\n".join([head, *words]))
+    return "\n\n".join(found) + "\n"

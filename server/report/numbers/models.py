@@ -1,0 +1,130 @@
+"""Where the numbers of the fusion layer, the models and the comparisons are from."""
+
+from server.report.numbers.cohort import GIVEN
+from server.report.numbers.origin import Origin, under
+
+LAYER = ("fusion-layer", "fusion")
+BUDGET = ("fusion-cases",)
+RILEY = "Riley et al., BMJ 2020;368:m441"
+PENALTIES = "ridge logistic regression on the folds left out; {fusion}"
+
+FUSION = (
+    Origin("inputs.*.mean|sd", "unit of the column", "{fusion}", LAYER, "n_cases"),
+    Origin("inputs.*.coefficient", "log odds per SD", "ridge fit; {fusion}", LAYER, "n_cases"),
+    Origin("inputs.*.per_unit", "log odds per unit", "coefficient over SD", LAYER, "n_cases"),
+    Origin("inputs.*.odds_ratio", "odds ratio", "exp of the coefficient", LAYER, "n_cases"),
+    Origin("n_questions|n_iterations", "questions", "counted by the server"),
+    Origin("penalty", "penalty", PENALTIES, LAYER),
+    Origin("penalties", "penalty", GIVEN),
+    Origin("cv_log_loss", "log-loss", PENALTIES, (), "n_cases"),
+    Origin("n_cases", "cases", "{fusion}", LAYER + BUDGET),
+    Origin("outer_folds", "setting", GIVEN),
+    Origin("held_out_auc", "AUC", f"{PENALTIES}; DeLong's interval", (), "n_cases"),
+    Origin("budget.anticipated_auc", "setting", GIVEN, BUDGET),
+    Origin("budget.anticipated_r2", "Cox-Snell R2", f"from the anticipated AUC; {RILEY}", BUDGET),
+    Origin("budget.n_cases", "cases", "the training sites' counts, added up", BUDGET),
+    Origin("budget.prevalence", "share", "the training sites' counts", BUDGET, "n_cases"),
+    Origin("budget.n_parameters|allowed", "parameters", f"counted; {RILEY}", BUDGET),
+    Origin("budget.sizes.*.n_parameters", "parameters", "sizes to compare", BUDGET),
+    Origin("budget.sizes.*.shrinkage|optimism|prevalence", "cases needed", RILEY, BUDGET),
+)
+
+PROPORTIONS = "accuracy|sensitivity|specificity|ppv|npv"
+BINS = "the sites' scores, counted by each in fixed bins for each label, added up"
+COUNTS = "counts at the frozen threshold, from each site, added up"
+SQUARES = "the sites' sums of squared differences of score and label, added up"
+FROZEN = "chosen by Youden's index on cases that are no test, then frozen"
+INSIDE = "computed inside {0} at full precision, from every score of its own patients"
+
+
+def performance(
+    pooled: str, counts: str, bins: str, table: str, figures: tuple[str, ...] = ()
+) -> tuple[Origin, ...]:
+    """One model's numbers; what is pooled, counted and binned is had in the ways said."""
+    shown = (table,)
+    drawn = ("calibration", "calibration-others") if figures else ()
+    roc = ("roc",) if figures else ()
+    return (
+        Origin("n|n_positive|n_missing", "cases", counts, shown),
+        Origin("auc", "AUC", f"{pooled}; DeLong's variance", shown + figures, "n"),
+        Origin("threshold", "score", FROZEN, shown),
+        Origin(PROPORTIONS, "proportion", f"{counts}; Wilson's interval", shown, "n"),
+        Origin("f1", "F1", counts, shown, "n"),
+        Origin("brier", "Brier score", SQUARES if counts == COUNTS else counts, shown, "n"),
+        Origin("counts.tp|fp|tn|fn", "cases", counts),
+        Origin("roc.fpr|tpr", "curve", bins, roc, "n"),
+        Origin("calibration.*.n", "cases", bins, drawn),
+        Origin("calibration.*.predicted", "mean score", bins, drawn, "n"),
+        Origin("calibration.*.observed", "proportion", f"{bins}; Wilson's interval", drawn, "n"),
+    )
+
+
+TOLD = "told by the external sites in bins, as far as they let scores leave, added up"
+TEST = ("roc", "auc", "#summary")
+SPLITS = (
+    *under(
+        "models.*.external_test",
+        performance("{external}", "{external}", TOLD, "performance-external_test", TEST),
+    ),
+    *under(
+        "models.*.internal_test",
+        performance(BINS, COUNTS, BINS, "performance-internal_test", TEST),
+    ),
+    *under("models.*.*", performance(BINS, COUNTS, BINS, "performance-{1}")),
+)
+
+HOSPITAL = "external-{0}"
+CALIBRATION = f"{INSIDE}: logistic regression of the label on the score's logit; Wald's interval"
+EXTERNAL = (
+    *under("external_sites.*.*", performance(INSIDE, INSIDE, INSIDE, HOSPITAL, ("auc-sites",))),
+    Origin("external_sites.*.*.calibration_intercept", "log odds", CALIBRATION, (HOSPITAL,), "n"),
+    Origin("external_sites.*.*.calibration_slope", "slope", CALIBRATION, (HOSPITAL,), "n"),
+    Origin("external_looks.*.looks", "times", "counted by {0} itself", ("#performance",)),
+)
+
+CHECKED = "compared with one table of all rows, computed by other formulas"
+VERIFICATION = (
+    Origin("tolerance", "difference", "fixed in trifed", ("verification", "#summary")),
+    Origin("checks.*.largest_difference", "difference", CHECKED, ("verification",)),
+)
+
+PAIRED = "all runs' scores of the same patients in the simulation; DeLong's covariance"
+AUCS, GAPS = ("baselines-auc-{0}", "baselines"), ("baselines-gaps-{0}", "baselines")
+LEFT, PAIRS = ("baselines-left-out",), ("baselines-{1}",)
+TESTED = "internal_test"
+
+
+def _contrast(pattern: str, where: tuple[str, ...], n: str) -> tuple[Origin, ...]:
+    """A difference of AUCs with its interval and test."""
+    return (
+        Origin(pattern, "difference of AUCs", PAIRED, where, n),
+        Origin(f"{pattern}.z", "z", f"{PAIRED}; DeLong's test", (), n),
+        Origin(f"{pattern}.p", "P value", f"{PAIRED}; DeLong's test", where, n),
+    )
+
+
+BASELINES = (
+    Origin("format", "version", "the form of the file"),
+    Origin("study.seed", "setting", GIVEN),
+    Origin("confidence_level", "share", GIVEN),
+    Origin(
+        "runs.*.n_train|n_train_positive", "cases", "counted in the simulation", ("baselines-runs",)
+    ),
+    Origin("splits.*.*.n|n_positive|n_missing", "cases", "counted in the simulation", AUCS),
+    Origin("splits.*.*.auc.*", "AUC", PAIRED, AUCS, "n"),
+    *_contrast("splits.*.*.gaps.*", GAPS, "n"),
+    *_contrast("branches.*.*.gaps.*", PAIRS, ""),
+    Origin("left_out.*.*.n|n_positive", "cases", "counted in the simulation", LEFT),
+    Origin(f"left_out.*.*.{TESTED}.n|n_positive", "cases", "counted in the simulation", LEFT),
+    Origin("left_out.*.*.auc", "AUC", PAIRED, LEFT, "n"),
+    Origin(f"left_out.*.*.{TESTED}.auc|federated", "AUC", PAIRED, LEFT, "n"),
+    *_contrast(f"left_out.*.*.{TESTED}.gap", (), "n"),
+)
+
+MODELS = (
+    *under("fusion", FUSION),
+    *SPLITS,
+    *EXTERNAL,
+    *under("verify", VERIFICATION),
+    *under("baselines", BASELINES),
+)
