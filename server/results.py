@@ -77,7 +77,12 @@ def collect_results(study: Study, settings: Settings) -> dict[str, Any]:
             "external_sites": external_results(study, settings),
             "external_looks": external_looks(study),
             "confidence_level": settings.evaluation.confidence_level,
-            "interval_methods": {"AUC": "DeLong", "proportions": "Wilson"},
+            "interval_methods": {
+                "AUC": "DeLong",
+                "proportions": "Wilson",
+                "Youden's J": "Newcombe",
+                "O/E": "log scale",
+            },
             "disclosed": disclosed_by(settings),
         }
     )

@@ -14,6 +14,7 @@ from server.report.words import (
     is_number,
     level,
     name,
+    number,
     share,
     split_name,
     splits_of,
@@ -26,6 +27,8 @@ METRICS = {
     "ppv": "PPV",
     "npv": "NPV",
     "f1": "F1",
+    "youden": "Youden's J",
+    "mcc": "MCC",
 }
 
 
@@ -42,7 +45,7 @@ def _metric_table(results: Results, split: str) -> Table:
     rows = tuple(_metric_row(model, value) for model, value in found.items())
     seen = any(value.get("in_sample") for value in found.values())
     title = f"{split_name(split)}: performance with {level(results)} confidence intervals"
-    columns = ("Model", "n", "AUC", "Threshold", *METRICS.values(), "Brier")
+    columns = ("Model", "n", "AUC", "Threshold", *METRICS.values(), "Brier", "O/E")
     chosen = list(found).index(model) if (model := headline_model(results)) in found else None
     notes = (*_notes(found, in_sample=seen), *_interval_note(results))
     return Table(title, columns, rows, notes, strong=chosen)
@@ -62,11 +65,17 @@ def _metric_row(model: str, value: Mapping[str, Any]) -> tuple[Cell, ...]:
         share(value.get("threshold")),
         *(_estimate(metric.get("value"), metric.get("ci")) for metric in metrics),
         share(value.get("brier"), 3),
+        _ratio(value.get("observed_expected") or {}),
     )
 
 
 def _estimate(value: Any, bounds: Any) -> Cell:
     return Cell(share(value), interval(bounds)) if is_number(value) else Cell(DASH)
+
+
+def _ratio(found: Mapping[str, Any]) -> Cell:
+    value, bounds = found.get("value"), found.get("ci")
+    return Cell(number(value), interval(bounds, number)) if is_number(value) else Cell(DASH)
 
 
 def _notes(found: Mapping[str, Mapping[str, Any]], *, in_sample: bool) -> list[str]:
