@@ -85,7 +85,7 @@ def _drawer(title: str, curves: Mapping[str, dict[str, list[float]]], results: R
     def draw(axes: Axes) -> None:
         one = next(iter(curves.values()))
         thresholds = one["thresholds"]
-        if chosen in curves:
+        if chosen is not None and chosen in curves:
             band = curves[chosen]
             axes.fill_between(
                 thresholds, band["low"], band["high"], color=HEADLINE, alpha=0.1, lw=0
