@@ -6,6 +6,7 @@ from typing import Any
 from server.report.table import Cell, Table, row
 from server.report.words import (
     DASH,
+    MINUS,
     Results,
     count,
     inside,
@@ -113,7 +114,7 @@ def _row(pair: Mapping[str, Any]) -> tuple[Cell, ...]:
     value = pair.get("difference")
     known = is_number(value)
     return row(
-        f"{name(pair['first'])} {DASH} {inside(pair['second'])}",
+        f"{name(pair['first'])} {MINUS} {inside(pair['second'])}",
         Cell(share(value, 3), interval(pair.get("ci"), _thousandths)) if known else Cell(DASH),
         number(pair.get("z")),
         p_value(pair.get("p")),

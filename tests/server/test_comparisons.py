@@ -100,7 +100,7 @@ def test_the_table_has_holms_column_and_marks_the_main_pair(found):
     results["comparisons"]["external_sites"] = {"x": compared(Comparison(MODELS, 3, found), 0.95)}
     (table,) = comparison_tables(results)
     assert table.columns[-1] == "p (Holm)"
-    assert table.rows[table.strong][0].text == "Fusion – branch 2.5D"
+    assert table.rows[table.strong][0].text == "Fusion − branch 2.5D"
     assert "3 without one of some model are left out" in table.notes[0]
 
 
