@@ -130,12 +130,6 @@ def checked_scores(
     return labels, found
 
 
-def model_sums(bench: Workbench, cases: Cases, bundle: Bundle) -> dict[str, ScoreSums]:
-    """What may be told of each model's scores on a handle's cases."""
-    labels, found = checked_scores(bench, cases, bundle)
-    return binned(bench, bundle, labels, found)
-
-
 def binned(
     bench: Workbench, bundle: Bundle, labels: Ints, found: dict[str, np.ndarray]
 ) -> dict[str, ScoreSums]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from server.cohort_results import site_results
+from server.comparisons import compared
 from server.performance import reply_results
 from server.plain import clean
 from shared.errors import ResultError, StateError
@@ -63,15 +64,19 @@ def with_added(results: dict[str, Any], run: Path) -> dict[str, Any]:
     found = dict(results)
     cohort = results["cohort"]
     sites, models, looks = cohort["sites"], results["external_sites"], results["external_looks"]
+    comparisons = results.get("comparisons") or {}
+    pairs = comparisons.get("external_sites") or {}
     for path in sorted((run / FOLDER).glob("*.json")):
         result = read_result(path)
         reply = result.reply
         sites = sites | {result.site: clean(site_results(ROLE, reply.description))}
         level = results["confidence_level"]
         models = models | {result.site: clean(reply_results(reply, level))}
+        pairs = pairs | {result.site: clean(compared(reply.comparison, level))}
         told = {"level": reply.level, "looks": reply.looks, "by": "file", "date": reply.date}
         told |= {"cohort_hash": reply.cohort, "trifed": result.trifed}
         looks = looks | {result.site: told}
         found["synthetic"] = found["synthetic"] or result.synthetic
     found |= {"external_sites": models, "external_looks": looks}
+    found |= {"comparisons": comparisons | {"external_sites": pairs}}
     return found | {"cohort": cohort | {"sites": sites}}

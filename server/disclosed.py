@@ -43,7 +43,12 @@ DISCLOSED = [
         "that the fusion layer is fitted on, without ids, as the site file discloses",
     },
     {"stage": "fuse", "what": "nothing; the fusion layer is fitted on those rows"},
-    {"stage": "evaluate", "what": "binned score counts by label, for each model and split"},
+    {
+        "stage": "evaluate",
+        "what": "binned score counts by label, for each model and split; to compare the models, of "
+        "internal test cases with all scores, such counts again, and sums and sums of products of "
+        "placements by label",
+    },
     {
         "stage": "explain",
         "what": "nothing, or where the study asks: for each network, over internal test cases, the "
@@ -53,7 +58,8 @@ DISCLOSED = [
     {
         "stage": "external_evaluate",
         "what": "the external cohort's counts and moments by label; for each model, as the site "
-        "file lets leave, a summary (AUC, counts at the threshold, Brier score, calibration), "
+        "file lets leave, a summary (AUC, counts at the threshold, Brier score, calibration; the "
+        "covariance of the models' AUCs), "
         "binned score counts by label too, or scores and label of each case without ids",
     },
 ]

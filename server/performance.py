@@ -7,7 +7,10 @@ from scipy import stats
 
 from server.coordinator import need
 from server.study import EvaluationRecord, ExternalRecord, Study
+from shared.calibration import events_over_expected
 from shared.config import Study as Settings
+from shared.decision_curve import decision_curve
+from shared.decisions import TwoByTwo, decision_measures
 from shared.metrics import Estimate, Performance, calibration, performance, roc_points
 from shared.scores import ScoreSums, at_threshold, pool_score_sums
 from shared.stages.external_evaluate import ExternalReply
@@ -73,11 +76,14 @@ def split_results(
         "threshold_from": f"held-out folds of {rows_of}" if model == "fusion" else "tune",
         **proportions(measured),
         "f1": {"value": measured.f1, "ci": None},
+        **agreement(measured),
         "brier": measured.brier,
         "counts": {name: getattr(measured, name) for name in ("tp", "fp", "tn", "fn")},
         "in_sample": split in FITTED_ON.get(model, ("train", "tune")),
+        "observed_expected": None if sums is None else observed_expected(sums, level),
         "roc": None if sums is None else roc_curve(sums),
         "calibration": None if sums is None else calibration_curve(sums, level),
+        "decision_curve": None if sums is None else net_benefits(sums, settings),
     }
 
 
@@ -108,6 +114,29 @@ def calibration_curve(sums: ScoreSums, level: float) -> list[dict[str, Any]]:
         }
         for i in np.flatnonzero(curve.n)
     ]
+
+
+def net_benefits(sums: ScoreSums, settings: Settings) -> dict[str, Any] | None:
+    """The decision curve at the thresholds that the study named; None where it named none."""
+    if not settings.evaluation.decision_edges:
+        return None
+    level = settings.evaluation.confidence_level
+    curve = decision_curve(sums, settings.evaluation.decision_edges, level)
+    return {
+        "thresholds": curve.thresholds,
+        "model": curve.model,
+        "low": curve.low,
+        "high": curve.high,
+        "treat_all": curve.treat_all,
+        "treat_none": np.zeros(len(curve.thresholds)),
+    }
+
+
+def observed_expected(sums: ScoreSums, level: float) -> dict[str, Any]:
+    """Positive cases over the sum of all scores, with its interval."""
+    expected = float(sums.calibration_sum.sum())
+    ratio = events_over_expected(sums.n, sums.n_positive, expected, level)
+    return {"value": ratio.value, "ci": interval(ratio)}
 
 
 def external_results(study: Study, settings: Settings) -> dict[str, Any]:
@@ -143,6 +172,7 @@ def summary_results(summary: Summary, level: float) -> dict[str, Any]:
         "threshold": measured.threshold,
         **proportions(measured),
         "f1": {"value": measured.f1, "ci": None},
+        **agreement(measured),
         "brier": measured.brier,
         "counts": {name: getattr(measured, name) for name in ("tp", "fp", "tn", "fn")},
         "calibration_intercept": coefficient(
@@ -160,6 +190,17 @@ def proportions(measured: Performance) -> dict[str, Any]:
         name: {"value": share.value, "ci": interval(share)}
         for name in ("accuracy", "sensitivity", "specificity", "ppv", "npv")
         if isinstance(share := getattr(measured, name), Estimate)
+    }
+
+
+def agreement(measured: Performance) -> dict[str, Any]:
+    """Youden's J, with Newcombe's interval, and Matthews' correlation, at the frozen threshold."""
+    table = TwoByTwo(measured.tp, measured.fp, measured.tn, measured.fn)
+    found = decision_measures(table, measured.level)
+    youden, mcc = found["youden"], found["mcc"].value
+    return {
+        "youden": {"value": youden.value, "ci": interval(youden)},
+        "mcc": {"value": mcc, "ci": None},
     }
 
 

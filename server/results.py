@@ -8,6 +8,7 @@ import numpy as np
 from server.added_results import with_added
 from server.branch_results import branch_results
 from server.cohort_results import cohort_results
+from server.comparisons import comparison_results
 from server.coordinator import Coordinator, need
 from server.disclosed import disclosed_by
 from server.explain_results import explain_results
@@ -76,8 +77,14 @@ def collect_results(study: Study, settings: Settings) -> dict[str, Any]:
             "models": model_results(study, settings),
             "external_sites": external_results(study, settings),
             "external_looks": external_looks(study),
+            "comparisons": comparison_results(study, settings),
             "confidence_level": settings.evaluation.confidence_level,
-            "interval_methods": {"AUC": "DeLong", "proportions": "Wilson"},
+            "interval_methods": {
+                "AUC": "DeLong",
+                "proportions": "Wilson",
+                "Youden's J": "Newcombe",
+                "O/E": "log scale",
+            },
             "disclosed": disclosed_by(settings),
         }
     )

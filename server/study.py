@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from shared.combat import Combat
+from shared.comparison import Comparison
 from shared.glm import LogisticFit
 from shared.heat import HeatSums
 from shared.icc import Icc, IccSums
@@ -197,10 +198,16 @@ class FusionRecord:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EvaluationRecord:
-    """The frozen bundle, and model to split to site to sums."""
+    """The frozen bundle, and model to split to site to sums.
+
+    `comparison` is of the internal test patients of all sites but the `silent` ones, which have
+    too few of some; None where all are silent.
+    """
 
     bundle: Bundle
     sums: dict[str, dict[str, dict[str, ScoreSums]]]
+    comparison: Comparison | None = None
+    silent: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

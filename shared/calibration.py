@@ -102,15 +102,21 @@ def pool_calibration_sums(parts: Sequence[CalibrationSums]) -> CalibrationSums:
 
 
 def observed_expected(sums: CalibrationSums, level: float = 0.95) -> Estimate:
-    """Events over the sum of scores, with the interval that is symmetric on the log scale.
+    """`events_over_expected` of all groups together."""
+    n, events, expected = int(sums.n.sum()), int(sums.events.sum()), float(sums.score_sum.sum())
+    return events_over_expected(n, events, expected, level)
 
-    The expected number is taken as it is; the observed one is binomial. NaN without events.
+
+def events_over_expected(n: int, events: int, expected: float, level: float = 0.95) -> Estimate:
+    """Events among n cases over the sum of their scores, with an interval.
+
+    The interval is symmetric on the log scale, with the expected number as it is and the observed
+    one binomial. NaN without events.
 
     References:
         Debray et al. (2019). A framework for meta-analysis of prediction model studies with binary
         and time-to-event outcomes. Statistical Methods in Medical Research 28(9), 2768-2786.
     """
-    n, events, expected = int(sums.n.sum()), int(sums.events.sum()), float(sums.score_sum.sum())
     if events == 0 or expected == 0:
         return Estimate(math.nan, math.nan, math.nan)
     ratio = events / expected

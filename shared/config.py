@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from shared.branches import HASHED, Branch, Branch25D, Explain, Network
+from shared.evaluation_settings import Evaluation
 from shared.fusion_settings import Embedding, Fusion
 from shared.phantom_settings import Phantom
 from shared.phases import Phase
@@ -108,14 +109,6 @@ class Aggregation(Settings):
     max_site_share: Annotated[float, Field(gt=0, le=1)] = 0.8
     max_cases_per_site: Count = 1_000_000
     updates: Literal["fp32", "bf16", "int8"] = "fp32"
-
-
-class Evaluation(Settings):
-    """How performance is measured: fixed score bins, calibration bins, the level of intervals."""
-
-    score_bins: Annotated[int, Field(ge=20, le=10_000)] = 1000
-    calibration_bins: Annotated[int, Field(ge=2, le=50)] = 10
-    confidence_level: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
 
 
 class Study(Settings):

@@ -9,6 +9,7 @@ from server.study_folder import StudyFolder
 from shared.job import Job
 from simulation.verification.checks import Check, Verification
 from simulation.verification.clinical_model import check_clinical
+from simulation.verification.comparison import check_comparison
 from simulation.verification.fusion import check_fusion
 from simulation.verification.lasso import check_frequency, check_lasso
 from simulation.verification.rows import pool_rows
@@ -34,6 +35,7 @@ CHECKS = (
     check_calibration,
     check_clinical,
     check_fusion,
+    check_comparison,
 )
 
 

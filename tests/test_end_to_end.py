@@ -64,6 +64,22 @@ def test_rates_follow_from_the_counts(finished_run):
             assert measured["accuracy"]["value"] == pytest.approx((tp + tn) / measured["n"])
 
 
+def test_models_are_compared_on_the_patients_of_whom_their_aucs_are(finished_run):
+    compared = finished_run.results["comparisons"]
+    assert compared["main"] == ["fusion", "branch_2_5d"]
+    assert compared["silent"] == []
+    cohorts = {"internal_test": compared["internal_test"]}
+    cohorts["external_test"] = compared["external_sites"]["site_d"]
+    for split, found in cohorts.items():
+        aucs = {m: splits[split]["auc"] for m, splits in finished_run.results["models"].items()}
+        assert found["n_left_out"] == 0
+        assert found["auc"] == pytest.approx(aucs, abs=1e-12)
+        for pair in found["pairs"]:
+            difference = aucs[pair["first"]] - aucs[pair["second"]]
+            assert pair["difference"] == pytest.approx(difference, abs=1e-12)
+    assert len(cohorts["internal_test"]["pairs"]) == 10
+
+
 def test_the_external_site_is_asked_nothing_before_its_evaluation(finished_run):
     of_external = [name for name, sites in finished_run.asked if "site_d" in sites]
     assert of_external == ["external_hello", *["external_outputs"] * 2, "external_scores"]

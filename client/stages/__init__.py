@@ -24,7 +24,7 @@ from shared.stages.clinical_model import CLINICAL_STEP, PREDICTOR_MEANS
 from shared.stages.describe_cohort import DESCRIBE_COHORT
 from shared.stages.discretise import COUNT_RANGES
 from shared.stages.embed import EMBED_OUTPUTS, EMBED_ROWS
-from shared.stages.evaluate import EVALUATE_OUTPUTS, EVALUATE_SCORES
+from shared.stages.evaluate import EVALUATE_OUTPUTS, EVALUATE_PLACEMENTS, EVALUATE_SCORES
 from shared.stages.explain import EXPLAIN
 from shared.stages.external_evaluate import EXTERNAL_OUTPUTS, EXTERNAL_SCORES
 from shared.stages.fuse import (
@@ -78,6 +78,7 @@ ANSWERS: dict[str, tuple[Question[Any, Any], Answer]] = {
         (FUSION_SCORES, fuse.answer_scores),
         (EVALUATE_OUTPUTS, evaluate.answer_outputs),
         (EVALUATE_SCORES, evaluate.answer_scores),
+        (EVALUATE_PLACEMENTS, evaluate.answer_placements),
         (EXPLAIN, explain.answer),
         (EXTERNAL_OUTPUTS, external_evaluate.answer_outputs),
         (EXTERNAL_SCORES, external_evaluate.answer_scores),

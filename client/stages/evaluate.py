@@ -1,10 +1,19 @@
 """The site's half of `evaluate`."""
 
+from client.comparing import check_counted, comparable, counted
 from client.embeddings import keep_outputs
-from client.scoring import model_sums
+from client.scoring import binned, checked_scores
 from client.workbench import Workbench
+from shared.errors import SmallCellError
+from shared.placements import PlacementSums, placement_sums
 from shared.scores import ScoreSums
-from shared.stages.evaluate import OutputsReply, OutputsRequest, ScoresReply, ScoresRequest
+from shared.stages.evaluate import (
+    OutputsReply,
+    OutputsRequest,
+    PlacementsRequest,
+    ScoresReply,
+    ScoresRequest,
+)
 
 
 def answer_outputs(request: OutputsRequest, bench: Workbench) -> OutputsReply:
@@ -16,10 +25,26 @@ def answer_outputs(request: OutputsRequest, bench: Workbench) -> OutputsReply:
 
 
 def answer_scores(request: ScoresRequest, bench: Workbench) -> ScoresReply:
-    """Sums of each model's scores, for each split."""
-    site = bench.site
+    """Sums of each model's scores, for each split; of internal test cases also those compared."""
+    site, bundle = bench.site, request.bundle
     models: dict[str, dict[str, ScoreSums]] = {}
     for cases in (site.training, site.tuning, site.internal_test):
-        for model, sums in model_sums(bench, cases, request.bundle).items():
+        labels, found = checked_scores(bench, cases, bundle)
+        for model, sums in binned(bench, bundle, labels, found).items():
             models.setdefault(model, {})[cases.split] = sums
-    return ScoresReply(models)
+    return ScoresReply(models, counted(site, found, labels, bench.study.evaluation.score_bins))
+
+
+def answer_placements(request: PlacementsRequest, bench: Workbench) -> PlacementSums:
+    """Sums of the internal test patients' placements among those of all sites.
+
+    Raises:
+        SmallCellError: If this site's patients are too few for it.
+    """
+    site, bins = bench.site, bench.study.evaluation.score_bins
+    labels, found = checked_scores(bench, site.internal_test, request.bundle)
+    told, own = comparable(site, found, labels), counted(site, found, labels, bins)
+    if told is None or own is None:
+        raise SmallCellError("patients with a score of every model, or those without, are too few")
+    check_counted(own, request.pooled)
+    return placement_sums(*told, request.pooled)

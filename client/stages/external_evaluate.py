@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from client.comparing import compared_here
 from client.embeddings import keep_outputs
 from client.looks import Cohort, Look, now, open_cohort, write_down
 from client.scoring import binned, checked_scores
@@ -81,7 +82,10 @@ def evaluate_bundle(bench: Workbench, bundle: Bundle, cohort: Cohort) -> Externa
     sums = {} if level == "summary" else binned(bench, bundle, labels, found)
     table = score_table(found, labels) if level == "scores" else None
     looks = cohort.n_looks + 1
-    return ExternalReply(level, cohort.hash, looks, now(), description, summaries, sums, table)
+    together = compared_here(bench.site, found, labels)
+    return ExternalReply(
+        level, cohort.hash, looks, now(), description, summaries, sums, table, together
+    )
 
 
 def score_table(found: dict[str, np.ndarray], labels: Ints) -> ScoreTable:

@@ -28,9 +28,9 @@ TICK_NAMES = ("0", ".25", ".50", ".75", "1")
 
 def roc_pictures(results: Results) -> list[Picture]:
     """ROC of every model, one panel for each test split."""
-    looks = _looks(results)
+    looks = model_looks(results)
     panels = []
-    for split, found in _test_splits(results):
+    for split, found in test_splits(results):
         if any(_roc(value)[0] for value in found.values()):
             tall = 3.3 + 0.16 * len(found)
             panels.append(Panel(_roc_drawer(split, found, looks), f"ROC, {split}", (3.5, tall)))
@@ -60,7 +60,7 @@ def _roc_drawer(split: str, found: Evaluations, looks: Mapping[str, dict[str, An
             label = f"{name(model)}  {with_interval(value.get('auc'), value.get('auc_ci'))}"
             axes.plot(fpr, tpr, label=label, **looks[model])
         _unit_square(axes)
-        axes.set(xlabel="1 − specificity", ylabel="Sensitivity", title=_split_title(split, found))
+        axes.set(xlabel="1 − specificity", ylabel="Sensitivity", title=split_title(split, found))
         axes.legend(loc="upper left", bbox_to_anchor=(0.0, -0.16), handlelength=2.6)
 
     return draw
@@ -68,10 +68,10 @@ def _roc_drawer(split: str, found: Evaluations, looks: Mapping[str, dict[str, An
 
 def auc_pictures(results: Results) -> list[Picture]:
     """AUC of every model as a dot and its interval, one panel for each test split."""
-    looks, panels = _looks(results), []
-    for split, found in _test_splits(results):
+    looks, panels = model_looks(results), []
+    for split, found in test_splits(results):
         if any(is_number(value.get("auc")) for value in found.values()):
-            title = _split_title(split, found)
+            title = split_title(split, found)
             rows = [(name(model), value, looks[model]) for model, value in found.items()]
             panels.append(_auc_panel(title, rows, lowest=_lowest(results)))
     caption = (
@@ -102,7 +102,7 @@ def _site_pictures(results: Results, looks: Mapping[str, dict[str, Any]]) -> lis
 
 def _lowest(results: Results) -> float:
     """Where the axis of AUC starts: the same in every panel, and low enough for every interval."""
-    evaluated = [value for _, found in _test_splits(results) for value in found.values()]
+    evaluated = [value for _, found in test_splits(results) for value in found.values()]
     for models in (results.get("external_sites") or {}).values():
         evaluated += models.values()
     ends = [end for value in evaluated for end in [value.get("auc"), *(value.get("auc_ci") or [])]]
@@ -136,9 +136,9 @@ def _auc_panel(
 
 def calibration_pictures(results: Results) -> list[Picture]:
     """Calibration: the study's model large, the others as small multiples."""
-    chosen, looks = headline_model(results), _looks(results)
+    chosen, looks = headline_model(results), model_looks(results)
     large, small = [], []
-    for split, found in _test_splits(results):
+    for split, found in test_splits(results):
         for model, value in found.items():
             points = [point for point in value.get("calibration") or [] if _known(point)]
             if not points:
@@ -200,7 +200,8 @@ def _unit_square(axes: Axes) -> None:
     axes.set_yticks(TICKS, TICK_NAMES)
 
 
-def _looks(results: Results) -> dict[str, dict[str, Any]]:
+def model_looks(results: Results) -> dict[str, dict[str, Any]]:
+    """Each model's line: the same in every figure, the study's own model the strongest."""
     chosen, place = headline_model(results), 0
     looks: dict[str, dict[str, Any]] = {}
     for model in results.get("models") or {}:
@@ -212,12 +213,14 @@ def _looks(results: Results) -> dict[str, dict[str, Any]]:
     return looks
 
 
-def _test_splits(results: Results) -> list[tuple[str, Evaluations]]:
+def test_splits(results: Results) -> list[tuple[str, Evaluations]]:
+    """The test splits that some model was evaluated on, and how each did."""
     found = [(split, evaluated(results, split)) for split in TEST_SPLITS]
     return [(split, values) for split, values in found if values]
 
 
-def _split_title(split: str, found: Evaluations) -> str:
+def split_title(split: str, found: Evaluations) -> str:
+    """A panel's title: the split and its cases."""
     sizes = {value.get("n") for value in found.values()}
     n = " to ".join(str(size) for size in sorted(size for size in sizes if is_number(size)))
     return f"{split_name(split)} (n = {n or DASH})"

@@ -13,6 +13,7 @@ from server.report.words import (
     is_number,
     level,
     name,
+    number,
     split_name,
     splits_of,
     thousandths,
@@ -25,6 +26,8 @@ METRICS = {
     "ppv": "PPV",
     "npv": "NPV",
     "f1": "F1",
+    "youden": "Youden's J",
+    "mcc": "MCC",
 }
 
 
@@ -41,7 +44,7 @@ def _metric_table(results: Results, split: str) -> Table:
     rows = tuple(_metric_row(model, value) for model, value in found.items())
     seen = any(value.get("in_sample") for value in found.values())
     title = f"{split_name(split)}: performance with {level(results)} confidence intervals"
-    columns = ("Model", "n", "AUC", "Threshold", *METRICS.values(), "Brier")
+    columns = ("Model", "n", "AUC", "Threshold", *METRICS.values(), "Brier", "O/E")
     chosen = list(found).index(model) if (model := headline_model(results)) in found else None
     notes = (*_notes(found, in_sample=seen), *_interval_note(results))
     return Table(f"performance-{split}", title, columns, rows, notes, strong=chosen)
@@ -55,6 +58,7 @@ def _interval_note(results: Results) -> list[str]:
 def _metric_row(model: str, value: Mapping[str, Any]) -> tuple[Cell, ...]:
     metrics = [value.get(metric) or {} for metric in METRICS]
     who, seen = name(model), bool(value.get("in_sample"))
+    ratio = value.get("observed_expected") or {}
     return row(
         Cell(who + (" †" if seen else ""), values={"": who, "in sample": seen}),
         counted(value.get("n"), value.get("n_positive")),
@@ -62,6 +66,7 @@ def _metric_row(model: str, value: Mapping[str, Any]) -> tuple[Cell, ...]:
         shown(value.get("threshold")),
         *(estimate(metric.get("value"), metric.get("ci")) for metric in metrics),
         shown(value.get("brier"), thousandths),
+        estimate(ratio.get("value"), ratio.get("ci"), number),
     )
 
 

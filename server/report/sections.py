@@ -7,6 +7,8 @@ from typing import Any
 from server.report.baseline_figures import baseline_pictures
 from server.report.baselines import baseline_lines, baseline_tables
 from server.report.coefficient_figures import clinical_pictures, fusion_pictures
+from server.report.comparisons import comparison_lines, comparison_tables
+from server.report.decision_figures import decision_pictures, no_curve_line
 from server.report.explanations import explanation_pictures, explanation_tables
 from server.report.external import external_tables, looks_line
 from server.report.fusion_tables import fusion_tables
@@ -49,9 +51,11 @@ def sections(results: Results) -> list[Section]:
                 *auc_pictures(results),
                 *metric_tables(results),
                 *external_tables(results),
+                *comparison_tables(results),
             ],
         ),
         "calibration": ("Calibration", [*calibration_pictures(results)]),
+        "decisions": ("Decision curves", [*decision_pictures(results)]),
         "baselines": (
             "Federated, alone and pooled",
             [*baseline_pictures(results), *baseline_tables(results)],
@@ -75,7 +79,8 @@ def sections(results: Results) -> list[Section]:
     }
     radiomics_line = stability_line(results) + _radiomics_line(results)
     lines = {"radiomics": [radiomics_line], "cohort": [_rule_of_words(results)]}
-    lines["performance"] = [looks_line(results)]
+    lines["performance"] = [*comparison_lines(results), looks_line(results)]
+    lines["decisions"] = [no_curve_line(results)]
     lines["baselines"] = baseline_lines(results)
     lines["branches"] = [privacy_line(results)]
     return [

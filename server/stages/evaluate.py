@@ -12,14 +12,23 @@ from server.study import (
     SelectionRecord,
     Study,
 )
+from shared.comparison import Comparison
 from shared.config import digest, networks
 from shared.metrics import youden_threshold
 from shared.models import Bundle
+from shared.placements import (
+    ClassHistograms,
+    pool_class_histograms,
+    pool_placement_sums,
+    pooled_aucs,
+)
 from shared.scores import ScoreSums, pool_score_sums
 from shared.stages.evaluate import (
     EVALUATE_OUTPUTS,
+    EVALUATE_PLACEMENTS,
     EVALUATE_SCORES,
     OutputsRequest,
+    PlacementsRequest,
     ScoresReply,
     ScoresRequest,
 )
@@ -37,9 +46,16 @@ def run(study: Study, coordinator: Coordinator) -> Study:
         request = OutputsRequest(network.name, weights)
         coordinator.federation.ask(EVALUATE_OUTPUTS, request, coordinator.training)
     draft = assemble_bundle(study, coordinator)
-    sums = ask_scores(coordinator, draft)
+    replies = coordinator.federation.ask(
+        EVALUATE_SCORES, ScoresRequest(draft), coordinator.training
+    )
+    sums = rearrange(replies)
     bundle = replace(draft, thresholds=thresholds(study, sums))
-    return coordinator.save(study, evaluate=EvaluationRecord(bundle, sums))
+    told = {site: reply.compared for site, reply in replies.items() if reply.compared is not None}
+    silent = tuple(site for site in replies if site not in told)
+    comparison = compare(coordinator, draft, told, sums) if told else None
+    record = EvaluationRecord(bundle, sums, comparison, silent)
+    return coordinator.save(study, evaluate=record)
 
 
 def assemble_bundle(study: Study, coordinator: Coordinator) -> Bundle:
@@ -59,11 +75,22 @@ def assemble_bundle(study: Study, coordinator: Coordinator) -> Bundle:
     )
 
 
-def ask_scores(coordinator: Coordinator, bundle: Bundle) -> Sums:
-    """Model to split to site to sums."""
-    request = ScoresRequest(bundle)
-    replies = coordinator.federation.ask(EVALUATE_SCORES, request, coordinator.training)
-    return rearrange(replies)
+def compare(
+    coordinator: Coordinator, bundle: Bundle, told: dict[str, ClassHistograms], sums: Sums
+) -> Comparison:
+    """The models' AUCs on the same internal test patients, with their covariance, in one round.
+
+    Args:
+        told: Site to counts of the patients with a score of every model.
+        sums: Of all patients, to count those left out.
+    """
+    pooled = pool_class_histograms(list(told.values()))
+    request = PlacementsRequest(bundle, pooled)
+    replies = coordinator.federation.ask(EVALUATE_PLACEMENTS, request, sorted(told))
+    found = pooled_aucs(pooled, pool_placement_sums(list(replies.values())))
+    of_all = next(iter(sums.values()))["internal_test"]
+    n = sum(of_all[site].n + of_all[site].n_missing for site in told)
+    return Comparison(pooled.names, n - found.n_positive - found.n_negative, found)
 
 
 def rearrange(replies: dict[str, ScoresReply]) -> Sums:

@@ -2,6 +2,11 @@
 
 Leaves the hospital, for each model and split: counts of scores in fixed bins by label, counts of
 hits and misses at the frozen threshold, the summed Brier score, and sums for each calibration bin.
+To compare the models on the same internal test patients, those with a score of every model: once
+more their counts in these bins; then, with all sites' counts known, for each label the sums of the
+patients' placements, the share of the other label's patients that one is rightly above or below,
+less the AUC, and of the products of two models' placements. A site where that would be of too few
+patients, or where the ones left out are too few, tells nothing of it.
 Stays: every patient's score.
 """
 
@@ -9,6 +14,7 @@ from dataclasses import dataclass
 
 from shared.models import Bundle
 from shared.networks import Weights
+from shared.placements import ClassHistograms, PlacementSums
 from shared.scores import ScoreSums
 from shared.stages import Question
 
@@ -37,10 +43,23 @@ class ScoresRequest:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoresReply:
-    """Model name to split to sums."""
+    """Model name to split to sums, and of internal test patients what compares the models.
+
+    `compared` is None where cells are too small.
+    """
 
     models: dict[str, dict[str, ScoreSums]]
+    compared: ClassHistograms | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlacementsRequest:
+    """Place every internal test patient among those of all sites."""
+
+    bundle: Bundle
+    pooled: ClassHistograms
 
 
 EVALUATE_OUTPUTS = Question("evaluate_outputs", "evaluate", OutputsRequest, OutputsReply)
 EVALUATE_SCORES = Question("evaluate_scores", "evaluate", ScoresRequest, ScoresReply)
+EVALUATE_PLACEMENTS = Question("evaluate_placements", "evaluate", PlacementsRequest, PlacementSums)

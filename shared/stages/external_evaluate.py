@@ -3,7 +3,9 @@
 Leaves the hospital: what `describe_cohort` lets leave, how often the
 patients were looked at and a salted hash of the cohort, and of each model's scores what the level
 `release.external` of the site file says. `summary`: counts, the AUC and its variance, counts at the
-frozen threshold, the Brier score, calibration intercept and slope. `binned`: these, and counts of
+frozen threshold, the Brier score, calibration intercept and slope; and the models' AUCs on the
+patients with a score of every model, with DeLong's covariance of them, unless such patients or the
+ones left out are too few. `binned`: these, and counts of
 scores in fixed bins, as in `evaluate`. `scores`: these, and for each patient a row of scores with
 its label, without an id, in the order of the numbers themselves. Nothing that comes back is fitted
 on.
@@ -16,6 +18,7 @@ from typing import Literal
 import numpy as np
 
 from shared.checks import Floats, Ints, require
+from shared.comparison import Comparison
 from shared.scores import ScoreSums
 from shared.stages import Question
 from shared.stages.describe_cohort import Description
@@ -55,6 +58,7 @@ class ExternalReply:
         date: When, in UTC; whoever asks again is told the first answer with its date.
         sums: Empty at the level `summary`.
         scores: None below the level `scores`.
+        comparison: The models on the same patients; None where cells are too small.
     """
 
     level: ExternalLevel
@@ -65,6 +69,7 @@ class ExternalReply:
     summaries: dict[str, Summary]
     sums: dict[str, ScoreSums]
     scores: ScoreTable | None
+    comparison: Comparison | None = None
 
     def __post_init__(self) -> None:
         models = set(self.summaries)
@@ -78,6 +83,8 @@ class ExternalReply:
             require(set(self.scores.models) == models, "scores are of other models")
             n = {summary.n + summary.n_missing for summary in self.summaries.values()}
             require(n == {len(self.scores.labels)}, "scores are of other patients")
+        if self.comparison is not None:
+            require(set(self.comparison.models) == models, "the comparison is of other models")
 
 
 def _counts(told: ScoreSums | Summary) -> tuple[int, ...]:

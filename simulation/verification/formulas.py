@@ -185,3 +185,20 @@ def logistic(X: np.ndarray, y: np.ndarray, *, ridge: float) -> tuple[np.ndarray,
     information = design.T @ (design * (p * (1 - p))[:, None])
     information[1:, 1:] += ridge * np.eye(X.shape[1])
     return beta, np.sqrt(np.diag(np.linalg.inv(information)))
+
+
+def paired_aucs(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """AUCs (k,) and DeLong's covariance (k, k) of scores (k, n), pair of patients by pair.
+
+    NaN where a label has too few patients.
+    """
+    k, m, n = len(scores), int((labels == 1).sum()), int((labels == 0).sum())
+    if m == 0 or n == 0:
+        return np.full(k, np.nan), np.full((k, k), np.nan)
+    positive, negative = scores[:, labels == 1, None], scores[:, None, labels == 0]
+    won = (positive > negative) + 0.5 * (positive == negative)
+    auc = won.mean(axis=(1, 2))
+    if m == 1 or n == 1:
+        return auc, np.full((k, k), np.nan)
+    spread = [np.cov(won.mean(axis=axis)).reshape(k, k) for axis in (2, 1)]
+    return auc, spread[0] / m + spread[1] / n

@@ -1,7 +1,7 @@
 """The training cases of all sites in one table, which no one has outside of a simulation."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from shared.job import Job
 from shared.models import CLIP_SD, Extraction
 from shared.stages.embed import RowsRequest
 from simulation.verification import formulas
+from simulation.verification.frozen_scores import SiteScores, read_scores
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,6 +62,7 @@ class PooledRows:
     tune_sites: np.ndarray
     readings: PooledReadings | None = None
     fusion: PooledFusion | None = None
+    scores: Mapping[str, SiteScores] = field(default_factory=dict)
 
     def columns(self, wanted: tuple[str, ...]) -> np.ndarray:
         """Prepared features by name ``(n, k)``."""
@@ -114,6 +116,7 @@ def pool_rows(job: Job, study: Study, settings: Settings) -> PooledRows:
         tune_sites,
         pool_readings(benches, discretise.extraction) if settings.stability else None,
         pool_fusion(benches, study, settings),
+        read_scores(job, study, settings),
     )
 
 

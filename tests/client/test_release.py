@@ -22,6 +22,7 @@ from client.settings import Release
 from client.stages import ANSWERS, stability
 from server.aggregate import _identify_process
 from shared.codec import content_hash
+from shared.comparison import score_edges
 from shared.config import Study, networks
 from shared.errors import SmallCellError
 from shared.fusion_sums import Layers
@@ -36,6 +37,8 @@ from shared.models import (
     Scale,
 )
 from shared.networks import EMBEDDING_WIDTH, build_network, get_weights
+from shared.placements import ClassHistograms
+from shared.quantiles import Histograms
 from shared.site_signal import SiteLda
 from shared.stages import (
     clinical_model,
@@ -78,6 +81,7 @@ BY_LABEL = {
     "fusion_losses",
     "fusion_scores",
     "evaluate_scores",
+    "evaluate_placements",
     "external_scores",
 }
 
@@ -224,9 +228,18 @@ def requests(one_branch: Study) -> dict[str, Any]:
         "embed_outputs": embed.OutputsRequest(network.name, weights, True),
         "evaluate_outputs": evaluate.OutputsRequest(network.name, weights),
         "evaluate_scores": evaluate.ScoresRequest(bundle),
+        "evaluate_placements": evaluate.PlacementsRequest(bundle, many(one_branch)),
         "external_outputs": evaluate.OutputsRequest(network.name, weights),
         "external_scores": evaluate.ScoresRequest(bundle),
     }
+
+
+def many(study: Study) -> ClassHistograms:
+    """A hundred patients of each label in every bin of every model."""
+    bins, k = study.evaluation.score_bins, len(study.model_names)
+    counts = np.full((k, bins + 2), 100)
+    part = Histograms(study.model_names, score_edges(k, bins), counts)
+    return ClassHistograms(part, part)
 
 
 QUESTIONS = [name for name in ANSWERS if name not in NOT_OF_A_CELL]
@@ -235,6 +248,7 @@ QUESTIONS = [name for name in ANSWERS if name not in NOT_OF_A_CELL]
 def prepare_scores(service: SiteService, requests: dict[str, Any], name: str) -> None:
     """Scores are asked for after the outputs."""
     before = {"evaluate_scores": "evaluate_outputs", "external_scores": "external_outputs"}
+    before["evaluate_placements"] = "evaluate_outputs"
     before |= {f"fusion_{what}": "evaluate_outputs" for what in
                ("moments", "steps", "losses", "scores")}  # fmt: skip
     if name in before:
@@ -290,7 +304,9 @@ def test_readings_of_fewer_than_the_hospital_allows_do_not_leave(limit, told):
     np.testing.assert_array_equal(stability.answer(ReadAgain(Extraction({})), bench).n, told)
 
 
-@pytest.mark.parametrize("name", ["describe_cohort", "train_branch", "evaluate_scores"])
+@pytest.mark.parametrize(
+    "name", ["describe_cohort", "train_branch", "evaluate_scores", "evaluate_placements"]
+)
 def test_nothing_is_computed_for_a_refused_release(plant, requests, name, monkeypatch):
     service = plant(name, limit=5)
     for place in (

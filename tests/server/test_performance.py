@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy import stats
+from sklearn.metrics import balanced_accuracy_score, matthews_corrcoef
 
 from server.performance import coefficient, pooled_external
 from server.report import write_report
@@ -62,6 +63,48 @@ def test_with_a_summary_among_them_counts_are_added_and_no_auc_is_made_up(run, r
     assert (found["auc_ci"], found["roc"], found["calibration"]) == (None, None, None)
 
 
+def test_the_decision_curve_is_of_every_external_patient_at_the_named_thresholds(run, reply):
+    found = pooled_external("fusion", [reply(*ONE, "binned"), reply(*OTHER, "binned")], run[1])
+    curve = found["decision_curve"]
+    np.testing.assert_allclose(curve["thresholds"], np.arange(0.2, 0.61, 0.05), atol=1e-15)
+    odds = curve["thresholds"] / (1 - curve["thresholds"])
+    np.testing.assert_allclose(curve["treat_all"], (4 - 4 * odds) / 8, rtol=1e-12)
+    scores, labels = np.array(ONE[0] + OTHER[0]), np.array(ONE[1] + OTHER[1])
+    called = scores[:, None] >= curve["thresholds"]
+    worth = np.where(labels[:, None] == 1, 1, -odds) * called
+    np.testing.assert_allclose(curve["model"], worth.mean(axis=0), atol=1e-12)
+    assert not curve["treat_none"].any()
+
+
+def test_a_study_that_names_no_thresholds_has_no_decision_curve(run, reply, change):
+    none = change(run[1], evaluation={"decision_thresholds": None})
+    assert pooled_external("fusion", [reply(*ONE, "binned")], none)["decision_curve"] is None
+
+
+def test_one_summary_among_external_sites_leaves_no_curve_and_no_expected_number(run, reply):
+    replies = [reply(*ONE, "summary"), reply(*OTHER, "binned")]
+    found = pooled_external("fusion", replies, run[1])
+    assert (found["decision_curve"], found["observed_expected"]) == (None, None)
+
+
+@pytest.mark.parametrize("level", ["summary", "binned"])
+def test_matthews_correlation_and_youdens_j_are_scikit_learns(run, reply, level):
+    scores, labels = [0.1, 0.2, 0.6, 0.7, 0.8, 0.3, 0.9], [0, 0, 0, 1, 1, 1, 1]
+    found = pooled_external("fusion", [reply(scores, labels, level)], run[1])
+    called = np.array(scores) >= 0.5
+    assert found["mcc"]["value"] == pytest.approx(matthews_corrcoef(labels, called), rel=1e-12)
+    balanced = balanced_accuracy_score(labels, called, adjusted=True)
+    assert found["youden"]["value"] == pytest.approx(balanced, rel=1e-12)
+    assert found["youden"]["ci"][0] < balanced < found["youden"]["ci"][1]
+
+
+def test_observed_over_expected_is_the_labels_over_the_unbinned_scores(run, reply):
+    found = pooled_external("fusion", [reply(*ONE, "binned")], run[1])["observed_expected"]
+    assert found["value"] == pytest.approx(2 / sum(ONE[0]), rel=1e-12)
+    reach = np.exp(stats.norm.ppf(0.975) * np.sqrt((1 - 2 / 4) / 2))
+    assert found["ci"] == pytest.approx([found["value"] / reach, found["value"] * reach])
+
+
 def test_a_run_whose_external_site_tells_a_summary_has_a_report(run, tmp_path):
     study, settings = run
     told = study.external_evaluate.sites["site_d"]
@@ -75,6 +118,7 @@ def test_a_run_whose_external_site_tells_a_summary_has_a_report(run, tmp_path):
     page = (tmp_path / "report.html").read_text()
     assert "it told a summary alone" in page
     assert "looked at once, this time included" in page
+    assert "External patients have no decision curve: site_d told a summary alone" in page
 
 
 def test_a_coefficient_has_a_wald_interval():

@@ -45,10 +45,23 @@ def evaluation(model: str, split: str) -> dict[str, Any]:
         "threshold_from": "Youden index on tune",
         **{metric: dict(rate) for metric in metrics},
         "brier": 0.25 - 0.05 * STRENGTHS[model],
+        "youden": {"value": -0.04, "ci": [-0.12, 0.04]},
+        "mcc": {"value": 0.31, "ci": None},
+        "observed_expected": {"value": 1.08, "ci": [0.93, 1.25]},
         "roc": {"fpr": fpr.tolist(), "tpr": tpr.tolist()},
         "calibration": bins,
+        "decision_curve": decision_curve(STRENGTHS[model], n_positive / n),
         "in_sample": in_sample,
     }
+
+
+def decision_curve(strength: float, share: float) -> dict[str, Any]:
+    thresholds = np.linspace(0.2, 0.6, 9)
+    of_all = (share - thresholds) / (1 - thresholds)
+    model = np.maximum(of_all, 0.1 * strength - 0.1 * thresholds)
+    columns = {"model": model, "low": model - 0.05, "high": model + 0.05, "treat_all": of_all}
+    columns |= {"thresholds": thresholds, "treat_none": 0 * thresholds}
+    return {key: column.tolist() for key, column in columns.items()}
 
 
 def branch(kind: str, slope: float) -> dict[str, Any]:
@@ -410,6 +423,23 @@ def test_no_part_of_the_results_is_indispensable(key, tmp_path):
     results = full_results()
     del results[key]
     assert Page(written(results, tmp_path)).open == []
+
+
+def test_every_model_has_a_decision_curve_beside_treating_all_and_none(report):
+    drawn = [svg for svg in svgs(report) if 'aria-label="Decision curves' in svg]
+    assert [re.search('label="([^"]*)"', svg)[1] for svg in drawn] == [
+        "Decision curves, internal test",
+        "Decision curves, external test",
+    ]
+    for svg in drawn:
+        for label in ("Treat all", "Treat none", "Clinical", "Branch 2.5D", "Fusion"):
+            assert f">{label}</text>" in svg
+
+
+def test_youden_matthews_and_observed_over_expected_stand_in_the_table(report):
+    assert ">MCC<" in report
+    assert "1.08<small>0.93–1.25</small>" in report
+    assert "−0.04<small>−0.12 to .04</small>" in report
 
 
 def test_a_cohort_of_one_class_has_no_auc_and_says_so(tmp_path):

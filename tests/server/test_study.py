@@ -30,6 +30,8 @@ from server.study import (
 from server.study_folder import StudyFolder
 from shared.codec import content_hash
 from shared.combat import Combat
+from shared.comparison import Comparison
+from shared.delong import CorrelatedAucs
 from shared.errors import StateError
 from shared.files import BESIDE
 from shared.glm import LogisticFit
@@ -57,6 +59,7 @@ from shared.stages.hello import Reply as Hello
 from shared.summary import summarise
 
 ONE, TWO = np.array([0.1]), np.array([0.1, -2.5])
+AUCS = np.array([0.8, 0.6])
 SCALE = Scale(
     Extraction({"log_2mm": 7.5}), ("f",), -ONE, ONE, ONE, np.array([2.0]),
     {"site_a": SiteScale(ONE, ONE)},
@@ -117,7 +120,12 @@ SLOTS = {
         (PROJECTION,), {"flat": "h"}, ("x", "y"), np.array([[1, np.nan]]), np.array([1]), ("a",)
     ),
     "fuse": FusionRecord(FUSION, 3.0, ONE, ONE, float("nan"), 9, SUMS),
-    "evaluate": EvaluationRecord(BUNDLE, {"fusion": {"tune": {"site_a": SUMS}}}),
+    "evaluate": EvaluationRecord(
+        BUNDLE,
+        {"fusion": {"tune": {"site_a": SUMS}}},
+        Comparison(("fusion", "flat"), 1, CorrelatedAucs(AUCS, np.eye(2) / 9, 4, 5)),
+        ("site_b",),
+    ),
     "explain": ExplainRecord({"flat": NetworkHeat(HEAT, None, ("site_a",), ("site_b",))}),
     "external_evaluate": ExternalRecord(
         "h",

@@ -48,6 +48,22 @@ REFUSED = {
     "phantom of other sites": ({"phantom": PHANTOM}, "exactly the sites: site_a, site_b, site_d"),
     "in sample unasked": ({"fusion": {"fit_on": "in_sample"}}, "trusts whatever overfits most"),
     "embeddings out of fold": ({"fusion": {"fit_on": "out_of_fold"}}, "cannot be compared"),
+    "a decision range upside down": (
+        {"evaluation": {"decision_thresholds": {"low": 0.6, "high": 0.2}}},
+        "must be a whole number of steps",
+    ),
+    "a decision range that misses its end": (
+        {"evaluation": {"decision_thresholds": {"low": 0.2, "high": 0.6, "step": 0.03}}},
+        "from low 0.2 to high 0.6 must be a whole number of steps of 0.03",
+    ),
+    "decision thresholds within bins": (
+        {"evaluation": {"score_bins": 50, "decision_thresholds": {"low": 0.2, "high": 0.6}}},
+        "multiples of the width of a score bin, 1/50",
+    ),
+    "a decision threshold without odds": (
+        {"evaluation": {"decision_thresholds": {"low": 0.5, "high": 1.0}}},
+        "decision_thresholds.high",
+    ),
     "an unknown version": ({"version": 2}, "version"),
     "a negative seed": ({"seed": -1}, "seed"),
 }
@@ -93,6 +109,12 @@ def test_a_branch_with_separate_phases_is_one_network_for_each(study, change):
 
 def test_the_models_are_named_in_the_order_of_the_report(study):
     assert study.model_names == ("clinical", "radiomics", "branch_2_5d", "branch_3d", "fusion")
+
+
+def test_the_decision_thresholds_are_edges_of_the_score_bins(study, change):
+    named = change(study, evaluation={"decision_thresholds": {"low": 0.2, "high": 0.6}})
+    assert study.evaluation.decision_edges == ()
+    assert named.evaluation.decision_edges == tuple(range(200, 601, 10))
 
 
 def test_the_digest_does_not_depend_on_the_look_of_the_file(study):

@@ -118,6 +118,29 @@ def change_harmonised(study: Study) -> Study:
     return change_scale(study, sites=own)
 
 
+def change_comparison(name: str) -> Callable[[Study], Study]:
+    """An AUC, or a variance of one, of the models compared off by a millionth."""
+
+    def apply(study: Study) -> Study:
+        record = study.evaluate
+        aucs = record.comparison.aucs
+        values = np.array(getattr(aucs, name))
+        values.flat[0] -= OFF
+        compared = replace(record.comparison, aucs=replace(aucs, **{name: values}))
+        return replace(study, evaluate=replace(record, comparison=compared))
+
+    return apply
+
+
+def change_external_comparison(study: Study) -> Study:
+    """A variance at the external site off by a millionth."""
+    record = study.external_evaluate
+    reply = record.sites["site_d"]
+    aucs = replace(reply.comparison.aucs, covariance=reply.comparison.aucs.covariance + OFF)
+    told = replace(reply, comparison=replace(reply.comparison, aucs=aucs))
+    return replace(study, external_evaluate=replace(record, sites={"site_d": told}))
+
+
 ICC = ("stability", "intraclass correlations")
 THOROUGH_BREAKS = {
     "ICC": (change_icc("estimate"), *ICC),
@@ -129,6 +152,13 @@ THOROUGH_BREAKS = {
     "ComBat": (change_harmonised, "standardise", "ComBat"),
 }
 BREAKS = {
+    "AUC compared": (change_comparison("auc"), "evaluate", "AUCs of models compared"),
+    "variance of an AUC": (change_comparison("covariance"), "evaluate", "covariance of the AUCs"),
+    "variance of an AUC at an external site": (
+        change_external_comparison,
+        "external_evaluate",
+        "covariance of the AUCs",
+    ),
     "difference between sites": (
         change_differences,
         "standardise",
@@ -222,6 +252,8 @@ def test_every_exact_number_is_within_the_tolerance(finished_run):
         "select_features",
         "clinical_model",
         "fuse",
+        "evaluate",
+        "external_evaluate",
     }
 
 
@@ -235,6 +267,8 @@ def test_so_is_every_one_of_a_study_that_leaves_nothing_off(thorough_run):
         "select_features",
         "clinical_model",
         "fuse",
+        "evaluate",
+        "external_evaluate",
     }
 
 

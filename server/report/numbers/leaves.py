@@ -6,7 +6,7 @@ from typing import Any
 
 from server.report.words import Results, is_number
 
-OWNERS = ("value", "odds_ratio", "observed", "icc", "mean")
+OWNERS = ("value", "odds_ratio", "observed", "icc", "mean", "difference")
 """Whose interval a ``ci`` is: of the first of these that stands beside it."""
 
 LABELS = {

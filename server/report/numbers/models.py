@@ -43,13 +43,18 @@ def performance(
     """One model's numbers; what is pooled, counted and binned is had in the ways said."""
     shown = (table,)
     drawn = ("calibration", "calibration-others") if figures else ()
-    roc = ("roc",) if figures else ()
+    roc, decision = (("roc",), ("decision",)) if figures else ((), ())
     return (
         Origin("n|n_positive|n_missing", "cases", counts, shown),
         Origin("auc", "AUC", f"{pooled}; DeLong's variance", shown + figures, "n"),
         Origin("threshold", "score", FROZEN, shown),
         Origin(PROPORTIONS, "proportion", f"{counts}; Wilson's interval", shown, "n"),
         Origin("f1", "F1", counts, shown, "n"),
+        Origin("mcc", "Matthews' correlation", counts, shown, "n"),
+        Origin("youden", "Youden's J", f"{counts}; Newcombe's interval", shown, "n"),
+        Origin("observed_expected", "O/E", f"positives over the sum of scores; {bins}", shown, "n"),
+        Origin("decision_curve.thresholds", "score", GIVEN, decision),
+        Origin("decision_curve.*", "net benefit", bins, decision, "n"),
         Origin("brier", "Brier score", SQUARES if counts == COUNTS else counts, shown, "n"),
         Origin("counts.tp|fp|tn|fn", "cases", counts),
         Origin("roc.fpr|tpr", "curve", bins, roc, "n"),
@@ -88,6 +93,33 @@ VERIFICATION = (
     Origin("checks.*.largest_difference", "difference", CHECKED, ("verification",)),
 )
 
+BETWEEN = {
+    "internal_test": "the sites' counts in bins, then sums of placements; DeLong's covariance",
+    "external_sites.*": "computed inside {0} at full precision; DeLong's covariance",
+}
+
+
+def _compared(cohort: str, how: str) -> tuple[Origin, ...]:
+    """The models' differences on one cohort, its name the first star or given."""
+    prefix = f"comparisons.{cohort}"
+    table = ("comparisons-{0}" if "*" in cohort else f"comparisons-{cohort}",)
+    limit = "from the standard error found"
+    return (
+        Origin(f"{prefix}.n|n_positive|n_left_out", "cases", "counted by the sites", table),
+        Origin(f"{prefix}.auc.*", "AUC", how, (), "n"),
+        Origin(f"{prefix}.pairs.*.difference", "difference of AUCs", how, table, "n"),
+        Origin(f"{prefix}.pairs.*.z", "z", f"{how}; DeLong's test", table, "n"),
+        Origin(f"{prefix}.pairs.*.p", "P value", f"{how}; DeLong's test", table, "n"),
+        Origin(f"{prefix}.pairs.*.p_holm", "P value", "Holm's, over the table's pairs", table, "n"),
+        Origin(
+            f"{prefix}.pairs.*.least_significant|least_powered",
+            *("difference of AUCs", limit, ("#performance",), "n"),
+        ),
+    )
+
+
+COMPARISONS = tuple(origin for cohort, how in BETWEEN.items() for origin in _compared(cohort, how))
+
 PAIRED = "all runs' scores of the same patients in the simulation; DeLong's covariance"
 AUCS, GAPS = ("baselines-auc-{0}", "baselines"), ("baselines-gaps-{0}", "baselines")
 LEFT, PAIRS = ("baselines-left-out",), ("baselines-{1}",)
@@ -125,6 +157,7 @@ MODELS = (
     *under("fusion", FUSION),
     *SPLITS,
     *EXTERNAL,
+    *COMPARISONS,
     *under("verify", VERIFICATION),
     *under("baselines", BASELINES),
 )

@@ -1,0 +1,88 @@
+"""Models against each other on the same patients, for `results.json`."""
+
+import itertools
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from server.coordinator import need
+from server.performance import interval
+from server.study import EvaluationRecord, ExternalRecord, Study
+from shared.branches import Branch25D
+from shared.comparison import Comparison
+from shared.config import Study as Settings
+from shared.delong import Contrast, contrast
+from shared.holm import holm
+from shared.metrics import Estimate
+
+POWER = 0.8
+
+
+def comparison_results(study: Study, settings: Settings) -> dict[str, Any]:
+    """Every two models' AUCs on internal test patients together, and at each external site.
+
+    `main` names the comparison that the study is about, fusion and the first 2.5D branch, if it
+    has one.
+    """
+    record: EvaluationRecord = need(study.evaluate, "evaluate")
+    external: ExternalRecord = need(study.external_evaluate, "external_evaluate")
+    level = settings.evaluation.confidence_level
+    flat = [branch.name for branch in settings.branches if isinstance(branch, Branch25D)]
+    return {
+        "main": ["fusion", flat[0]] if flat else None,
+        "internal_test": compared(record.comparison, level),
+        "silent": list(record.silent),
+        "external_sites": {
+            site: compared(reply.comparison, level) for site, reply in external.sites.items()
+        },
+    }
+
+
+def compared(found: Comparison | None, level: float) -> dict[str, Any] | None:
+    """One cohort's models, each pair's difference with DeLong's test and Holm's p over the pairs.
+
+    Of a pair the model that is later in the study comes first.
+    """
+    if found is None:
+        return None
+    pairs = [pair[::-1] for pair in itertools.combinations(range(len(found.models)), 2)]
+    tests = [contrast(found.aucs, difference(len(found.models), *pair), level) for pair in pairs]
+    adjusted = holm([test.p for test in tests]).tolist()
+    return {
+        "n": found.aucs.n_positive + found.aucs.n_negative,
+        "n_positive": found.aucs.n_positive,
+        "n_left_out": found.n_left_out,
+        "auc": dict(zip(found.models, found.aucs.auc.tolist(), strict=True)),
+        "pairs": [
+            {"first": found.models[i], "second": found.models[j], **tested(test, level)}
+            | {"p_holm": p}
+            for (i, j), test, p in zip(pairs, tests, adjusted, strict=True)
+        ],
+    }
+
+
+def tested(test: Contrast, level: float) -> dict[str, Any]:
+    """A difference with its test, and how large one would have to be.
+
+    A difference below `least_significant` has a p above 1 - level at the standard error found;
+    one of `least_powered` would be found with a chance of 80%.
+    """
+    known = np.isfinite(test.low)
+    reach = (test.high - test.low) / 2
+    quantile = stats.norm.ppf(0.5 + level / 2)
+    return {
+        "difference": test.value,
+        "ci": interval(Estimate(test.value, test.low, test.high)) if known else None,
+        "z": test.z,
+        "p": test.p,
+        "least_significant": reach,
+        "least_powered": reach * (1 + stats.norm.ppf(POWER) / quantile),
+    }
+
+
+def difference(k: int, first: int, second: int) -> np.ndarray:
+    """Weights (k,) of the first score's AUC less the second's."""
+    weights = np.zeros(k)
+    weights[[first, second]] = 1, -1
+    return weights
