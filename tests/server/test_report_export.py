@@ -40,8 +40,9 @@ def tables(results: dict[str, Any]) -> dict[str, Table]:
 
 def words_of_pdf(content: bytes) -> str:
     """The text of a PDF's pages without its spaces."""
-    streams = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", content, flags=re.DOTALL)
-    pages = [zlib.decompress(s) for s in streams if s[:1] == b"\x78"]
+    streams = re.findall(rb"stream\r?\n(.*?)endstream", content, flags=re.DOTALL)
+    # What stands between the last byte and the word is not part of the stream.
+    pages = [zlib.decompressobj().decompress(s) for s in streams if s[:1] == b"\x78"]
     drawn = b"".join(page for page in pages if b" Tf" in page)
     return (
         b"".join(re.findall(rb"\(((?:\\.|[^()\\])*)\)", drawn))
