@@ -60,7 +60,7 @@ class Site:
     training, tuning, internal_test = Handle("train"), Handle("tune"), Handle("internal_test")
 
     def __init__(self, study, folder, disclose=EVERYTHING):
-        self.study, self.folder, self.cache_folder = study, folder, folder
+        self.study, self.folder, self.home, self.cache_folder = study, folder, folder, folder
         self.settings = SimpleNamespace(
             device=Device(kind="cpu"),
             disclose=disclose,
