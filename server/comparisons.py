@@ -12,8 +12,7 @@ from server.study import EvaluationRecord, ExternalRecord, Study
 from shared.branches import Branch25D
 from shared.comparison import Comparison
 from shared.config import Study as Settings
-from shared.delong import Contrast, contrast
-from shared.holm import holm
+from shared.delong import Contrast, pair_tests
 from shared.metrics import Estimate
 
 POWER = 0.8
@@ -46,9 +45,8 @@ def compared(found: Comparison | None, level: float) -> dict[str, Any] | None:
     """
     if found is None:
         return None
-    pairs = [pair[::-1] for pair in itertools.combinations(range(len(found.models)), 2)]
-    tests = [contrast(found.aucs, difference(len(found.models), *pair), level) for pair in pairs]
-    adjusted = holm([test.p for test in tests]).tolist()
+    pairs = [(j, i) for i, j in itertools.combinations(range(len(found.models)), 2)]
+    tests = pair_tests(found.aucs, pairs, level)
     return {
         "n": found.aucs.n_positive + found.aucs.n_negative,
         "n_positive": found.aucs.n_positive,
@@ -57,7 +55,7 @@ def compared(found: Comparison | None, level: float) -> dict[str, Any] | None:
         "pairs": [
             {"first": found.models[i], "second": found.models[j], **tested(test, level)}
             | {"p_holm": p}
-            for (i, j), test, p in zip(pairs, tests, adjusted, strict=True)
+            for (i, j), (test, p) in zip(pairs, tests, strict=True)
         ],
     }
 
@@ -79,10 +77,3 @@ def tested(test: Contrast, level: float) -> dict[str, Any]:
         "least_significant": reach,
         "least_powered": reach * (1 + stats.norm.ppf(POWER) / quantile),
     }
-
-
-def difference(k: int, first: int, second: int) -> np.ndarray:
-    """Weights (k,) of the first score's AUC less the second's."""
-    weights = np.zeros(k)
-    weights[[first, second]] = 1, -1
-    return weights

@@ -27,7 +27,7 @@ from shared.bundle_checks import check_bundle
 from shared.codec import Packed, pack, unpack
 from shared.config import Study, networks
 from shared.errors import BundleError, CodecError, ConfigError
-from shared.files import write_atomically
+from shared.files import read_at_most, write_atomically
 from shared.models import Bundle
 from shared.networks import Layout, Weights, network_layout
 from shared.strict_yaml import dump_settings, parse_settings
@@ -90,13 +90,7 @@ def read_bundle(path: Path) -> BundleFile:
     Raises:
         BundleError: If there is none, it is damaged, of another form, or contradicts itself.
     """
-    try:
-        size = path.stat().st_size
-        content = path.read_bytes() if size <= MAX_BYTES else b""
-    except OSError as error:
-        raise BundleError(f"{path}: cannot be read ({error.strerror}). Check the path.") from None
-    if size > MAX_BYTES:
-        raise BundleError(f"{path}: is {size:,} bytes; a bundle has at most {MAX_BYTES:,}.")
+    content = read_at_most(path, MAX_BYTES, "a bundle", BundleError)
     try:
         return parse(content)
     except BundleError as error:

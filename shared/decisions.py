@@ -17,7 +17,7 @@ from shared.checks import (
     require_numbers,
 )
 from shared.errors import CohortError, FederationError
-from shared.metrics import Estimate, proportion
+from shared.metrics import Estimate, decided_rightly, proportion
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,14 +134,7 @@ def decision_measures(table: TwoByTwo, level: float = 0.95) -> dict[str, Estimat
         comparison of eleven methods (method 10). Statistics in Medicine 17, 873-890.
     """
     tp, fp, tn, fn = table.tp, table.fp, table.tn, table.fn
-    shares = {
-        "accuracy": (tp + tn, tp + tn + fp + fn),
-        "sensitivity": (tp, tp + fn),
-        "specificity": (tn, tn + fp),
-        "ppv": (tp, tp + fp),
-        "npv": (tn, tn + fn),
-    }
-    found = {name: proportion(k, n, level) for name, (k, n) in shares.items()}
+    found = decided_rightly(tp, fp, tn, fn, level)
     q = proportion(tp, tp + fp + fn, level)
     found["f1"] = Estimate(*(2 * x / (1 + x) for x in (q.value, q.low, q.high)))
     found["mcc"] = Estimate(matthews(table), math.nan, math.nan)

@@ -5,6 +5,7 @@ where they lie together: at one hospital, or in a simulation.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from scipy import stats
 
 from shared.checks import Floats, Ints, check_labels
 from shared.errors import CohortError
+from shared.holm import holm
 
 NEGLIGIBLE = 1e-12
 
@@ -108,6 +110,18 @@ def contrast(found: CorrelatedAucs, weights: Floats, level: float = 0.95) -> Con
     reach = float(stats.norm.ppf(0.5 + level / 2)) * error
     z = value / error
     return Contrast(value, value - reach, value + reach, z, float(2 * stats.norm.sf(abs(z))))
+
+
+def pair_tests(
+    found: CorrelatedAucs, pairs: Sequence[tuple[int, int]], level: float = 0.95
+) -> list[tuple[Contrast, float]]:
+    """Of each pair (i, j) the AUC of score i less that of j, with Holm's p over all the pairs."""
+    tests = []
+    for i, j in pairs:
+        weights = np.zeros(len(found.auc))
+        weights[[i, j]] = 1, -1
+        tests.append(contrast(found, weights, level))
+    return list(zip(tests, holm([test.p for test in tests]).tolist(), strict=True))
 
 
 def _covariance(placements: Floats) -> Floats:

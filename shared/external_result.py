@@ -12,7 +12,7 @@ from pathlib import Path
 
 from shared.codec import from_text, to_text
 from shared.errors import CodecError, ResultError
-from shared.files import write_atomically
+from shared.files import read_at_most, write_atomically
 from shared.stages.external_evaluate import ExternalReply
 
 FORMAT = 1
@@ -43,13 +43,7 @@ def read_result(path: Path) -> ExternalResult:
     Raises:
         ResultError: If there is none, it was changed, or it is of another form.
     """
-    try:
-        size = path.stat().st_size
-        content = path.read_bytes() if size <= MAX_BYTES else b""
-    except OSError as error:
-        raise ResultError(f"{path}: cannot be read ({error.strerror}). Check the path.") from None
-    if size > MAX_BYTES:
-        raise ResultError(f"{path}: is {size:,} bytes; a result has at most {MAX_BYTES:,}.")
+    content = read_at_most(path, MAX_BYTES, "a result", ResultError)
     try:
         return parse(content)
     except ResultError as error:

@@ -5,9 +5,27 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from shared.errors import TrifedError
+
 BESIDE = ".tmp-"
 LEFTOVER = re.compile(re.escape(BESIDE) + r".+|\.tmp[A-Za-z0-9]{6}")
 """Names of files beside: ours, and those of safetensors, which writes beside as well."""
+
+
+def read_at_most(path: Path, most: int, what: str, error: type[TrifedError]) -> bytes:
+    """A file's content; nothing of it is read if it has more bytes than such a file may have.
+
+    Raises:
+        TrifedError: Of the class given, if it cannot be read or is too large.
+    """
+    try:
+        size = path.stat().st_size
+        content = path.read_bytes() if size <= most else b""
+    except OSError as failure:
+        raise error(f"{path}: cannot be read ({failure.strerror}). Check the path.") from None
+    if size > most:
+        raise error(f"{path}: is {size:,} bytes; {what} has at most {most:,}.")
+    return content
 
 
 def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:

@@ -83,13 +83,6 @@ def performance(sums: ScoreSums | Summary, level: float = 0.95) -> Performance:
     else:
         value, variance = delong(sums)
     tp, fp, tn, fn = sums.tp, sums.fp, sums.tn, sums.fn
-    shares = {
-        "accuracy": (tp + tn, tp + tn + fp + fn),
-        "sensitivity": (tp, tp + fn),
-        "specificity": (tn, tn + fp),
-        "ppv": (tp, tp + fp),
-        "npv": (tn, tn + fn),
-    }
     return Performance(
         n=sums.n,
         n_positive=sums.n_positive,
@@ -101,10 +94,21 @@ def performance(sums: ScoreSums | Summary, level: float = 0.95) -> Performance:
         fp=fp,
         tn=tn,
         fn=fn,
-        **{name: proportion(k, n, level) for name, (k, n) in shares.items()},
+        **decided_rightly(tp, fp, tn, fn, level),
         f1=_ratio(2 * tp, 2 * tp + fp + fn),
         brier=_ratio(sums.brier_sum, sums.n),
     )
+
+
+def decided_rightly(tp: int, fp: int, tn: int, fn: int, level: float = 0.95) -> dict[str, Estimate]:
+    """Accuracy, sensitivity, specificity and predictive values of a two-by-two table."""
+    return {
+        "accuracy": proportion(tp + tn, tp + tn + fp + fn, level),
+        "sensitivity": proportion(tp, tp + fn, level),
+        "specificity": proportion(tn, tn + fp, level),
+        "ppv": proportion(tp, tp + fp, level),
+        "npv": proportion(tn, tn + fn, level),
+    }
 
 
 def auc(sums: ScoreSums) -> float:

@@ -15,9 +15,8 @@ from shared.decisions import (
     mcnemar,
     pool_decision_counts,
 )
-from shared.delong import CorrelatedAucs, contrast
+from shared.delong import CorrelatedAucs, pair_tests
 from shared.errors import ConfigError
-from shared.holm import holm
 from shared.metrics import delong_ci, logit_ci
 from shared.placements import (
     ClassHistograms,
@@ -90,8 +89,7 @@ def delong(cohort: Cohort, *, direction: float = 1.0, level: float = 0.95) -> di
     """The AUCs with their covariance, and every pair's difference with DeLong's test and Holm's."""
     _, found = both_rounds(cohort, direction)
     pairs = list(itertools.combinations(range(len(cohort.names)), 2))
-    tested = [contrast(found, _difference(len(cohort.names), *pair), level) for pair in pairs]
-    adjusted = holm([test.p for test in tested]).tolist()
+    tested = pair_tests(found, pairs, level)
     return {
         "auc": dict(zip(cohort.names, found.auc.tolist(), strict=True)),
         "covariance": {
@@ -108,15 +106,9 @@ def delong(cohort: Cohort, *, direction: float = 1.0, level: float = 0.95) -> di
                 "p": test.p,
                 "p_holm": p_holm,
             }
-            for (i, j), test, p_holm in zip(pairs, tested, adjusted, strict=True)
+            for (i, j), (test, p_holm) in zip(pairs, tested, strict=True)
         ],
     }
-
-
-def _difference(k: int, i: int, j: int) -> Floats:
-    weights = np.zeros(k)
-    weights[[i, j]] = 1, -1
-    return weights
 
 
 def decide(cohort: Cohort, thresholds: Sequence[float], direction: float) -> DecisionCounts:
