@@ -1,8 +1,10 @@
 """Whole files, written so that a crash at any instant leaves the old one or the new one."""
 
+import errno
+import mmap
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from shared.errors import TrifedError
@@ -10,6 +12,8 @@ from shared.errors import TrifedError
 BESIDE = ".tmp-"
 LEFTOVER = re.compile(re.escape(BESIDE) + r".+|\.tmp[A-Za-z0-9]{6}")
 """Names of files beside: ours, and those of safetensors, which writes beside as well."""
+AT_ONCE = 2**22
+"""Bytes that are handed to the disk at once."""
 
 
 def read_at_most(path: Path, most: int, what: str, error: type[TrifedError]) -> bytes:
@@ -65,3 +69,69 @@ def remove_leftovers(folder: Path) -> None:
     for path in folder.rglob(".tmp*"):
         if LEFTOVER.fullmatch(path.name) and path.is_file():
             path.unlink(missing_ok=True)
+
+
+def write_past_cache(path: Path, parts: Iterable[memoryview]) -> None:
+    """Write a large file that is not read again soon straight to the disk, where that can be.
+
+    The system's page cache costs the processor more than the disk does, most of all in a virtual
+    machine that has never touched those pages. Where a file system has no direct writes, or none of
+    this size, it is written through the cache.
+
+    Args:
+        path: The file; what stands there is lost.
+        parts: Its content, of bytes, one part after the other.
+    """
+    window, filled = memoryview(mmap.mmap(-1, AT_ONCE)), 0  # begins with a page, as it must
+    with _Directly(path) as file:
+        for part in parts:
+            start = 0
+            while start < len(part):
+                end = min(len(part), start + AT_ONCE - filled)
+                window[filled : filled + end - start] = part[start:end]
+                filled, start = filled + end - start, end
+                if filled == AT_ONCE:
+                    file.write(window)
+                    filled = 0
+        file.end()
+        file.write(window[:filled])
+
+
+class _Directly:
+    """A file open for direct writes of whole pages; a context that closes it."""
+
+    def __init__(self, path: Path) -> None:
+        flags = os.O_CREAT | os.O_WRONLY | os.O_TRUNC | getattr(os, "O_BINARY", 0)
+        self._direct = getattr(os, "O_DIRECT", 0)
+        try:
+            self._file = os.open(path, flags | self._direct, 0o666)
+        except OSError as error:
+            if error.errno != errno.EINVAL or not self._direct:
+                raise
+            self._direct, self._file = 0, os.open(path, flags, 0o666)
+
+    def __enter__(self) -> "_Directly":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._file)
+
+    def write(self, content: memoryview) -> None:
+        """Write all of it."""
+        done = 0
+        while done < len(content):
+            try:
+                done += os.write(self._file, content[done:])
+            except OSError as error:
+                if error.errno != errno.EINVAL or not self._direct:
+                    raise
+                self.end()
+
+    def end(self) -> None:
+        """Go through the cache from here on: what follows is not of whole pages."""
+        if self._direct:
+            import fcntl
+
+            flags = fcntl.fcntl(self._file, fcntl.F_GETFL)
+            fcntl.fcntl(self._file, fcntl.F_SETFL, flags & ~self._direct)
+            self._direct = 0

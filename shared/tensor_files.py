@@ -7,11 +7,14 @@ References:
     The format: https://github.com/huggingface/safetensors, README, section Format.
 """
 
+import itertools
 import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+
+from shared.files import write_past_cache
 
 CODES = {
     "float64": "F64",
@@ -45,7 +48,6 @@ def write_tensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
         header[name] = {"dtype": code, "shape": array.shape, "data_offsets": (start, end)}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % ALIGNMENT)
-    with path.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for name in order:
-            file.write(arrays[name].reshape(-1).view(np.uint8).data)
+    head = memoryview(len(text).to_bytes(8, "little") + text)
+    body = (arrays[name].reshape(-1).view(np.uint8).data for name in order)
+    write_past_cache(path, itertools.chain([head], body))

@@ -3,7 +3,8 @@
 Both train on the same cases of three made-up sites, in the same order, with the same optimiser,
 precision, augmentation, gradient check and scoring of tune cases. After every federated round the
 bare loop does one, so that both see the same machine: A B A B. The first round of each is dropped.
-Run it on an idle machine.
+Run it on an idle machine. A virtual machine that has just started hands out its memory slowly,
+and a federated round takes more of it than a bare one: fill the memory once before.
 
 The federated round is everything from one aggregation to the next: it, saving, messages, scoring,
 training. Bare is one network that goes on from site to site.
@@ -65,6 +66,7 @@ clinical: {{predictors: [sessile]}}
 branches:
   - {{name: branch, network: {network}, {input}, training: {{rounds: {rounds}}}}}
 aggregation: {{updates: {updates}}}
+fusion: {{budget: report}}
 phantom:
   preset: easy
   size: tiny
@@ -86,7 +88,7 @@ class BareLoop:
     network: Network
     study: Study
     inputs: list[tuple[torch.Tensor, torch.Tensor]]
-    tune: tuple[torch.Tensor, torch.Tensor]
+    tune: list[tuple[torch.Tensor, torch.Tensor]]
     compute: Compute
     module: torch.nn.Module = field(init=False)
     optimiser: torch.optim.Optimizer = field(init=False)
@@ -105,15 +107,14 @@ class BareLoop:
         )
 
     def round(self, number: int) -> None:
-        """Score the tune cases, then train on every site's cases once."""
-        self.score()
+        """At every site, score its tune cases, then train on its training cases once."""
         for site, (inputs, labels) in enumerate(self.inputs):
+            self.score(*self.tune[site])
             self.train(inputs, labels, np.random.default_rng([number, site]))
 
-    def score(self) -> float:
-        """The loss of the tune cases."""
+    def score(self, inputs: torch.Tensor, labels: torch.Tensor) -> float:
+        """The loss of a site's tune cases."""
         self.module.eval()
-        inputs, labels = self.tune
         logits = []
         with torch.inference_mode():
             for start in range(0, len(inputs), 64):
@@ -166,8 +167,7 @@ def bare_loop(job: Job) -> BareLoop:
 
         inputs.append(tensors(site.training))
         tune.append(tensors(site.tuning))
-    values, labels = (torch.cat(part) for part in zip(*tune, strict=True))
-    return BareLoop(network, study, inputs, (values, labels), compute)
+    return BareLoop(network, study, inputs, tune, compute)
 
 
 @dataclass
