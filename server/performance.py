@@ -1,5 +1,6 @@
 """How well every model does on every split, for `results.json`."""
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ from scipy import stats
 
 from server.coordinator import need
 from server.study import EvaluationRecord, ExternalRecord, Study
+from shared.binned_calibration import BinnedCalibration, binned_calibration
 from shared.calibration import events_over_expected
 from shared.config import Study as Settings
 from shared.decision_curve import decision_curve
@@ -65,6 +67,7 @@ def split_results(
     """One model on one split: performance, from a summary if there is one; curves, from sums."""
     level = settings.evaluation.confidence_level
     measured = performance(need(summary or sums, "evaluate"), level)
+    found = None if sums is None else binned_calibration(sums, level)
     rows_of = settings.fusion.rows_of
     return {
         "n": measured.n,
@@ -82,7 +85,9 @@ def split_results(
         "in_sample": split in FITTED_ON.get(model, ("train", "tune")),
         "observed_expected": None if sums is None else observed_expected(sums, level),
         "roc": None if sums is None else roc_curve(sums),
-        "calibration": None if sums is None else calibration_curve(sums, level),
+        "calibration": None if sums is None else calibration_bins(sums, level),
+        **(slopes(summary, level) if summary else binned_slopes(found)),
+        "calibration_curve": found and found.curve and asdict(found.curve),
         "decision_curve": None if sums is None else net_benefits(sums, settings),
     }
 
@@ -102,7 +107,7 @@ def roc_curve(sums: ScoreSums) -> dict[str, Any]:
     return {"fpr": fpr[turns], "tpr": tpr[turns]}
 
 
-def calibration_curve(sums: ScoreSums, level: float) -> list[dict[str, Any]]:
+def calibration_bins(sums: ScoreSums, level: float) -> list[dict[str, Any]]:
     """Mean predicted and observed share, with its interval, of each bin that holds cases."""
     curve = calibration(sums, level)
     return [
@@ -135,8 +140,12 @@ def net_benefits(sums: ScoreSums, settings: Settings) -> dict[str, Any] | None:
 def observed_expected(sums: ScoreSums, level: float) -> dict[str, Any]:
     """Positive cases over the sum of all scores, with its interval."""
     expected = float(sums.calibration_sum.sum())
-    ratio = events_over_expected(sums.n, sums.n_positive, expected, level)
-    return {"value": ratio.value, "ci": interval(ratio)}
+    return estimated(events_over_expected(sums.n, sums.n_positive, expected, level))
+
+
+def estimated(estimate: Estimate) -> dict[str, Any]:
+    """A number with its interval."""
+    return {"value": estimate.value, "ci": interval(estimate)}
 
 
 def external_results(study: Study, settings: Settings) -> dict[str, Any]:
@@ -175,19 +184,32 @@ def summary_results(summary: Summary, level: float) -> dict[str, Any]:
         **agreement(measured),
         "brier": measured.brier,
         "counts": {name: getattr(measured, name) for name in ("tp", "fp", "tn", "fn")},
-        "calibration_intercept": coefficient(
-            summary.calibration_intercept, summary.calibration_intercept_se, level
-        ),
-        "calibration_slope": coefficient(
-            summary.calibration_slope, summary.calibration_slope_se, level
-        ),
+        **slopes(summary, level),
+    }
+
+
+def slopes(summary: Summary, level: float) -> dict[str, Any]:
+    """Calibration's two coefficients as one hospital computed them from every score."""
+    intercept = (summary.calibration_intercept, summary.calibration_intercept_se)
+    slope = (summary.calibration_slope, summary.calibration_slope_se)
+    return {
+        "calibration_intercept": coefficient(*intercept, level),
+        "calibration_slope": coefficient(*slope, level),
+    }
+
+
+def binned_slopes(found: BinnedCalibration | None) -> dict[str, Any]:
+    """The same from pooled counts; None where there are none."""
+    return {
+        "calibration_intercept": found and estimated(found.intercept),
+        "calibration_slope": found and estimated(found.slope),
     }
 
 
 def proportions(measured: Performance) -> dict[str, Any]:
     """The shares at the frozen threshold with Wilson's intervals."""
     return {
-        name: {"value": share.value, "ci": interval(share)}
+        name: estimated(share)
         for name in ("accuracy", "sensitivity", "specificity", "ppv", "npv")
         if isinstance(share := getattr(measured, name), Estimate)
     }
@@ -199,7 +221,7 @@ def agreement(measured: Performance) -> dict[str, Any]:
     found = decision_measures(table, measured.level)
     youden, mcc = found["youden"], found["mcc"].value
     return {
-        "youden": {"value": youden.value, "ci": interval(youden)},
+        "youden": estimated(youden),
         "mcc": {"value": mcc, "ci": None},
     }
 
@@ -207,4 +229,4 @@ def agreement(measured: Performance) -> dict[str, Any]:
 def coefficient(value: float, se: float, level: float) -> dict[str, Any]:
     """A coefficient with its Wald interval."""
     reach = float(stats.norm.ppf(0.5 + level / 2)) * se
-    return {"value": value, "ci": interval(Estimate(value, value - reach, value + reach))}
+    return estimated(Estimate(value, value - reach, value + reach))

@@ -13,7 +13,6 @@ from shared.glm import fit_logistic, logistic_sums, with_intercept
 
 NEAREST = 1e-9
 """Scores closer to 0 or 1 than this have the logit of this."""
-MAX_STEPS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,16 +108,11 @@ def calibration_intercept(logits: Floats, labels: Ints) -> tuple[float, float]:
     """The intercept beside the logits (n,) as offset, and its standard error; NaN for one class."""
     if len(np.unique(labels)) < 2:
         return math.nan, math.nan
-    value, total = 0.0, int(labels.sum())
-    for _ in range(MAX_STEPS):
-        p = special.expit(value + logits)
-        information = float((p * (1 - p)).sum())
-        step = (total - float(p.sum())) / max(information, NEAREST)
-        value += float(np.clip(step, -1.0, 1.0))
-        if abs(step) < 1e-12:
-            break
-    p = special.expit(value + logits)
-    return value, 1 / math.sqrt(float((p * (1 - p)).sum()))
+    ones = np.ones((len(labels), 1))
+    fit = fit_logistic(
+        lambda beta: logistic_sums(ones, labels, beta, logits), ("intercept",), tolerance=1e-12
+    )
+    return float(fit.coefficients[0]), float(fit.se[0])
 
 
 def calibration_slope(logits: Floats, labels: Ints) -> tuple[float, float]:

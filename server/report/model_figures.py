@@ -144,15 +144,18 @@ def calibration_pictures(results: Results) -> list[Picture]:
             if not points:
                 continue
             title = f"{name(model)}, {split_name(split).lower()}"
-            draw = _calibration_drawer(title, points, looks[model])
+            smooth = value.get("calibration_curve") or {}
+            draw = _calibration_drawer(title, points, smooth, looks[model])
             if model == chosen:
                 large.append(Panel(draw, f"Calibration, {title}", (3.5, 3.5)))
             else:
                 small.append(Panel(draw, f"Calibration, {title}", (2.35, 2.5)))
     how = (
         "Observed proportion of positive cases against mean score, in bins of the score; bars are "
-        f"{level(results)} confidence intervals, areas follow the number of cases. Points on "
-        "the dashed diagonal are perfectly calibrated. Every site sent sums for each bin only."
+        f"{level(results)} confidence intervals, areas follow the number of cases. The line is a "
+        "logistic regression on a restricted cubic spline of the score's logit, from the 1st to "
+        f"the 99th centile of the scores, with its {level(results)} pointwise band. On the dashed "
+        "diagonal calibration is perfect. Every site sent counts and sums for each bin only."
     )
     pictures = []
     if large:
@@ -176,18 +179,22 @@ def _known(point: Mapping[str, Any]) -> bool:
     return is_number(point.get("predicted")) and is_number(point.get("observed"))
 
 
-def _calibration_drawer(title: str, points: Sequence[Mapping[str, Any]], look: Any) -> Any:
+def _calibration_drawer(
+    title: str, points: Sequence[Mapping[str, Any]], smooth: Mapping[str, Any], look: Any
+) -> Any:
     def draw(axes: Axes) -> None:
         axes.plot([0, 1], [0, 1], color=GREY, lw=0.9, ls=DASHES[1])
         colour, most = look["color"], max(p.get("n") or 1 for p in points)
+        if smooth:
+            scores, band = smooth["score"], (smooth["low"], smooth["high"])
+            axes.fill_between(scores, *band, color=colour, alpha=0.13, lw=0, zorder=0.3)
+            axes.plot(scores, smooth["observed"], color=colour, lw=1.1)
         for point in points:
             x, bounds = point["predicted"], point.get("ci") or []
             if len(bounds) == 2 and all(map(is_number, bounds)):
                 axes.plot([x, x], bounds, color=colour, lw=0.9, alpha=0.75)
             area = 6 + 34 * (point.get("n") or 1) / most
             axes.scatter([x], [point["observed"]], s=area, color=colour, zorder=3, clip_on=False)
-        x, y = [p["predicted"] for p in points], [p["observed"] for p in points]
-        axes.plot(x, y, color=colour, lw=0.8, alpha=0.5)
         _unit_square(axes)
         axes.set(xlabel="Mean score", ylabel="Observed proportion", title=title)
 

@@ -14,6 +14,7 @@ from server.report.words import (
     level,
     name,
     number,
+    p_value,
     split_name,
     splits_of,
     thousandths,
@@ -45,9 +46,54 @@ def _metric_table(results: Results, split: str) -> Table:
     seen = any(value.get("in_sample") for value in found.values())
     title = f"{split_name(split)}: performance with {level(results)} confidence intervals"
     columns = ("Model", "n", "AUC", "Threshold", *METRICS.values(), "Brier", "O/E")
-    chosen = list(found).index(model) if (model := headline_model(results)) in found else None
     notes = (*_notes(found, in_sample=seen), *_interval_note(results))
-    return Table(f"performance-{split}", title, columns, rows, notes, strong=chosen)
+    return Table(
+        f"performance-{split}", title, columns, rows, notes, strong=_headline_row(results, found)
+    )
+
+
+def calibration_tables(results: Results) -> list[Table]:
+    """One table for each test split: do the scores mean what they say."""
+    found = [(split, evaluated(results, split)) for split in splits_of(results)]
+    return [
+        _calibration_table(results, split, models)
+        for split, models in reversed(found)
+        if split.endswith("test") and models
+    ]
+
+
+def _calibration_table(
+    results: Results, split: str, found: Mapping[str, Mapping[str, Any]]
+) -> Table:
+    title = f"{split_name(split)}: calibration with {level(results)} confidence intervals"
+    columns = ("Model", "n", "O/E", "Intercept", "Slope", "Not straight, p")
+    notes = (
+        "O/E: positive cases over the sum of scores. Intercept: of a logistic regression with the "
+        "scores' logits as offset, 0 where the mean score is right. Slope: the logits' coefficient "
+        "beside an intercept of its own, 1 where scores are neither too extreme nor too timid. Not "
+        "straight: likelihood ratio test of the curve's spline against a straight line of logits.",
+        "Several hospitals' scores are taken at the middle of the bins in which they were counted; "
+        "one hospital's intercept and slope were computed there from every score.",
+    )
+    rows = tuple(_calibration_row(model, value) for model, value in found.items())
+    strong = _headline_row(results, found)
+    return Table(f"calibration-{split}", title, columns, rows, notes, strong=strong)
+
+
+def _headline_row(results: Results, found: Mapping[str, object]) -> int | None:
+    chosen = headline_model(results)
+    return list(found).index(chosen) if chosen is not None and chosen in found else None
+
+
+def _calibration_row(model: str, value: Mapping[str, Any]) -> tuple[Cell, ...]:
+    kinds = ("observed_expected", "calibration_intercept", "calibration_slope")
+    parts = [value.get(kind) or {} for kind in kinds]
+    return row(
+        name(model),
+        counted(value.get("n"), value.get("n_positive")),
+        *(estimate(part.get("value"), part.get("ci"), number) for part in parts),
+        shown((value.get("calibration_curve") or {}).get("p_not_straight"), p_value),
+    )
 
 
 def _interval_note(results: Results) -> list[str]:

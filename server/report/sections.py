@@ -13,7 +13,7 @@ from server.report.explanations import explanation_pictures, explanation_tables
 from server.report.external import external_tables, looks_line
 from server.report.fusion_tables import fusion_tables
 from server.report.model_figures import auc_pictures, calibration_pictures, roc_pictures
-from server.report.model_tables import metric_tables
+from server.report.model_tables import calibration_tables, metric_tables
 from server.report.picture import Picture
 from server.report.privacy import privacy_line
 from server.report.stability import stability_line, stability_tables
@@ -54,7 +54,10 @@ def sections(results: Results) -> list[Section]:
                 *comparison_tables(results),
             ],
         ),
-        "calibration": ("Calibration", [*calibration_pictures(results)]),
+        "calibration": (
+            "Calibration",
+            [*calibration_pictures(results), *calibration_tables(results)],
+        ),
         "decisions": ("Decision curves", [*decision_pictures(results)]),
         "baselines": (
             "Federated, alone and pooled",

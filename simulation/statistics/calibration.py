@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy import special, stats
 
 from shared.calibration import (
     CalibrationSums,
@@ -17,26 +16,18 @@ from shared.calibration import (
     logits,
     observed_expected,
     pool_calibration_sums,
-    quantiles_of,
     scaled_brier,
 )
+from shared.calibration_curve import calibration_curve, fit_parts
 from shared.checks import Floats, Ints
 from shared.errors import CohortError, ConfigError
-from shared.glm import (
-    LogisticFit,
-    fit_logistic,
-    logistic_sums,
-    pool_logistic_sums,
-    with_intercept,
-)
+from shared.glm import LogisticFit, with_intercept
 from shared.metrics import wilson
 from shared.placements import class_histograms, every_score, pool_class_histograms
-from shared.splines import PLACES, spline_terms
 from simulation.statistics.answer import with_ci
 from simulation.statistics.table import Cohort
 
-GROUPS, POINTS = 10, 50
-SHOWN_FROM, SHOWN_TO = 0.01, 0.99
+GROUPS = 10
 RULES: dict[GroupRule, str] = {
     "centile": "groups end at the scores' centiles, each some patient's or the middle of two "
     "(Stata); the decile table's groups",
@@ -107,21 +98,14 @@ def count_values(parts: Sequence[Part]) -> Counted:
     return Counted(edges[0, :-1], counts[1:-1])
 
 
-def fit_pooled(parts: Sequence[tuple[Floats, Ints, Floats]], names: Sequence[str]) -> LogisticFit:
-    """Logistic regression of every site's (X, y, offset)."""
-    return fit_logistic(
-        lambda beta: pool_logistic_sums([logistic_sums(X, y, beta, o) for X, y, o in parts]), names
-    )
-
-
 def _large(parts: list[Part], level: float) -> dict[str, Any]:
-    found = fit_pooled([(np.ones((len(p), 1)), y, logits(p)) for p, y in parts], ("intercept",))
+    found = fit_parts([(np.ones((len(p), 1)), y, logits(p)) for p, y in parts], ("intercept",))
     return coefficient(found, 0, level)
 
 
 def _slope(parts: list[Part], level: float) -> dict[str, Any]:
     designs = [(with_intercept(logits(p)[:, None]), y, np.zeros(len(p))) for p, y in parts]
-    found = fit_pooled(designs, ("intercept", "slope"))
+    found = fit_parts(designs, ("intercept", "slope"))
     return {name: coefficient(found, k, level) for k, name in enumerate(found.names)}
 
 
@@ -132,30 +116,9 @@ def coefficient(found: LogisticFit, k: int, level: float) -> dict[str, Any]:
 
 
 def _curve(parts: list[Part], counted: Counted, n_knots: int, level: float) -> dict[str, Any]:
-    """The share of label 1 at each score, by logistic regression on a spline of the logit."""
-    scale = logits(counted.values)
-    knots = quantiles_of(scale, counted.counts, PLACES[n_knots])
-    designs = [
-        (with_intercept(spline_terms(logits(p), knots)), y, np.zeros(len(p))) for p, y in parts
-    ]
-    names = ("intercept", "score", *(f"bend {k}" for k in range(1, n_knots - 1)))
-    found = fit_pooled(designs, names)
-    straight = fit_pooled([(X[:, :2], y, o) for X, y, o in designs], names[:2])
-    chi2 = max(2 * (found.log_likelihood - straight.log_likelihood), 0.0)
-    first, last = quantiles_of(scale, counted.counts, (SHOWN_FROM, SHOWN_TO))
-    at = np.linspace(float(first), float(last), POINTS)
-    X = with_intercept(spline_terms(at, knots))
-    eta = X @ found.coefficients
-    error = np.sqrt(np.einsum("ij,jk,ik->i", X, found.covariance, X))
-    reach = float(stats.norm.ppf(0.5 + level / 2)) * error
-    return {
-        "score": special.expit(at),
-        "observed": special.expit(eta),
-        "low": special.expit(eta - reach),
-        "high": special.expit(eta + reach),
-        "knots": special.expit(knots),
-        "p_not_straight": float(stats.chi2.sf(chi2, n_knots - 2)),
-    }
+    scale = [(logits(p), y) for p, y in parts]
+    values = logits(counted.values)
+    return asdict(calibration_curve(scale, values, counted.counts, knots=n_knots, level=level))
 
 
 def _grouped(parts: list[Part], counted: Counted, rule: GroupRule) -> CalibrationSums:

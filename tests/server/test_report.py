@@ -50,9 +50,22 @@ def evaluation(model: str, split: str) -> dict[str, Any]:
         "observed_expected": {"value": 1.08, "ci": [0.93, 1.25]},
         "roc": {"fpr": fpr.tolist(), "tpr": tpr.tolist()},
         "calibration": bins,
+        "calibration_intercept": {"value": -0.13, "ci": [-0.42, 0.16]},
+        "calibration_slope": {"value": 0.87, "ci": [0.61, 1.13]},
+        "calibration_curve": calibration_curve(),
         "decision_curve": decision_curve(STRENGTHS[model], n_positive / n),
         "in_sample": in_sample,
     }
+
+
+def calibration_curve() -> dict[str, Any]:
+    score = np.linspace(0.05, 0.95, 50)
+    observed = score**1.15
+    reach = 0.3 * observed * (1 - observed)
+    columns = {"score": score, "observed": observed}
+    columns |= {"low": observed - reach, "high": observed + reach}
+    found: dict[str, Any] = {key: column.tolist() for key, column in columns.items()}
+    return found | {"knots": [0.1, 0.4, 0.6, 0.9], "p_not_straight": 0.034}
 
 
 def decision_curve(strength: float, share: float) -> dict[str, Any]:

@@ -34,6 +34,9 @@ BINS = "the sites' scores, counted by each in fixed bins for each label, added u
 COUNTS = "counts at the frozen threshold, from each site, added up"
 SQUARES = "the sites' sums of squared differences of score and label, added up"
 FROZEN = "chosen by Youden's index on cases that are no test, then frozen"
+RATIO = "positives over the sum of scores"
+LINE = "logistic regression of the label on the score's logit; Wald's interval"
+CURVE = "the same on a restricted cubic spline of the logit, four knots; pointwise Wald bounds"
 INSIDE = "computed inside {0} at full precision, from every score of its own patients"
 
 
@@ -43,16 +46,17 @@ def performance(
     """One model's numbers; what is pooled, counted and binned is had in the ways said."""
     shown = (table,)
     drawn = ("calibration", "calibration-others") if figures else ()
+    fitted = (table.replace("performance", "calibration"),) if figures else ()
     roc, decision = (("roc",), ("decision",)) if figures else ((), ())
     return (
-        Origin("n|n_positive|n_missing", "cases", counts, shown),
+        Origin("n|n_positive|n_missing", "cases", counts, shown + fitted),
         Origin("auc", "AUC", f"{pooled}; DeLong's variance", shown + figures, "n"),
         Origin("threshold", "score", FROZEN, shown),
         Origin(PROPORTIONS, "proportion", f"{counts}; Wilson's interval", shown, "n"),
         Origin("f1", "F1", counts, shown, "n"),
         Origin("mcc", "Matthews' correlation", counts, shown, "n"),
         Origin("youden", "Youden's J", f"{counts}; Newcombe's interval", shown, "n"),
-        Origin("observed_expected", "O/E", f"positives over the sum of scores; {bins}", shown, "n"),
+        Origin("observed_expected", "O/E", f"{RATIO}; {bins}", shown + fitted, "n"),
         Origin("decision_curve.thresholds", "score", GIVEN, decision),
         Origin("decision_curve.*", "net benefit", bins, decision, "n"),
         Origin("brier", "Brier score", SQUARES if counts == COUNTS else counts, shown, "n"),
@@ -61,6 +65,11 @@ def performance(
         Origin("calibration.*.n", "cases", bins, drawn),
         Origin("calibration.*.predicted", "mean score", bins, drawn, "n"),
         Origin("calibration.*.observed", "proportion", f"{bins}; Wilson's interval", drawn, "n"),
+        Origin("calibration_intercept", "log odds", f"{LINE}; {pooled}", fitted, "n"),
+        Origin("calibration_slope", "slope", f"{LINE}; {pooled}", fitted, "n"),
+        Origin("calibration_curve.p_not_straight", "p", f"{CURVE}; {bins}", fitted, "n"),
+        Origin("calibration_curve.score|knots", "score", f"{CURVE}; {bins}", drawn),
+        Origin("calibration_curve.observed|low|high", "share", f"{CURVE}; {bins}", drawn, "n"),
     )
 
 
@@ -79,11 +88,8 @@ SPLITS = (
 )
 
 HOSPITAL = "external-{0}"
-CALIBRATION = f"{INSIDE}: logistic regression of the label on the score's logit; Wald's interval"
 EXTERNAL = (
     *under("external_sites.*.*", performance(INSIDE, INSIDE, INSIDE, HOSPITAL, ("auc-sites",))),
-    Origin("external_sites.*.*.calibration_intercept", "log odds", CALIBRATION, (HOSPITAL,), "n"),
-    Origin("external_sites.*.*.calibration_slope", "slope", CALIBRATION, (HOSPITAL,), "n"),
     Origin("external_looks.*.looks", "times", "counted by {0} itself", ("#performance",)),
 )
 
