@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from client.settings import SiteSettings, load_site_settings
-from shared.config import Study, load_study
+from shared.config import Study, fusion_names, load_study
+from shared.sample_size import anticipated_r2, sample_size
 from shared.strict_yaml import Settings
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -131,6 +132,15 @@ DOCUMENTED_IDS = [f"{path.stem}-{key.line}-{key.name}" for path, key in DOCUMENT
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.name)
 def test_a_committed_study_file_loads(path):
     assert load_study(path).version == 1
+
+
+def test_the_published_cohort_suffices_for_the_fusion_layer_of_the_study_file():
+    study = load_study(REFERENCE)
+    assert (study.fusion.budget, study.fusion.rows_of) == ("enforce", "train")
+    n, n_training = len(fusion_names(study)), 203 + 136  # methods of the published study
+    r2 = anticipated_r2(study.fusion.anticipated_auc, 0.51)
+    needed = sample_size(n, prevalence=0.51, r2=r2).needed
+    assert needed <= n_training * study.cohort.splits.train
 
 
 def test_the_site_example_loads_and_lets_nothing_about_single_patients_leave():
