@@ -1,4 +1,4 @@
-"""The command line of the coordinator: `trifed report` and `trifed bundle`."""
+"""The command line of the coordinator: `trifed report`, `trifed study` and `trifed bundle`."""
 
 import argparse
 from pathlib import Path
@@ -6,8 +6,9 @@ from typing import Any
 
 
 def add_commands(commands: Any) -> None:
-    """`trifed report` and `trifed bundle`."""
+    """`trifed report`, `trifed study` and `trifed bundle`."""
     add_report(commands)
+    add_study(commands)
     add_bundle(commands)
 
 
@@ -33,6 +34,30 @@ patient data is read. What a paper needs goes into a folder beside it:
         "--out", type=Path, metavar="DIR", help="where tables and figures go (RUN/report)"
     )
     parser.set_defaults(run=run_report)
+
+
+def add_study(commands: Any) -> None:
+    """`trifed study` with its actions."""
+    study = commands.add_parser(
+        "study",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        help="where a run stands",
+        description="Look at a run's folder, also while the run goes on; nothing there is touched.",
+        epilog="example:\n  trifed study show runs/demo",
+    )
+    actions = study.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    show = actions.add_parser(
+        "show",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        help="stages, rounds and results in the terminal",
+        description="""Which stages are done and when, how far each network's training is, which of
+its rounds is the best on tune patients, how much was sent for it, and how the models did.""",
+        epilog="""examples:
+  trifed study show runs/demo
+  watch -n 60 trifed study show runs/demo      while it goes on""",
+    )
+    show.add_argument("run_folder", type=Path, metavar="RUN", help="a run's folder")
+    show.set_defaults(run=run_study_show)
 
 
 def add_bundle(commands: Any) -> None:
@@ -97,6 +122,15 @@ refused.""",
     add.add_argument("run_folder", type=Path, metavar="RUN", help="a finished run's folder")
     add.add_argument("result", type=Path, metavar="RESULT", help="the result's file")
     add.set_defaults(run=run_bundle_add_result)
+
+
+def run_study_show(options: argparse.Namespace) -> int:
+    """Print where the run stands."""
+    from server.run_state import state_lines
+
+    for line in state_lines(options.run_folder):
+        print(line)
+    return 0
 
 
 def run_bundle_add_result(options: argparse.Namespace) -> int:

@@ -24,12 +24,17 @@ from shared.tensor_files import write_tensors
 
 
 class StudyFolder:
-    """A run's `study/` folder: slots as JSON with arrays beside, and weights by round."""
+    """A run's `study/` folder: slots as JSON with arrays beside, and weights by round.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: The folder; made, and cleared of what a killed run left, unless it is for `reading`.
+    """
+
+    def __init__(self, path: Path, *, reading: bool = False) -> None:
         self.path = path
-        path.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(path)
+        if not reading:
+            path.mkdir(parents=True, exist_ok=True)
+            remove_leftovers(path)
 
     def begin(self, identity: Identity) -> None:
         """Claim the folder for this study and code, or make sure that it is theirs already.

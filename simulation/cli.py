@@ -116,6 +116,7 @@ def run_simulate(options: argparse.Namespace) -> int:
     """Run a study and say where the report is."""
     from rich.console import Console
 
+    from server.run_state import result_lines
     from shared.config import load_study
     from simulation.simulate import prepare_run, run_job
 
@@ -132,8 +133,10 @@ def run_simulate(options: argparse.Namespace) -> int:
             progress=progress,
         )
         results = run_job(job, engine=options.engine, progress=progress)
-    print_summary(results)
+    for line in result_lines(results):
+        print(line)
     print(f"\nreport: {options.out / 'report.html'}")
+    print(f"files for a paper: trifed report {options.out}")
     return 0 if results["verify"]["passed"] else 1
 
 
@@ -232,21 +235,3 @@ def describe_gap(gap: dict[str, Any], key: str) -> str:
     if gap.get("p") is not None:
         more = f"p={gap['p']:.3f}"
     return f"{gap[key]:+.3f} ({interval}) {more}".rstrip()
-
-
-def print_summary(results: dict[str, Any]) -> None:
-    """Each model's AUC on the two test splits."""
-    if results["synthetic"]:
-        print("synthetic data: these patients are made up")
-    print(f"{'AUC (95% CI)':<16} {'internal test':<26} external test")
-    for model, splits in results["models"].items():
-        internal, external = (describe(splits.get(s)) for s in ("internal_test", "external_test"))
-        print(f"{model:<16} {internal:<26} {external}")
-
-
-def describe(measured: dict[str, Any] | None) -> str:
-    """An AUC with its interval and n."""
-    if measured is None or measured["auc"] is None:
-        return "–"
-    low, high = measured["auc_ci"]
-    return f"{measured['auc']:.3f} ({low:.3f}-{high:.3f}) n={measured['n']}"
