@@ -31,7 +31,11 @@ DISCLOSED = [
         "products of the screened features, by fold; gradient and Hessian of each step of the "
         "logistic LASSO; how many tune cases look like each site's",
     },
-    {"stage": "clinical_model", "what": "gradient and information of each Newton step"},
+    {
+        "stage": "clinical_model",
+        "what": "moments of each predictor; gradient and information of each Newton step, for each "
+        "predictor alone, all together, and with an intercept for each site",
+    },
     {
         "stage": "train_branches",
         "what": "the networks' weights, without a formal guarantee (epsilon = infinity); numbers "

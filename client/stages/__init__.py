@@ -20,7 +20,7 @@ from client.stages import (
 )
 from client.workbench import Workbench
 from shared.stages import Question
-from shared.stages.clinical_model import CLINICAL_STEP, PREDICTOR_MEANS
+from shared.stages.clinical_model import CLINICAL_HATS, CLINICAL_STEP, PREDICTOR_MEANS
 from shared.stages.describe_cohort import DESCRIBE_COHORT
 from shared.stages.discretise import COUNT_RANGES
 from shared.stages.embed import EMBED_OUTPUTS, EMBED_ROWS
@@ -68,6 +68,7 @@ ANSWERS: dict[str, tuple[Question[Any, Any], Answer]] = {
         (CALIBRATE, select_features.answer_calibrate),
         (PREDICTOR_MEANS, clinical_model.answer_means),
         (CLINICAL_STEP, clinical_model.answer_step),
+        (CLINICAL_HATS, clinical_model.answer_hats),
         (AGREE_BUDGET, train_branches.answer_budget),
         (TRAIN_BRANCH, train_branches.answer),
         (EMBED_OUTPUTS, embed.answer_outputs),
