@@ -6,7 +6,8 @@ DISCLOSED = [
     {"stage": "hello", "what": "versions, hashes of code and study, the site's name and role"},
     {
         "stage": "describe_cohort",
-        "what": "counts by split and label; moments of clinical variables by label; whether "
+        "what": "counts by split and label; moments of clinical variables by label; at "
+        "training sites how many values by label are at or below the numbers asked; whether "
         "features come from images or a table",
     },
     {

@@ -24,6 +24,7 @@ from shared.models import (
     Scale,
 )
 from shared.privacy import Spent
+from shared.quartiles import Quartiles
 from shared.regressions import Regression
 from shared.scores import ScoreSums
 from shared.site_signal import SiteAnova, SiteConfusion
@@ -50,9 +51,10 @@ class Greetings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CohortRecord:
-    """Each training site's cohort in numbers."""
+    """Each training site's cohort in numbers, and the pooled quartiles of what is not 0 or 1."""
 
     sites: dict[str, Description]
+    quartiles: Quartiles | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -97,5 +97,5 @@ def test_every_question_is_asked_and_those_of_external_sites_last(finished_run, 
 def test_what_the_study_leaves_off_is_not_asked(finished_run):
     asked = {name for name, _ in finished_run.asked}
     optional = {"count_ranges", "read_again", "count_features", "count_scaled_features"}
-    optional |= {"bin_features", "logistic_lasso"} | UNASKED
+    optional |= {"count_variables", "bin_features", "logistic_lasso"} | UNASKED
     assert asked == set(ANSWERS) - optional

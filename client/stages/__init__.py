@@ -21,7 +21,7 @@ from client.stages import (
 from client.workbench import Workbench
 from shared.stages import Question
 from shared.stages.clinical_model import CLINICAL_HATS, CLINICAL_STEP, PREDICTOR_MEANS
-from shared.stages.describe_cohort import DESCRIBE_COHORT
+from shared.stages.describe_cohort import COUNT_VARIABLES, DESCRIBE_COHORT
 from shared.stages.discretise import COUNT_RANGES
 from shared.stages.embed import EMBED_OUTPUTS, EMBED_ROWS
 from shared.stages.evaluate import EVALUATE_OUTPUTS, EVALUATE_PLACEMENTS, EVALUATE_SCORES
@@ -55,6 +55,7 @@ ANSWERS: dict[str, tuple[Question[Any, Any], Answer]] = {
         (HELLO, hello.answer),
         (EXTERNAL_HELLO, hello.answer),
         (DESCRIBE_COHORT, describe_cohort.answer),
+        (COUNT_VARIABLES, describe_cohort.answer_count),
         (COUNT_RANGES, discretise.answer),
         (READINGS, stability.answer),
         (STANDARDISE, standardise.answer),

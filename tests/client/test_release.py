@@ -69,6 +69,7 @@ NOT_OF_A_CELL = {
     "read_again": "of a feature that fewer than five cases have all readings of, nothing",
 }
 BY_LABEL = {
+    "count_variables",
     "describe_cohort",
     "screen_features",
     "bin_features",
@@ -211,6 +212,7 @@ def requests(one_branch: Study) -> dict[str, Any]:
         "fusion_losses": layers,
         "fusion_scores": layers,
         "describe_cohort": describe_cohort.Request(),
+        "count_variables": describe_cohort.CountRequest(("age",), np.array([[65.0]])),
         "count_ranges": discretise.Request(np.array([[100.0]])),
         "standardise": standardise.Request(extraction),
         "count_features": standardise.CountRequest(extraction, names, np.zeros((2, 1))),
