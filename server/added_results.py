@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from server.cohort_results import site_results
+from server.cohort_results import site_results, table_one
 from server.comparisons import compared
 from server.performance import reply_results
 from server.plain import clean
@@ -64,12 +64,14 @@ def with_added(results: dict[str, Any], run: Path) -> dict[str, Any]:
     found = dict(results)
     cohort = results["cohort"]
     sites, models, looks = cohort["sites"], results["external_sites"], results["external_looks"]
+    tables = cohort.get("external") or {}
     comparisons = results.get("comparisons") or {}
     pairs = comparisons.get("external_sites") or {}
     for path in sorted((run / FOLDER).glob("*.json")):
         result = read_result(path)
         reply = result.reply
         sites = sites | {result.site: clean(site_results(ROLE, reply.description))}
+        tables = tables | {result.site: {"table": clean(table_one([reply.description]))}}
         level = results["confidence_level"]
         models = models | {result.site: clean(reply_results(reply, level))}
         pairs = pairs | {result.site: clean(compared(reply.comparison, level))}
@@ -79,4 +81,4 @@ def with_added(results: dict[str, Any], run: Path) -> dict[str, Any]:
         found["synthetic"] = found["synthetic"] or result.synthetic
     found |= {"external_sites": models, "external_looks": looks}
     found |= {"comparisons": comparisons | {"external_sites": pairs}}
-    return found | {"cohort": cohort | {"sites": sites}}
+    return found | {"cohort": cohort | {"sites": sites, "external": tables}}

@@ -6,7 +6,8 @@ DISCLOSED = [
     {"stage": "hello", "what": "versions, hashes of code and study, the site's name and role"},
     {
         "stage": "describe_cohort",
-        "what": "counts by split and label; moments of clinical variables by label; whether "
+        "what": "counts by split and label; moments of clinical variables by label; at "
+        "training sites how many values by label are at or below the numbers asked; whether "
         "features come from images or a table",
     },
     {
@@ -31,7 +32,11 @@ DISCLOSED = [
         "products of the screened features, by fold; gradient and Hessian of each step of the "
         "logistic LASSO; how many tune cases look like each site's",
     },
-    {"stage": "clinical_model", "what": "gradient and information of each Newton step"},
+    {
+        "stage": "clinical_model",
+        "what": "moments of each predictor; gradient and information of each Newton step, for each "
+        "predictor alone, all together, and with an intercept for each site",
+    },
     {
         "stage": "train_branches",
         "what": "the networks' weights, without a formal guarantee (epsilon = infinity); numbers "

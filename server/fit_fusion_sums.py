@@ -1,8 +1,8 @@
 """Fit the fusion layer on rows that stay at the sites: every fold and penalty moves in step."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from shared.moments import Moments
 from shared.scores import ScoreSums
 
 MOST_ITERATIONS = 10
+FoundT = TypeVar("FoundT")
 
 
 class Asks(Protocol):
@@ -89,15 +90,15 @@ def fit_fusion_sums(columns: tuple[str, ...], asks: Asks, settings: Fusion) -> S
 
 def fit_together(
     ask: Callable[[list[int], list[np.ndarray]], Sequence[LogisticSums]],
-    fits: Sequence[Newton],
-) -> list[LogisticFit]:
+    fits: Sequence[Generator[np.ndarray, LogisticSums, FoundT]],
+) -> list[FoundT]:
     """Several fits by Newton's method whose questions are asked at once.
 
     Args:
         ask: Gives the sums of some of the fits, by their places, at coefficients.
-        fits: What `shared.glm.newton` gives, not begun.
+        fits: Dialogues such as `shared.glm.newton`, not begun; each ends with what it found.
     """
-    found: dict[int, LogisticFit] = {}
+    found: dict[int, FoundT] = {}
     waiting = {i: next(fit) for i, fit in enumerate(fits)}
     while waiting:
         sums = ask(list(waiting), list(waiting.values()))

@@ -7,6 +7,7 @@ import numpy as np
 
 from server.added_results import with_added
 from server.branch_results import branch_results
+from server.clinical_results import clinical_results
 from server.cohort_results import cohort_results
 from server.comparisons import comparison_results
 from server.coordinator import Coordinator, need
@@ -141,24 +142,4 @@ def site_differences(anova: SiteAnova) -> dict[str, Any]:
         "share": found.share,
         "expected": found.expected,
         "median_eta_squared": float(np.median(anova.eta_squared[anova.tested])),
-    }
-
-
-def clinical_results(study: Study, settings: Settings) -> dict[str, Any]:
-    """The clinical model's coefficients, odds ratios, intervals and p-values."""
-    fit = need(study.clinical_model, "clinical_model").fit
-    low, high = fit.ci(settings.evaluation.confidence_level)
-    return {
-        "n": fit.n,
-        "coefficients": [
-            {
-                "predictor": name,
-                "coefficient": fit.coefficients[i],
-                "se": fit.se[i],
-                "odds_ratio": fit.odds_ratio[i],
-                "ci": [np.exp(low[i]), np.exp(high[i])],
-                "p": fit.p[i],
-            }
-            for i, name in enumerate(fit.names)
-        ],
     }

@@ -24,6 +24,8 @@ from shared.models import (
     Scale,
 )
 from shared.privacy import Spent
+from shared.quartiles import Quartiles
+from shared.regressions import Regression
 from shared.scores import ScoreSums
 from shared.site_signal import SiteAnova, SiteConfusion
 from shared.stages.describe_cohort import Description
@@ -49,9 +51,10 @@ class Greetings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CohortRecord:
-    """Each training site's cohort in numbers."""
+    """Each training site's cohort in numbers, and the pooled quartiles of what is not 0 or 1."""
 
     sites: dict[str, Description]
+    quartiles: Quartiles | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,10 +117,17 @@ class SelectionRecord:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClinicalRecord:
-    """The clinical model and its fit."""
+    """The clinical model and its fit, and the regressions of its predictors beside it.
+
+    `alone` are those of each predictor, `together` that of the model, and `by_site` the model with
+    an intercept for each site; None where there is one site, or a predictor tells the sites apart.
+    """
 
     model: ClinicalModel
     fit: LogisticFit
+    alone: tuple[Regression, ...] = ()
+    together: Regression | None = None
+    by_site: Regression | None = None
 
 
 @dataclass(frozen=True, slots=True)

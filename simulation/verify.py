@@ -7,8 +7,9 @@ shares no code with the federated side beyond the sites' reading of their own fi
 
 from server.study_folder import StudyFolder
 from shared.job import Job
-from simulation.verification.checks import Check, Verification
+from simulation.verification.checks import Verification
 from simulation.verification.clinical_model import check_clinical
+from simulation.verification.cohort import check_cohorts, read_cohorts
 from simulation.verification.comparison import check_comparison
 from simulation.verification.fusion import check_fusion
 from simulation.verification.lasso import check_frequency, check_lasso
@@ -44,7 +45,7 @@ def verify_run(job: Job) -> Verification:
     settings = job.study()
     study = StudyFolder(job.out / "study").load()
     pooled = pool_rows(job, study, settings)
-    checks: list[Check] = []
+    checks = check_cohorts(study, read_cohorts(job, settings), settings)
     for check in CHECKS:
         checks.extend(check(study, pooled, settings))
     return Verification(tuple(checks))

@@ -20,8 +20,8 @@ from client.stages import (
 )
 from client.workbench import Workbench
 from shared.stages import Question
-from shared.stages.clinical_model import CLINICAL_STEP, PREDICTOR_MEANS
-from shared.stages.describe_cohort import DESCRIBE_COHORT
+from shared.stages.clinical_model import CLINICAL_HATS, CLINICAL_STEP, PREDICTOR_MEANS
+from shared.stages.describe_cohort import COUNT_VARIABLES, DESCRIBE_COHORT
 from shared.stages.discretise import COUNT_RANGES
 from shared.stages.embed import EMBED_OUTPUTS, EMBED_ROWS
 from shared.stages.evaluate import EVALUATE_OUTPUTS, EVALUATE_PLACEMENTS, EVALUATE_SCORES
@@ -55,6 +55,7 @@ ANSWERS: dict[str, tuple[Question[Any, Any], Answer]] = {
         (HELLO, hello.answer),
         (EXTERNAL_HELLO, hello.answer),
         (DESCRIBE_COHORT, describe_cohort.answer),
+        (COUNT_VARIABLES, describe_cohort.answer_count),
         (COUNT_RANGES, discretise.answer),
         (READINGS, stability.answer),
         (STANDARDISE, standardise.answer),
@@ -68,6 +69,7 @@ ANSWERS: dict[str, tuple[Question[Any, Any], Answer]] = {
         (CALIBRATE, select_features.answer_calibrate),
         (PREDICTOR_MEANS, clinical_model.answer_means),
         (CLINICAL_STEP, clinical_model.answer_step),
+        (CLINICAL_HATS, clinical_model.answer_hats),
         (AGREE_BUDGET, train_branches.answer_budget),
         (TRAIN_BRANCH, train_branches.answer),
         (EMBED_OUTPUTS, embed.answer_outputs),

@@ -5,8 +5,17 @@ from collections import Counter
 from client.release import check_class_columns, check_classes
 from client.site import Cases
 from client.workbench import Workbench
+from shared.config import Study
+from shared.errors import CodecError
 from shared.moments import class_moments
-from shared.stages.describe_cohort import Description, Request, SplitCount
+from shared.quantiles import counts_below
+from shared.stages.describe_cohort import (
+    CountReply,
+    CountRequest,
+    Description,
+    Request,
+    SplitCount,
+)
 
 
 def answer(request: Request, bench: Workbench) -> Description:  # noqa: ARG001
@@ -15,11 +24,33 @@ def answer(request: Request, bench: Workbench) -> Description:  # noqa: ARG001
     return describe(bench, (site.training, site.tuning, site.internal_test))
 
 
+def answer_count(request: CountRequest, bench: Workbench) -> CountReply:
+    """How many patients of each label have a variable at or below each threshold.
+
+    Raises:
+        CodecError: If a variable is none that the study describes.
+    """
+    site = bench.site
+    if not set(request.names) <= set(described(bench.study)):
+        raise CodecError("the request asks about variables that the study does not describe")
+    labels, rows = site.labels(site.everyone), site.clinical(site.everyone, request.names)
+    check_class_columns(site, "the count", request.names, rows, labels)
+    negative, positive = (
+        counts_below(request.names, rows[labels == label], request.thresholds) for label in (0, 1)
+    )
+    return CountReply(negative, positive)
+
+
+def described(study: Study) -> tuple[str, ...]:
+    """The variables of the study's Table 1, each once."""
+    return tuple(dict.fromkeys((*study.clinical.predictors, *study.cohort.describe)))
+
+
 def describe(bench: Workbench, handles: tuple[Cases, ...]) -> Description:
     """Counts and moments of the handles' cases together."""
     site, study = bench.site, bench.study
     everyone = site.everyone
-    variables = tuple(dict.fromkeys((*study.clinical.predictors, *study.cohort.describe)))
+    variables = described(study)
     for cases in handles:
         check_classes(site, f"the count of the split {cases.split}", site.labels(cases))
     labels, rows = site.labels(everyone), site.clinical(everyone, variables)

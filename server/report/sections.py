@@ -16,6 +16,7 @@ from server.report.model_figures import auc_pictures, calibration_pictures, roc_
 from server.report.model_tables import calibration_tables, metric_tables
 from server.report.picture import Picture
 from server.report.privacy import privacy_line
+from server.report.regressions import regression_tables
 from server.report.stability import stability_line, stability_tables
 from server.report.table import Table
 from server.report.tables import (
@@ -75,7 +76,14 @@ def sections(results: Results) -> list[Section]:
             "Radiomics",
             [*lasso_pictures(results), *radiomics_tables(results), *stability_tables(results)],
         ),
-        "clinical": ("Clinical model", [*clinical_pictures(results), *clinical_tables(results)]),
+        "clinical": (
+            "Clinical model",
+            [
+                *clinical_pictures(results),
+                *clinical_tables(results),
+                *regression_tables(results),
+            ],
+        ),
         "fusion": ("Fusion layer", [*fusion_pictures(results), *fusion_tables(results)]),
         "verification": ("Verification", [*verify_tables(results)]),
         "disclosed": ("What left the hospitals", [*disclosed_tables(results)]),

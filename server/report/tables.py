@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from server.report.characteristics import characteristic_tables
 from server.report.table import Cell, Table, counted, ends, row, shown
 from server.report.words import (
     DASH,
@@ -14,7 +15,6 @@ from server.report.words import (
     is_number,
     level,
     name,
-    number,
     odds,
     p_value,
     scientific,
@@ -27,7 +27,7 @@ from server.report.words import (
 def cohort_tables(results: Results) -> list[Table]:
     """Table 1 of the training sites, and who took part."""
     cohort = results.get("cohort") or {}
-    return [*_characteristics(cohort, results), *_site_table(cohort)]
+    return [*characteristic_tables(results), *_site_table(cohort)]
 
 
 def _site_table(cohort: Mapping[str, Any]) -> list[Table]:
@@ -73,48 +73,6 @@ def _split_cell(split: Mapping[str, Any] | None) -> Cell:
     if not split:
         return Cell(DASH, values={"": None})
     return counted(split.get("n"), split.get("n_positive"))
-
-
-def _characteristics(cohort: Mapping[str, Any], results: Results) -> list[Table]:
-    variables = cohort.get("table") or []
-    if not variables:
-        return []
-    groups = ("all", "positive", "negative")
-    most = {g: _largest([(v.get("groups") or {}).get(g) for v in variables]) for g in groups}
-    rows = []
-    for variable in variables:
-        binary, values = variable.get("kind") == "binary", variable.get("groups") or {}
-        cells = [_characteristic(values.get(g), binary=binary, usual=most[g]) for g in groups]
-        who = name(variable["variable"])
-        parts = {"": who, "kind": variable.get("kind")}
-        rows.append(row(Cell(f"{who}, {'%' if binary else 'mean (SD)'}", values=parts), *cells))
-    outcome = (results.get("endpoint") or {}).get("name") or "Label"
-    titles = ("All", f"{outcome} positive", f"{outcome} negative")
-    columns = tuple(
-        f"{t} (n\u00a0=\u00a0{count(most[g])})" for t, g in zip(titles, groups, strict=True)
-    )
-    notes = (
-        "Training sites, all splits pooled from each site's counts, sums and sums of squares. "
-        "Where a value was missing for some patients, the number that had one stands beneath.",
-    )
-    title = "Characteristics of the pooled cohort"
-    return [Table("characteristics", title, ("", *columns), tuple(rows), notes)]
-
-
-def _characteristic(group: Mapping[str, Any] | None, *, binary: bool, usual: float | None) -> Cell:
-    if not group or not is_number(group.get("mean")):
-        return Cell(DASH, values={"n": None, "mean": None, "SD": None})
-    n, mean = group.get("n"), group["mean"]
-    digits = 1 if abs(mean) >= 10 else 2
-    spread = f"{number(mean, digits)} ({number(group.get('sd'), digits)})"
-    text, small = number(mean * 100, 1) if binary else spread, f"n = {count(n)}"
-    values = {"n": n, "mean": mean, "SD": group.get("sd")}
-    return Cell(text, "" if n == usual else small, values)
-
-
-def _largest(groups: Sequence[Mapping[str, Any] | None]) -> float | None:
-    sizes = [group["n"] for group in groups if group and is_number(group.get("n"))]
-    return max(sizes) if sizes else None
 
 
 def training_tables(results: Results) -> list[Table]:

@@ -1,10 +1,21 @@
 """The server's half of `describe_cohort`."""
 
+from functools import partial
+
 from server.coordinator import Coordinator
 from server.fusion_budget import check_budget
+from server.quartiles import find_quartiles
 from server.study import CohortRecord, Study
 from shared.errors import CohortError
-from shared.stages.describe_cohort import DESCRIBE_COHORT, Description, Request
+from shared.moments import pool_class_moments
+from shared.stages.describe_cohort import (
+    COUNT_VARIABLES,
+    DESCRIBE_COHORT,
+    CountReply,
+    CountRequest,
+    Description,
+    Request,
+)
 
 NEEDED = ("train", "tune", "internal_test")
 
@@ -14,7 +25,16 @@ def run(study: Study, coordinator: Coordinator) -> Study:
     sites = coordinator.federation.ask(DESCRIBE_COHORT, Request(), coordinator.training)
     check_splits(sites)
     check_budget(coordinator.settings, sites)
-    return coordinator.save(study, describe_cohort=CohortRecord(sites))
+    quartiles = find_quartiles(
+        partial(ask_counts, coordinator), pool_class_moments([d.variables for d in sites.values()])
+    )
+    return coordinator.save(study, describe_cohort=CohortRecord(sites, quartiles))
+
+
+def ask_counts(coordinator: Coordinator, request: CountRequest) -> list[CountReply]:
+    """Each training site's counts by label."""
+    replies = coordinator.federation.ask(COUNT_VARIABLES, request, coordinator.training)
+    return list(replies.values())
 
 
 def check_splits(sites: dict[str, Description]) -> None:

@@ -2,14 +2,19 @@
 
 Leaves the hospital: counts of patients by split, label and missing phase, how many were set aside
 and for which kind of reason, and count, mean and summed squared deviation of each clinical
-variable by label; whether the radiomics features come from images or from a table, and whose.
+variable by label; of each that is not 0 or 1, at a training site, how many values by label are at
+or below the numbers asked, for the quartiles; whether the radiomics features come from images or
+from a table, and whose.
 Stays: every patient's values.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from shared.moments import ClassMoments
+from shared.quantiles import CountsBelow
 from shared.stages import Question
 
 
@@ -42,4 +47,21 @@ class Description:
     features_from: Literal["images", "trifed", "elsewhere"] = "images"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class CountRequest:
+    """How many values of each variable are at or below these thresholds ``(p, t)``, by label?"""
+
+    names: tuple[str, ...]
+    thresholds: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CountReply:
+    """The counts of label 0 and of label 1."""
+
+    negative: CountsBelow
+    positive: CountsBelow
+
+
 DESCRIBE_COHORT = Question("describe_cohort", "query", Request, Description)
+COUNT_VARIABLES = Question("count_variables", "query", CountRequest, CountReply)

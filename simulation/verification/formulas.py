@@ -202,3 +202,59 @@ def paired_aucs(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.
         return auc, np.full((k, k), np.nan)
     spread = [np.cov(won.mean(axis=axis)).reshape(k, k) for axis in (2, 1)]
     return auc, spread[0] / m + spread[1] / n
+
+
+def share_log_likelihood(y: np.ndarray) -> float:
+    """The log-likelihood of labels whose probability is their own share."""
+    return -float(len(y) * stats.entropy(np.bincount(y, minlength=2)))
+
+
+def free_logistic(X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Coefficients (k,), standard errors (k,) and log-likelihood, by scikit-learn.
+
+    `X` (n, k) holds the intercepts.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    scale = np.sqrt((X**2).mean(axis=0))
+    model = LogisticRegression(
+        C=np.inf, fit_intercept=False, solver="newton-cholesky", tol=1e-12, max_iter=1000
+    )
+    beta = model.fit(X / scale, y).coef_[0] / scale
+    p = 1 / (1 + np.exp(-X @ beta))
+    information = X.T @ (X * (p * (1 - p))[:, None])
+    likelihood = np.log(np.where(y == 1, p, 1 - p)).sum()
+    return beta, np.sqrt(np.diag(np.linalg.inv(information))), float(likelihood)
+
+
+def firth(
+    X: np.ndarray, y: np.ndarray, n_free: int | None = None
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """The same with Firth's penalty, by steps on the modified score as Firth (1993) has it.
+
+    With `n_free` the other coefficients stay zero; the penalty is that of all columns.
+    """
+    free = slice(0, n_free)
+    beta = np.zeros(X.shape[1])
+    for _ in range(100_000):
+        p = 1 / (1 + np.exp(-X @ beta))
+        information = X.T @ (X * (p * (1 - p))[:, None])
+        hat = p * (1 - p) * ((X @ np.linalg.inv(information)) * X).sum(axis=1)
+        score = X.T @ (y - p + hat * (0.5 - p))
+        step = np.linalg.solve(information[free, free], score[free])
+        # A short stride: the steps of the modified score can swing about the estimate.
+        beta[free] += step / 2
+        if np.abs(step).max() < 1e-13:
+            break
+    penalised = np.log(np.where(y == 1, p, 1 - p)).sum() + np.linalg.slogdet(information)[1] / 2
+    return beta, np.sqrt(np.diag(np.linalg.inv(information))), float(penalised)
+
+
+def variance_inflation(X: np.ndarray, n_intercepts: int) -> np.ndarray:
+    """1 / (1 - R²) of each column behind the intercepts, by least squares on all other columns."""
+    found = []
+    for j in range(n_intercepts, X.shape[1]):
+        others, column = np.delete(X, j, axis=1), X[:, j]
+        rest = column - others @ np.linalg.lstsq(others, column)[0]
+        found.append(((column - column.mean()) ** 2).sum() / (rest**2).sum())
+    return np.array(found)

@@ -39,6 +39,7 @@ from shared.models import (
 from shared.networks import EMBEDDING_WIDTH, build_network, get_weights
 from shared.placements import ClassHistograms
 from shared.quantiles import Histograms
+from shared.regressions import Terms
 from shared.site_signal import SiteLda
 from shared.stages import (
     clinical_model,
@@ -68,6 +69,7 @@ NOT_OF_A_CELL = {
     "read_again": "of a feature that fewer than five cases have all readings of, nothing",
 }
 BY_LABEL = {
+    "count_variables",
     "describe_cohort",
     "screen_features",
     "bin_features",
@@ -75,6 +77,7 @@ BY_LABEL = {
     "logistic_lasso",
     "calibrate_score",
     "clinical_step",
+    "clinical_hats",
     "train_branch",
     "fusion_moments",
     "fusion_steps",
@@ -187,7 +190,8 @@ def requests(one_branch: Study) -> dict[str, Any]:
     ends = np.full(2, np.inf)
     scale = Scale(extraction, names, -ends, ends, np.zeros(2), np.ones(2), {})
     radiomics = RadiomicsModel(scale, np.ones(2), 0.0, np.array([0.0, 1e-3]))
-    clinical = clinical_model.StepRequest(np.array([0.5, 65.0]), np.zeros(3))
+    middle, terms = np.array([0.5, 65.0]), Terms(("sessile", "age"))
+    clinical = clinical_model.StepRequest(middle, (terms,), (np.zeros(3),))
     model = ClinicalModel(("sessile", "age"), np.array([0.5, 65.0]), np.zeros(3))
     width = EMBEDDING_WIDTH[network.branch.network]
     projection = Projection(
@@ -208,6 +212,7 @@ def requests(one_branch: Study) -> dict[str, Any]:
         "fusion_losses": layers,
         "fusion_scores": layers,
         "describe_cohort": describe_cohort.Request(),
+        "count_variables": describe_cohort.CountRequest(("age",), np.array([[65.0]])),
         "count_ranges": discretise.Request(np.array([[100.0]])),
         "standardise": standardise.Request(extraction),
         "count_features": standardise.CountRequest(extraction, names, np.zeros((2, 1))),
@@ -224,6 +229,7 @@ def requests(one_branch: Study) -> dict[str, Any]:
         "calibrate_score": select_features.CalibrateRequest(radiomics, np.zeros(2)),
         "predictor_means": clinical_model.MeansRequest(),
         "clinical_step": clinical,
+        "clinical_hats": clinical_model.HatRequest(middle, terms, np.zeros(3), np.eye(3)),
         "train_branch": train_branches.Request(network.name, 1, weights, True, 0.0),
         "embed_outputs": embed.OutputsRequest(network.name, weights, True),
         "evaluate_outputs": evaluate.OutputsRequest(network.name, weights),

@@ -7,6 +7,7 @@ from client.stages import ANSWERS
 from shared.config import digest
 from shared.errors import CodecError, CohortError, PolicyError, TrifedError
 from shared.identity import code_hash, versions
+from shared.regressions import Terms
 from shared.stages import describe_cohort, hello, train_branches
 from shared.stages.clinical_model import MeansRequest, StepRequest
 
@@ -62,7 +63,9 @@ def test_the_clinical_sums_are_those_of_the_training_cases(open_service):
     reply = service.answer("predictor_means", MeansRequest())
     rows = site.clinical(site.training, ("sessile", "age"))
     np.testing.assert_allclose(reply.moments.mean, rows.mean(axis=0))
-    step = service.answer("clinical_step", StepRequest(reply.moments.mean, np.zeros(3)))
+    terms = (Terms(("sessile", "age")),)
+    request = StepRequest(reply.moments.mean, terms, (np.zeros(3),))
+    (step,) = service.answer("clinical_step", request).sums
     labels = site.labels(site.training)
     assert step.score[0] == pytest.approx((labels - 0.5).sum())
     assert step.log_likelihood == pytest.approx(-len(labels) * np.log(2))

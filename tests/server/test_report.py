@@ -139,7 +139,22 @@ def cohort() -> dict[str, Any]:
 
     def groups(mean: float, sd: float, missing: int) -> dict[str, Any]:
         sizes = {"negative": 203, "positive": 157, "all": 360}
-        return {g: {"n": n - missing, "mean": mean, "sd": sd} for g, n in sizes.items()}
+        return {
+            g: {"n": n - missing, "missing": missing, "mean": mean, "sd": sd}
+            | ({"count": round((n - missing) * mean)} if sd < 0.5 else {})
+            for g, n in sizes.items()
+        }
+
+    table = [
+        {
+            "variable": v,
+            "kind": kind,
+            "groups": groups(mean, sd, 2 if v == "t_stage" else 0),
+            "test": {"name": "chi-square" if kind == "binary" else "Welch", "p": 0.0312},
+            "smd": -0.214,
+        }
+        for v, kind, mean, sd in rows
+    ]
 
     return {
         "sites": {
@@ -148,10 +163,8 @@ def cohort() -> dict[str, Any]:
             "site_c": site(120, "training", training, 1),
             "site_x": site(40, "external", {"external_test": (40, 19)}, 0),
         },
-        "table": [
-            {"variable": v, "kind": kind, "groups": groups(mean, sd, 2 if v == "t_stage" else 0)}
-            for v, kind, mean, sd in rows
-        ],
+        "table": table,
+        "external": {"site_x": {"table": [table[0] | {"test": None}, *table[1:]]}},
     }
 
 

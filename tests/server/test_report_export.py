@@ -149,5 +149,5 @@ def test_a_table_of_an_earlier_run_is_named_and_left_alone(tmp_path):
 def test_captions_are_numbered_as_in_the_report(paper):
     text = (paper.folder / "captions.txt").read_text(encoding="utf-8")
     assert text.startswith("synthetic data")
-    assert "Table 1 (characteristics). Characteristics of the pooled cohort." in text
+    assert "Table 1 (characteristics). Characteristics of each cohort." in text
     assert "\nFigure 1 (roc). Discrimination on the test splits." in text

@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from server.branch_results import weighted_loss
@@ -55,6 +56,25 @@ def test_table_one_is_that_of_the_pooled_patients():
         assert found["mean"] == pytest.approx(np.mean(values), rel=1e-12)
         assert found["sd"] == pytest.approx(np.std(values, ddof=1), rel=1e-12)
     assert sessile["groups"]["negative"]["mean"] == 1.0
+    counts = {group: sessile["groups"][group]["count"] for group in ages}
+    assert counts == {"negative": 3, "positive": 1, "all": 4}
+    missing = {group: age["groups"][group]["missing"] for group in ages}
+    assert missing == {"negative": 0, "positive": 1, "all": 1}
+    assert (sessile["test"]["name"], age["test"]["name"]) == ("Fisher", "Welch")
+    tested = stats.ttest_ind([70, 55], [60, 81, 66], equal_var=False)
+    assert age["test"]["p"] == pytest.approx(tested.pvalue, rel=1e-12)
+    assert age["smd"] < 0
+
+
+def test_an_external_cohort_has_a_table_one_of_its_own(finished_run):
+    cohort = finished_run.results["cohort"]
+    assert list(cohort["external"]) == ["site_d"]
+    tables = {"training": cohort["table"], "external": cohort["external"]["site_d"]["table"]}
+    for role, table in tables.items():
+        n = sum(site["n_cases"] for site in cohort["sites"].values() if site["role"] == role)
+        groups = table[0]["groups"]
+        assert groups["all"]["n"] + groups["all"]["missing"] == n
+        assert groups["positive"]["count"] + groups["negative"]["count"] == groups["all"]["count"]
 
 
 @pytest.mark.parametrize(

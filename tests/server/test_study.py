@@ -51,6 +51,8 @@ from shared.models import (
 )
 from shared.moments import class_moments
 from shared.networks import Layout, Weights
+from shared.quartiles import Quartiles
+from shared.regressions import Regression, Terms
 from shared.scores import score_sums
 from shared.site_signal import SiteAnova, SiteConfusion
 from shared.stages.describe_cohort import Description, SplitCount
@@ -68,6 +70,7 @@ ANOVA = SiteAnova(("f",), ONE, ONE, ONE, np.array([True]))
 COMBAT = Combat(("f",), ONE, ONE, {"site_a": ONE}, {"site_a": ONE})
 ICC_SUMS = icc_sums(("f",), np.array([[[1.0], [1.5]], [[2.0], [2.5]], [[4.0], [3.0]]]))
 FIT = LogisticFit(("intercept", "x"), TWO, np.eye(2), -3.5, 9, 4, True)
+ALONE = Regression(Terms(("x",)), FIT, "firth", -3.5, -4.0, ONE)
 RADIOMICS = RadiomicsModel(SCALE, ONE, 0.2, TWO)
 CLINICAL = ClinicalModel(("age",), ONE, TWO)
 PROJECTION = Projection("flat", "flat", TWO, np.eye(2), TWO)
@@ -96,7 +99,9 @@ ORIGIN = Origin("torchvision", "a" * 64, 265, ("last layer (2)",), None)
 HEAT = heat_sums(np.eye(3), np.eye(3), np.ones((3, 2, 2)), n_without=1)
 SLOTS = {
     "hello": Greetings({"site_a": Hello("site_a", "training", True, "c", "s", {"numpy": "2"})}),
-    "describe_cohort": CohortRecord({"site_a": COHORT}),
+    "describe_cohort": CohortRecord(
+        {"site_a": COHORT}, Quartiles(("age",), *[np.array([[1.0, 2.0, np.nan]])] * 4)
+    ),
     "discretise": DiscretiseRecord(SCALE.extraction, ONE),
     "stability": StabilityRecord(ICC_SUMS, icc(ICC_SUMS, "1,1"), ("f",)),
     "standardise": ScaleRecord(SCALE, ANOVA, COMBAT, ANOVA),
@@ -114,7 +119,7 @@ SLOTS = {
         model=RADIOMICS,
         without_fold=(RADIOMICS,),
     ),
-    "clinical_model": ClinicalRecord(CLINICAL, FIT),
+    "clinical_model": ClinicalRecord(CLINICAL, FIT, (ALONE,), ALONE, None),
     "train_branches": BranchesRecord({"flat": NetworkRecord(ROUNDS, 1, False, 5, ORIGIN)}),
     "embed": EmbeddingRecord(
         (PROJECTION,), {"flat": "h"}, ("x", "y"), np.array([[1, np.nan]]), np.array([1]), ("a",)

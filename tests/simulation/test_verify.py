@@ -53,6 +53,20 @@ def change_clinical_means(study: Study) -> Study:
     return replace(study, clinical_model=replace(record, model=model))
 
 
+def change_regression(which: str, **changes: Callable[[Any], Any]) -> Callable[[Study], Study]:
+    """Change slots of one of the regressions beside the clinical model."""
+
+    def apply(study: Study) -> Study:
+        record = study.clinical_model
+        one = getattr(record, which)
+        one = one[0] if isinstance(one, tuple) else one
+        one = replace(one, **{name: change(getattr(one, name)) for name, change in changes.items()})
+        slot = (one, *record.alone[1:]) if which == "alone" else one
+        return replace(study, clinical_model=replace(record, **{which: slot}))
+
+    return apply
+
+
 def change_scale(study: Study, **values: Any) -> Study:
     record = study.standardise
     return replace(study, standardise=replace(record, scale=replace(record.scale, **values)))
@@ -215,6 +229,23 @@ BREAKS = {
         change_clinical("coefficients", bumped),
         "clinical_model",
         "coefficients",
+    ),
+    "univariable coefficient": (
+        change_regression(
+            "alone", fit=lambda fit: replace(fit, coefficients=bumped(fit.coefficients))
+        ),
+        "clinical_model",
+        "regressions: coefficients",
+    ),
+    "likelihood ratio": (
+        change_regression("together", reached=lambda reached: reached + OFF),
+        "clinical_model",
+        "regressions: likelihood ratios",
+    ),
+    "variance inflation by site": (
+        change_regression("by_site", inflation=bumped),
+        "clinical_model",
+        "regressions: variance inflation",
     ),
     "clinical standard error": (
         change_clinical("covariance", lambda covariance: covariance * (1 + OFF) ** 2),

@@ -79,5 +79,28 @@ FITTED = (
     Origin("coefficients.*.p", "P value", f"{NEWTON}; Wald's test", MODEL, "n"),
 )
 
+BY_FIRTH = f"{NEWTON}; where labels are separated, with Firth's penalty"
+ODDS, FIT = ("clinical-regression",), ("clinical-regression-fit",)
+ALIKE = (
+    Origin("n", "cases", "the training sites' counts of train cases, added up", FIT),
+    Origin("iterations", "steps", BY_FIRTH),
+    Origin("likelihood_ratio.chi2", "chi-square", f"{BY_FIRTH}; against intercepts alone", FIT),
+    Origin("likelihood_ratio.df", "degrees of freedom", "number of predictors", FIT),
+    Origin("likelihood_ratio.p", "P value", f"{BY_FIRTH}; likelihood ratio test", FIT, "n"),
+    Origin("aic", "AIC", NEWTON, FIT, "n"),
+    Origin("coefficients.*.coefficient", "log odds", BY_FIRTH, (), "n"),
+    Origin("coefficients.*.se", "standard error", f"{BY_FIRTH}; inverse of the information"),
+    Origin("coefficients.*.odds_ratio", "odds ratio", f"{BY_FIRTH}; Wald's interval", ODDS, "n"),
+    Origin("coefficients.*.p", "P value", f"{BY_FIRTH}; Wald's test", ODDS, "n"),
+    Origin(
+        "coefficients.*.vif",
+        "variance inflation factor",
+        "from the information at coefficients zero, a quarter of the sums of products",
+        ODDS,
+        "n",
+    ),
+)
+REGRESSIONS = (*under("univariable.*", ALIKE), *under("multivariable|by_site", ALIKE))
+
 RADIOMICS = tuple(under("radiomics", SELECTION))
-CLINICAL = tuple(under("clinical", FITTED))
+CLINICAL = tuple(under("clinical", (*FITTED, *under("regressions", REGRESSIONS))))
