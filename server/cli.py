@@ -21,6 +21,7 @@ def add_report(commands: Any) -> None:
 patient data is read. What a paper needs goes into a folder beside it:
 
   tables/<name>.csv               each table, with all digits; the ends of intervals in columns
+  tables.docx                     all tables with captions and notes, to edit in Word
   figures/<name>.svg, .pdf, .png  each figure, the PNG with 300 dots per inch
   captions.txt                    titles, captions and notes, in the order of the report
   numbers.json                    every number: interval, n, how it was obtained, where it is""",

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from server.report.csv_table import to_csv
 from server.report.numbers import numbers_file
-from server.report.picture import MARK, Picture, to_files
+from server.report.picture import MADE_UP, Picture, to_files
 from server.report.sections import blocks_of
 from server.report.table import Table
+from server.report.word_file import to_docx
 from server.report.words import Results
 from shared.files import write_atomically
 
@@ -36,7 +37,7 @@ class Exported:
         n_figures = len({path.stem for path in self.figures})
         yield f"figures: {n_figures} in {self.folder / 'figures'} (svg, pdf, png)"
         for path in self.others:
-            yield f"{path.stem}: {path}"
+            yield f"{path.name}: {path}"
         if self.left:
             names = ", ".join(path.name for path in self.left)
             yield f"NOT of this run, left there from before: {names}"
@@ -70,9 +71,18 @@ def write_export(
     others = (
         _written(folder / "captions.txt", _captions(blocks, results).encode()),
         _written(folder / "numbers.json", numbers_file(results)),
+        _written(folder / "tables.docx", tables_file(results)),
     )
     left = (*_left(folder / "tables", tables), *_left(folder / "figures", figures))
     return Exported(folder, tuple(tables), tuple(figures), others, left)
+
+
+def tables_file(results: Results) -> bytes:
+    """The content of `tables.docx`: every table with its caption and notes, as the report's."""
+    found = [block for block in blocks_of(results) if isinstance(block, Table)]
+    numbered = [(f"Table {place}", table) for place, table in enumerate(found, start=1)]
+    title = f"{results.get('title') or 'Report'}: tables"
+    return to_docx(numbered, title=title, synthetic=bool(results.get("synthetic")))
 
 
 def _drawn(picture: Picture, results: Results, dpi: int) -> dict[str, bytes]:
@@ -90,7 +100,7 @@ def _left(folder: Path, written: Sequence[Path]) -> list[Path]:
 
 def _captions(blocks: Sequence[Table | Picture], results: Results) -> str:
     """Titles, captions and notes, numbered as in the report."""
-    found = [f"{MARK}: every patient was made up by a computer"] if results.get("synthetic") else []
+    found = [MADE_UP] if results.get("synthetic") else []
     numbers = {"table": 0, "figure": 0}
     for block in blocks:
         numbers[block.kind] += 1
