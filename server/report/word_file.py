@@ -24,8 +24,11 @@ NO_DATE = datetime(1980, 1, 1)
 """The date of the document and of its parts, so that the same tables give the same bytes."""
 
 SHORT_MM, LONG_MM, MARGIN_MM = 210, 297, 20
-UPRIGHT_SIGNS, MOST_SIGNS = 88, 34
-"""How many signs of the tables' size fit a line of an upright page; the most counted for a cell."""
+UPRIGHT_SIGNS = 88
+"""How many signs of the tables' size fit a line of an upright page."""
+
+MOST_SIGNS, LONG_CELL, MOST_OF_LONG = 34, 150, 68
+"""The most signs counted for a cell; from how many on more are counted, and how many then."""
 
 SIZE, SMALL = Pt(8), Pt(7)
 
@@ -159,14 +162,14 @@ def _border(side: str, *, eighths: int) -> object:
 
 
 def _column_signs(table: Table) -> list[int]:
-    """How many signs each column needs: of its longest word, and of its cells up to a limit."""
+    """How many signs each column needs: of its cells up to a limit, and its title's words."""
     found = []
     for place, title in enumerate(table.columns):
-        cells = [row[place] for row in table.rows]
-        texts = [title, *(text for cell in cells for text in (cell.text, cell.small))]
-        longest_word = max((len(word) for text in texts for word in text.split()), default=1)
-        longest_cell = max((len(cell.text) for cell in cells), default=1)
-        found.append(max(longest_word, min(longest_cell, MOST_SIGNS)) + 2)
+        longest_cell = max((len(row[place].text) for row in table.rows), default=1)
+        most = MOST_OF_LONG if longest_cell > LONG_CELL else MOST_SIGNS
+        smaller = [word for row in table.rows for word in row[place].small.split()]
+        words = [*title.split(), *(word[:MOST_SIGNS] for word in smaller)]
+        found.append(max(min(longest_cell, most), *map(len, words), 1) + 2)
     return found
 
 
