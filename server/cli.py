@@ -1,6 +1,7 @@
 """The command line of the coordinator: `trifed report`, `trifed study` and `trifed bundle`."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +23,32 @@ def add_report(commands: Any) -> None:
 patient data is read. What a paper needs goes into a folder beside it:
 
   tables/<name>.csv               each table, with all digits; the ends of intervals in columns
+  tables.docx                     all tables with captions and notes, to edit in Word
   figures/<name>.svg, .pdf, .png  each figure, the PNG with 300 dots per inch
+  checklists/<name>.csv           TRIPOD+AI, CLEAR, METRICS and CLAIM 2024: what the run knows is
+                                  filled in, what only people know is MISSING until it stands in
+                                  study_facts.yaml (--facts, or in RUN); checklists.docx is the same
   captions.txt                    titles, captions and notes, in the order of the report
   numbers.json                    every number: interval, n, how it was obtained, where it is""",
         epilog="""examples:
   trifed report runs/demo                  report.html, and the folder runs/demo/report
-  trifed report runs/demo --out paper/     the same, with tables and figures in paper/""",
+  trifed report runs/demo --out paper/     the same, with tables and figures in paper/
+  trifed report runs/demo --facts-template study_facts.yaml    what the checklists still lack
+  trifed report runs/demo --facts study_facts.yaml             with what you filled in there""",
     )
     parser.add_argument("run_folder", type=Path, metavar="RUN", help="a run's folder")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="where tables and figures go (RUN/report)"
+    )
+    facts = parser.add_mutually_exclusive_group()
+    facts.add_argument(
+        "--facts", type=Path, metavar="FILE", help="what people know (RUN/study_facts.yaml)"
+    )
+    facts.add_argument(
+        "--facts-template",
+        type=Path,
+        metavar="FILE",
+        help="only write a file to fill in, with every fact that the checklists lack",
     )
     parser.set_defaults(run=run_report)
 
@@ -169,14 +186,30 @@ def run_report(options: argparse.Namespace) -> int:
     """Draw the report again, and write its tables and figures as files."""
     from rich.console import Console
 
-    from server.report import read_results, write_export, write_report
+    from server.report import find_facts, read_results, write_export, write_report
 
     results = read_results(options.run_folder)
+    facts = find_facts(options.run_folder, options.facts)
+    if options.facts_template:
+        return write_template(results, facts, options.facts_template)
     write_report(results, options.run_folder / "report.html")
     print(f"report: {options.run_folder / 'report.html'}")
     out = options.out or options.run_folder / "report"
     with Console(stderr=True).status("tables and figures") as status:
-        found = write_export(results, out, status.update)
+        found = write_export(results, out, status.update, facts=facts)
     for line in found.lines():
         print(line)
+    return 0
+
+
+def write_template(results: Mapping[str, Any], facts: Mapping[str, str], file: Path) -> int:
+    """Write what the checklists lack as a file to fill in; a file that is there is kept."""
+    from server.report import facts_template
+    from shared.errors import StateError
+    from shared.files import write_atomically
+
+    if file.exists():
+        raise StateError(f"{file} is there already; name another file, or remove it.")
+    write_atomically(file, facts_template(results, facts).encode())
+    print(f"facts to fill in: {file}")
     return 0

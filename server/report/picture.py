@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 MARK = "synthetic data"
+MADE_UP = f"{MARK}: every patient was made up by a computer"
 INK = "#1b2733"
 GREY = "#8a949e"
 HEADLINE = "#0b2f5b"
