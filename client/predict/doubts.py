@@ -6,19 +6,24 @@ Nothing here changes a score.
 import numpy as np
 
 from client.check.findings import findings_of
+from client.predict.unlike import unlike
 from client.prepare import check_images
 from client.site import Site, silent
 from shared.bundle_file import BundleFile
 from shared.errors import ImageError
 
 
-def doubts_of(found: BundleFile, site: Site) -> tuple[str, ...]:
+def doubts_of(found: BundleFile, site: Site, columns: np.ndarray) -> tuple[str, ...]:
     """Every warning about the one patient of a site, the gravest first.
+
+    Args:
+        columns: The patient's fusion columns, ``(k,)``, NaN where there is none.
 
     Raises:
         ImageError: If an image cannot be read a second time.
     """
     return (
+        *unlike(found, site, columns),
         *training_patient(found, site),
         *missing_parts(site),
         *blank_predictors(found, site),

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from client.cohort.manifest import Case
 from client.cohort.tables import number_in
-from shared.config import Study
+from shared.config import Split, Study
 from shared.errors import CohortError, ConfigError, ManifestError
 from shared.phases import Phase, phase_named
 
-SPLIT = "external_test"
+SPLIT: Split = "external_test"
 """The new patient's split: models are only applied to it."""
 
 

@@ -15,7 +15,8 @@ from client.explain.look import Look
 from client.explain.patients import looks_of
 from client.predict.contributions import Explained, explained
 from client.predict.doubts import doubts_of
-from client.predict.patient import NamedFiles, TablePatient, opened
+from client.predict.named_files import NamedFiles
+from client.predict.patient import TablePatient, opened
 from client.prepare import Progress
 from client.scoring import fusion_columns, probabilities
 from client.site import Site
@@ -133,7 +134,7 @@ def _predict(
         models={name: _score(scores[name], bundle.thresholds[name]) for name in scores},
         explained=explained(bundle.fusion, columns[0], study),
         scaling=scaling_words(found, site.name if named else ""),
-        warnings=doubts_of(found, site),
+        warnings=doubts_of(found, site, columns[0]),
         looks=looks,
         heat_method=study.explain.method if study.explain else "occlusion",
     )

@@ -12,8 +12,9 @@ import pytest
 from scipy import special
 
 import trifed
+from client.predict.named_files import NamedFiles
 from client.predict.page import NUMBERS, PAGE
-from client.predict.patient import NamedFiles, TablePatient
+from client.predict.patient import TablePatient
 from client.predict.predict import predict_file
 from client.scoring import probabilities
 from client.service import SiteService
