@@ -18,6 +18,7 @@ EXAMPLES = """examples:
   trifed stats delong t.csv --outcome her2 --scores a b    statistics of any table
   trifed bundle export runs/demo --out her2.bundle         the frozen models as one file
   trifed evaluate her2.bundle --site site.yaml             on a hospital's own patients
+  trifed predict her2.bundle --site site.yaml --patient P001 --out p001   one new patient
   trifed site init ct/ --study my.yaml --out site          draft a manifest from a folder
   trifed site check site.yaml --study my.yaml              is this hospital ready?
   trifed site extract site.yaml --study my.yaml --out f.csv    radiomics to a table

@@ -6,10 +6,11 @@ from typing import Any
 
 
 def add_commands(commands: Any) -> None:
-    """`trifed evaluate`; `trifed site init`, `check`, `extract`, `explain` and `privacy`."""
-    from client.command import add_evaluate
+    """`trifed evaluate`, `predict`; `site init`, `check`, `extract`, `explain` and `privacy`."""
+    from client.command import add_evaluate, add_predict
 
     add_evaluate(commands)
+    add_predict(commands)
     site = commands.add_parser(
         "site",
         formatter_class=argparse.RawDescriptionHelpFormatter,

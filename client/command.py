@@ -1,4 +1,4 @@
-"""The command line of an external hospital: `trifed evaluate`."""
+"""The command line of whoever was handed a bundle: `trifed evaluate` and `trifed predict`."""
 
 import argparse
 from pathlib import Path
@@ -7,8 +7,6 @@ from typing import Any
 
 def add_evaluate(commands: Any) -> None:
     """`trifed evaluate`."""
-    from client.cli import hash_or_beginning
-
     evaluate = commands.add_parser(
         "evaluate",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -35,13 +33,7 @@ chosen by external numbers is not tested by them.""",
         metavar="FILE",
         help="the result's file (default: result-HASH.json beside the site file)",
     )
-    evaluate.add_argument(
-        "--hash",
-        type=hash_or_beginning,
-        help="the bundle's hash as its maker told it, or its first eight or more digits; a file "
-        "with another is refused",
-    )
-    evaluate.add_argument("--threads", type=int, help="cores to use (default: the site file's)")
+    add_bundle_arguments(evaluate)
     evaluate.set_defaults(run=run_evaluate)
 
 
@@ -68,4 +60,98 @@ def run_evaluate(options: argparse.Namespace) -> int:
     for line in evaluation_lines(found):
         print(line)
     print(f"{out}: written at the level {result.reply.level}; nothing was sent")
+    return 0
+
+
+def add_predict(commands: Any) -> None:
+    """`trifed predict`."""
+    predict = commands.add_parser(
+        "predict",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        help="what a bundle says of one new patient, for research",
+        description="""Score one patient whose label is not known with the frozen models of a
+bundle's file, by the code that scored the patients of the run. Write prediction.json and
+prediction.html: each model's probability, the verdict of its frozen threshold, what each input
+of the fusion layer adds, where the networks look, and warnings where the patient is unlike those
+that trained the models. Nothing is sent. Research use only: not a medical device.
+
+The patient stands in a hospital's manifest.csv and clinical.csv, which needs no label, or
+the files are named: an image for each phase (a folder with a DICOM series, NIfTI or NRRD),
+and a mask (RTSTRUCT, SEG, NIfTI or NRRD).""",
+        epilog="""examples:
+  trifed predict her2.bundle --site site.yaml --patient P001 --out p001
+  trifed predict her2.bundle --image arterial=ct/2 --image venous=ct/3 --image delayed=ct/4 \\
+      --mask rtstruct.dcm --roi tumour --clinical sessile=yes age=71 --out new""",
+    )
+    predict.add_argument("bundle", type=Path, metavar="BUNDLE", help="the bundle's file")
+    add_patient_arguments(predict)
+    predict.add_argument("--out", type=Path, required=True, metavar="DIR", help="the files' folder")
+    predict.add_argument("--no-heat", action="store_true", help="do not show where networks look")
+    add_bundle_arguments(predict)
+    predict.set_defaults(run=run_predict)
+
+
+def add_patient_arguments(parser: argparse.ArgumentParser) -> None:
+    """Who the patient is: in a hospital's tables, or files."""
+    parser.add_argument("--site", type=Path, metavar="SITE.yaml", help="a hospital's site file")
+    parser.add_argument("--patient", metavar="ID", help="a patient of its manifest")
+
+    def several(option: str, metavar: str, text: str) -> None:
+        parser.add_argument(
+            option, nargs="+", action="extend", default=[], metavar=metavar, help=text
+        )
+
+    several("--image", "PHASE=PATH", "the image of each phase, instead of --site")
+    several("--mask", "[PHASE=]PATH", "the tumour's mask, one for all phases or each its own")
+    several("--clinical", "NAME=VALUE", "clinical predictors: numbers, yes or no")
+    parser.add_argument("--roi", default="", help="the tumour's name in a DICOM mask of several")
+    parser.add_argument(
+        "--resample-mask",
+        action="store_true",
+        help="take a mask that was drawn on another series of the examination",
+    )
+
+
+def add_bundle_arguments(parser: argparse.ArgumentParser) -> None:
+    """The bundle's hash and the number of cores."""
+    from client.cli import hash_or_beginning
+
+    parser.add_argument(
+        "--hash",
+        type=hash_or_beginning,
+        help="the bundle's hash as its maker told it, or its first eight or more digits; a file "
+        "with another is refused",
+    )
+    parser.add_argument("--threads", type=int, help="cores to use (default: the site file's)")
+
+
+def run_predict(options: argparse.Namespace) -> int:
+    """Predict, write both files and print what matters."""
+    from rich.console import Console
+
+    from client.predict.page import USE, verdict, write_prediction
+    from client.predict.patient import wanted_of
+    from client.predict.predict import predict_file
+    from client.progress import shown_progress
+
+    wanted = wanted_of(options)
+    with shown_progress(Console(stderr=True)) as progress:
+        found = predict_file(
+            options.bundle,
+            wanted,
+            bundle_hash=(options.hash or "").lower(),
+            threads=options.threads,
+            heat=not options.no_heat,
+            progress=progress,
+        )
+    print(USE + (" Made-up patients: synthetic data." if found.synthetic else ""))
+    print(f"probability of {found.positive_means}")
+    for name, score in found.models.items():
+        number = "  -  " if score.probability is None else f"{score.probability:.3f}"
+        print(f"  {name:20} {number}  {verdict(found, name)}")
+    for text in found.warnings:
+        print(f"warning: {text}")
+    print(found.scaling)
+    for path in write_prediction(options.out, found):
+        print(f"{path}: written")
     return 0

@@ -27,7 +27,7 @@ class Inputs:
     Attributes:
         tensor: ``(n_present, ...)`` float32, on the device or in main memory; `Compute.take`
             brings rows of it to the device.
-        labels: ``(n_present,)`` float32 on the device.
+        labels: ``(n_present,)`` float32 on the device; NaN where the label is not known.
         present: ``(n,)`` bool: which of the handle's cases have every phase of the network.
         patients: ``(n_present,)`` uint64: what a patient's chance in training hangs on.
         frame: What augmentation must know of the input.
@@ -104,7 +104,7 @@ class Workbench:
             tensor = tensor[present]
             compute = self.compute(network)
             device = inputs_device(tensor.nbytes, compute, self.site.settings.device)
-            labels = self.site.labels(cases)[present].astype(np.float32)
+            labels = self.site.known_labels(cases)[present]
             patients = [seed_for("patient", case.patient_id) for case in cases]
             self._inputs[key] = Inputs(
                 torch.from_numpy(tensor).to(device),

@@ -11,7 +11,7 @@ from shared.config import Study as Settings
 from shared.config import digest, load_study, networks
 from shared.errors import StateError
 from shared.identity import code_hash, release, versions
-from shared.models import Bundle
+from shared.models import Bundle, TrainedOn
 from shared.networks import network_layout
 
 
@@ -64,7 +64,15 @@ def bundle_lines(found: BundleFile) -> list[str]:
     ]
     if found.maker.synthetic:
         lines.insert(1, "trained on made-up patients: synthetic data")
+    if bundle.trained_on is not None:
+        lines.append(f"patients {_patients(bundle.trained_on)}")
     return lines + _model_lines(bundle) + _network_lines(found)
+
+
+def _patients(told: TrainedOn) -> str:
+    """The patients of each split at the training sites."""
+    splits = told.n_cases.items()
+    return ", ".join(f"{n} {split} ({told.n_positive[split]} positive)" for split, n in splits)
 
 
 def _model_lines(bundle: Bundle) -> list[str]:

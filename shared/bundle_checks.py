@@ -7,7 +7,15 @@ import numpy as np
 from shared.codec import content_hash
 from shared.config import Study, digest, networks
 from shared.errors import BundleError
-from shared.models import Bundle, FusionModel, Projection, RadiomicsModel, Scale, SiteScale
+from shared.models import (
+    Bundle,
+    FusionModel,
+    Projection,
+    RadiomicsModel,
+    Scale,
+    SiteScale,
+    TrainedOn,
+)
 from shared.networks import EMBEDDING_WIDTH, Weights
 
 
@@ -26,12 +34,33 @@ def check_bundle(bundle: Bundle, study: Study, weights: Mapping[str, Weights]) -
     _check_networks(bundle, study, weights)
     _check_fusion(bundle.fusion, _fusion_columns(bundle, study))
     _demand(set(bundle.thresholds) == set(study.model_names), "a model has no threshold")
+    if bundle.trained_on is not None:
+        _check_trained_on(bundle.trained_on, bundle)
     for threshold in bundle.thresholds.values():
         _demand(np.isnan(threshold) or 0 <= threshold < 1, "a threshold is not within 0 and 1")
 
 
+def _check_trained_on(told: TrainedOn, bundle: Bundle) -> None:
+    _demand(set(told.n_cases) == set(told.n_positive), "training patients are of other splits")
+    for split, n in told.n_cases.items():
+        _demand(0 <= told.n_positive[split] <= n, f"the count of positive {split} patients")
+    _demand(set(bundle.clinical.predictors) <= set(told.variables.names), "a predictor is unknown")
+    _demand(not told.features.sites, "the training features are of single sites")
+    _check_scale(told.features)
+    selected = set(bundle.radiomics.scale.names)
+    _demand(selected <= set(told.features.names), "a selected feature is no training feature")
+
+
 def _check_radiomics(model: RadiomicsModel) -> None:
-    scale, p = model.scale, len(model.scale.names)
+    _check_scale(model.scale)
+    p = len(model.scale.names)
+    _numbers("radiomics.coefficients", model.coefficients, (p,))
+    _numbers("radiomics.calibration", model.calibration, (2,))
+    _demand(np.isfinite(model.intercept), "radiomics.intercept is not finite")
+
+
+def _check_scale(scale: Scale) -> None:
+    p = len(scale.names)
     _demand(len(set(scale.names)) == p, "a feature stands twice")
     for what in ("low", "high"):
         bound = getattr(scale, what)
@@ -41,9 +70,6 @@ def _check_radiomics(model: RadiomicsModel) -> None:
     for part in parts:
         _numbers("radiomics.mean", part.mean, (p,))
         _numbers("radiomics.sd", part.sd, (p,), positive=True)
-    _numbers("radiomics.coefficients", model.coefficients, (p,))
-    _numbers("radiomics.calibration", model.calibration, (2,))
-    _demand(np.isfinite(model.intercept), "radiomics.intercept is not finite")
     widths = scale.extraction.bin_widths_hu.values()
     _demand(all(np.isfinite(w) and w > 0 for w in widths), "a width of grey levels is not above 0")
 

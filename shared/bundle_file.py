@@ -33,7 +33,7 @@ from shared.networks import Layout, Weights, network_layout
 from shared.strict_yaml import dump_settings, parse_settings
 
 T = TypeVar("T")
-FORMAT = 1
+FORMAT = 2
 MAX_BYTES = 2_000_000_000
 MAX_MANIFEST_BYTES = 1_000_000
 MANIFEST, STUDY, MODELS, ARRAYS = "manifest.json", "study.yaml", "models.json", "models.safetensors"

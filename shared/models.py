@@ -10,6 +10,7 @@ import numpy as np
 from shared.checks import places
 from shared.codec import content_hash
 from shared.glm import predict_logistic, with_intercept
+from shared.moments import Moments
 
 CLIP_SD = 5.0
 
@@ -110,6 +111,26 @@ class FusionModel:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class TrainedOn:
+    """The training sites' patients in numbers that the run pooled over sites anyway.
+
+    By them a new patient is known who is unlike. No score depends on them.
+
+    Attributes:
+        n_cases: Patients by split.
+        n_positive: Those with the positive label, by split.
+        variables: Moments of the clinical variables, over all splits and both labels.
+        features: The scale of every radiomics feature that varies, of the split `train`; without
+            the scales of single sites.
+    """
+
+    n_cases: dict[str, int]
+    n_positive: dict[str, int]
+    variables: Moments
+    features: Scale
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Bundle:
     """Everything that scores a patient, frozen; its hash says which model was looked at."""
 
@@ -120,6 +141,7 @@ class Bundle:
     projections: tuple[Projection, ...]
     fusion: FusionModel
     thresholds: dict[str, float]
+    trained_on: TrainedOn | None = None
 
     def hash(self) -> str:
         """SHA-256 of the whole bundle."""

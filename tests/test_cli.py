@@ -31,6 +31,7 @@ COMMANDS = [
     ["bundle", "show"],
     ["bundle", "add-result"],
     ["evaluate"],
+    ["predict"],
     ["site"],
     ["site", "init"],
     ["site", "check"],

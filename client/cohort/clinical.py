@@ -74,15 +74,20 @@ class ClinicalTable:
         return f"{self.table.path.name} line {row.line}"
 
 
-def read_clinical(path: Path, study: Study) -> ClinicalTable:
+def read_clinical(path: Path, study: Study, *, labelled: bool = True) -> ClinicalTable:
     """Read the clinical table: the endpoint, the study's variables, and other columns of numbers.
+
+    Args:
+        labelled: Without it neither the endpoint nor what the study only describes is needed.
 
     Raises:
         ManifestError: If the table cannot be read, a column is missing, or a patient stands twice.
     """
     table = read_table(path, lower=False)
-    need_column(table, study.endpoint.column)
-    asked = tuple(dict.fromkeys((*study.clinical.predictors, *study.cohort.describe)))
+    asked = tuple(study.clinical.predictors)
+    if labelled:
+        need_column(table, study.endpoint.column)
+        asked = tuple(dict.fromkeys((*asked, *study.cohort.describe)))
     for column in asked:
         need_column(table, column)
     refuse_duplicates(table)

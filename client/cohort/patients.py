@@ -45,6 +45,10 @@ class Patients:
     def _in_split(self, split: str) -> tuple[Case, ...]:
         return tuple(case for case in self._cases if case.split == split)
 
+    def take_only(self, case: Case) -> None:
+        """Make this the site of one patient, who need not stand in its tables."""
+        self._cases = (case,)
+
     @property
     def everyone(self) -> Cases:
         """All cases of the site, whatever their split."""
@@ -62,6 +66,11 @@ class Patients:
                 f"{self.name}: was opened without labels. Set data.clinical in site.yaml."
             )
         return np.array(labels, dtype=np.int64).reshape(len(labels))
+
+    def known_labels(self, cases: Cases) -> NDArray[np.float32]:
+        """The labels 0/1, float32 (n,); NaN for a patient whose label is not known."""
+        labels = [np.nan if case.label is None else case.label for case in cases]
+        return np.array(labels, dtype=np.float32).reshape(len(labels))
 
     def clinical(self, cases: Cases, columns: Sequence[str]) -> NDArray[np.float64]:
         """Columns of the clinical table, shape (n, k); NaN where a cell is blank.

@@ -12,6 +12,7 @@ from server.study import (
     SelectionRecord,
     Study,
 )
+from server.trained_on import trained_on
 from shared.comparison import Comparison
 from shared.config import digest, networks
 from shared.metrics import youden_threshold
@@ -72,6 +73,7 @@ def assemble_bundle(study: Study, coordinator: Coordinator) -> Bundle:
         projections=embedding.projections,
         fusion=fusion.model,
         thresholds={},
+        trained_on=trained_on(study),
     )
 
 

@@ -1,0 +1,1 @@
+"""A bundle on one new patient whose label is not known: the score, what made it, and warnings."""
