@@ -28,6 +28,7 @@ patient data is read. What a paper needs goes into a folder beside it:
   checklists/<name>.csv           TRIPOD+AI, CLEAR, METRICS and CLAIM 2024: what the run knows is
                                   filled in, what only people know is MISSING until it stands in
                                   study_facts.yaml (--facts, or in RUN); checklists.docx is the same
+  draft.md                        draft Methods and Results; every number with its key
   captions.txt                    titles, captions and notes, in the order of the report
   numbers.json                    every number: interval, n, how it was obtained, where it is""",
         epilog="""examples:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from server.report.checklists import Filled, checklist_table, fill_all
 from server.report.csv_table import to_csv
+from server.report.draft import draft_file
 from server.report.numbers import numbers_file
 from server.report.picture import MADE_UP, Picture, to_files
 from server.report.sections import blocks_of
@@ -88,6 +89,7 @@ def write_export(
         _written(folder / "numbers.json", numbers_file(results)),
         _written(folder / "tables.docx", tables_file(results)),
         _written(folder / "checklists.docx", checklists_file(filled, results)),
+        _written(folder / "draft.md", draft_file(results)),
     )
     left = (*_left(folder / "tables", tables), *_left(folder / "figures", figures))
     return Exported(folder, tuple(tables), tuple(figures), others, tuple(filled), left)
