@@ -73,15 +73,40 @@ def _radiomics(study: Study) -> Iterator[str]:
             f"Features of the classes {listed(list(settings.classes))} were computed with "
             f"PyRadiomics' definitions on {listed(list(_images(settings)))} images of each phase."
         )
-    yield "Each feature was standardised by mean and SD of all training patients together."
+    yield from _made_comparable(study)
     yield (
         f"Features were screened by {SCREENS[study.selection.screen]} "
         f"({ADJUSTED[study.selection.adjust]}) at α = {setting('selection.alpha')}, one of each "
-        f"pair with |r| above {setting('selection.max_correlation')} was dropped, and a "
-        f"{study.selection.lasso} LASSO, its penalty chosen over {setting('selection.folds')} "
+        f"pair with |r| above {setting('selection.max_correlation')} was dropped{_mrmr(study)}, "
+        f"and a {study.selection.lasso} LASSO, its penalty chosen over {setting('selection.folds')} "
         f"folds, kept at most {setting('selection.max_features')}."
     )
     yield "All of this used training patients only."
+
+
+def _made_comparable(study: Study) -> Iterator[str]:
+    """What comes between extraction and selection."""
+    if study.stability:
+        masks = {"perturbation": "redrawn by chance", "reader": "of a second reader"}
+        yield (
+            "Only features went on whose intraclass correlation over masks "
+            f"{masks[study.stability.by]} was at least {setting('stability.min_icc')}"
+            f"{' at its lower bound' if study.stability.bound == 'low' else ''}."
+        )
+    if study.standardise.clip_quantile:
+        yield (
+            "Features were clipped at their quantiles "
+            f"{setting('standardise.clip_quantile')} from either end."
+        )
+    if study.standardise.harmonise == "combat":
+        yield "Features of training sites were harmonised by ComBat."
+    yield "Each feature was standardised by mean and SD of all training patients together."
+
+
+def _mrmr(study: Study) -> str:
+    if study.selection.mrmr_features is None:
+        return ""
+    return f", at most {setting('selection.mrmr_features')} were left by mRMR"
 
 
 def _images(settings: Radiomics) -> Iterator[str]:
