@@ -78,8 +78,8 @@ def _radiomics(study: Study) -> Iterator[str]:
         f"Features were screened by {SCREENS[study.selection.screen]} "
         f"({ADJUSTED[study.selection.adjust]}) at α = {setting('selection.alpha')}, one of each "
         f"pair with |r| above {setting('selection.max_correlation')} was dropped{_mrmr(study)}, "
-        f"and a {study.selection.lasso} LASSO, its penalty chosen over {setting('selection.folds')} "
-        f"folds, kept at most {setting('selection.max_features')}."
+        f"and a {study.selection.lasso} LASSO, its penalty chosen over "
+        f"{setting('selection.folds')} folds, kept at most {setting('selection.max_features')}."
     )
     yield "All of this used training patients only."
 
