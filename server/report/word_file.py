@@ -30,6 +30,9 @@ UPRIGHT_SIGNS = 88
 MOST_SIGNS, LONG_CELL, MOST_OF_LONG = 34, 150, 68
 """The most signs counted for a cell; from how many on more are counted, and how many then."""
 
+LEAST_SIGNS = 4
+"""What the narrowest column has room for."""
+
 SIZE, SMALL = Pt(8), Pt(7)
 
 
@@ -169,7 +172,7 @@ def _column_signs(table: Table) -> list[int]:
         most = MOST_OF_LONG if longest_cell > LONG_CELL else MOST_SIGNS
         smaller = [word for row in table.rows for word in row[place].small.split()]
         words = [*title.split(), *(word[:MOST_SIGNS] for word in smaller)]
-        found.append(max(min(longest_cell, most), *map(len, words), 1) + 2)
+        found.append(max(min(longest_cell, most), *map(len, words), LEAST_SIGNS) + 2)
     return found
 
 

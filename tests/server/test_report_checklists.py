@@ -136,6 +136,10 @@ def test_the_reliability_of_masks_is_answered_where_the_study_looked_at_it(thoro
     answered = lines(filled(thorough)["clear"])["31"]
     assert answered["State"] == "filled"
     assert "ICC(1,1)" in answered["Answer"]
+    found = thorough["radiomics"]["stability"]
+    n_features = lines(filled(thorough)["clear"])["27"]["Answer"]
+    words = f"{found['n_features']} features, of which {found['n_kept']} were stable."
+    assert n_features == words
 
 
 def test_all_facts_together_leave_nothing_missing(results):

@@ -17,7 +17,7 @@ TOLD = re.compile(
     rf"(?P<value>{NUMBER}(?: × {NUMBER})*)"
     rf"(?: \(CI (?P<low>{NUMBER})(?:–| to )(?P<high>{NUMBER})\))? \[(?P<key>[^\]]+)\]"
 )
-IN_NAMES = re.compile(r"“[^”]*”|HER2|2\.5D|3D|resnet\d+|\d+Percentile|^#.*", flags=re.MULTILINE)
+IN_NAMES = re.compile(r"“[^”]*”|[A-Za-z]\w*\d\w*|2\.5D|3D|\d+Percentile|^#.*", flags=re.MULTILINE)
 
 
 @pytest.fixture(params=["finished_run", "thorough_run"])

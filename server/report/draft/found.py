@@ -40,6 +40,9 @@ def _features(results: Results) -> Iterator[str]:
         place("radiomics", key, form="count")
         for key in ("n_features", "n_screened", "n_after_pruning")
     ]
+    stable = place("radiomics", "stability", "n_kept", form="count")
+    read = place("radiomics", "stability", "n_features", form="count")
+    yield f"Of {read} features {stable} were stable."
     yield f"Of {n[0]} features {n[1]} passed the screening and {n[2]} were left after pruning."
     kept = [
         str(feature["feature"]) for feature in (results.get("radiomics") or {}).get("kept") or []

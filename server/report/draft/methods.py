@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 from server.report.checklists.answers.radiomics import ADJUSTED, SCREENS
 from server.report.draft.sentence import place, setting
-from server.report.words import inside, listed, name
+from server.report.words import inside, listed
 from shared.config import Study
+from shared.radiomics_settings import Radiomics
 
 EXCHANGES = {
     "embeddings": "from rows of reduced embeddings, scores and clinical predictors without ids",
@@ -59,7 +60,6 @@ def _radiomics(study: Study) -> Iterator[str]:
     if settings.mode == "table":
         yield "Radiomics features were brought by each site as a table."
     else:
-        images = listed([name(image).lower() for image in settings.filter_names])
         yield (
             "Images were resampled to voxels of "
             f"{setting('radiomics.spacing_mm')} mm (z, y, x), and grey levels were discretised "
@@ -71,17 +71,54 @@ def _radiomics(study: Study) -> Iterator[str]:
         )
         yield (
             f"Features of the classes {listed(list(settings.classes))} were computed with "
-            f"PyRadiomics' definitions on {images} images of each phase."
+            f"PyRadiomics' definitions on {listed(list(_images(settings)))} images of each phase."
         )
-    yield "Each feature was standardised by mean and SD of all training patients together."
+    yield from _made_comparable(study)
     yield (
         f"Features were screened by {SCREENS[study.selection.screen]} "
         f"({ADJUSTED[study.selection.adjust]}) at α = {setting('selection.alpha')}, one of each "
-        f"pair with |r| above {setting('selection.max_correlation')} was dropped, and a "
-        f"{study.selection.lasso} LASSO, its penalty chosen over {setting('selection.folds')} "
-        f"folds, kept at most {setting('selection.max_features')}."
+        f"pair with |r| above {setting('selection.max_correlation')} was dropped{_mrmr(study)}, "
+        f"and a {study.selection.lasso} LASSO, its penalty chosen over "
+        f"{setting('selection.folds')} folds, kept at most {setting('selection.max_features')}."
     )
     yield "All of this used training patients only."
+
+
+def _made_comparable(study: Study) -> Iterator[str]:
+    """What comes between extraction and selection."""
+    if study.stability:
+        masks = {"perturbation": "redrawn by chance", "reader": "of a second reader"}
+        yield (
+            "Only features went on whose intraclass correlation over masks "
+            f"{masks[study.stability.by]} was at least {setting('stability.min_icc')}"
+            f"{' at its lower bound' if study.stability.bound == 'low' else ''}."
+        )
+    if study.standardise.clip_quantile:
+        yield (
+            "Features were clipped at their quantiles "
+            f"{setting('standardise.clip_quantile')} from either end."
+        )
+    if study.standardise.harmonise == "combat":
+        yield "Features of training sites were harmonised by ComBat."
+    yield "Each feature was standardised by mean and SD of all training patients together."
+
+
+def _mrmr(study: Study) -> str:
+    if study.selection.mrmr_features is None:
+        return ""
+    return f", at most {setting('selection.mrmr_features')} were left by mRMR"
+
+
+def _images(settings: Radiomics) -> Iterator[str]:
+    """The images that features are computed on."""
+    if settings.original:
+        yield "original"
+    if settings.log_sigma_mm:
+        n = range(len(settings.log_sigma_mm))
+        sigmas = listed([setting(f"radiomics.log_sigma_mm.{i}") for i in n])
+        yield f"Laplacian-of-Gaussian (σ {sigmas} mm)"
+    if settings.wavelet:
+        yield f"{settings.wavelet} wavelet"
 
 
 def _networks(study: Study) -> Iterator[str]:

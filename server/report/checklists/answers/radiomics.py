@@ -104,7 +104,11 @@ def _feature_classes(run: Run, study: Study) -> Answer | None:  # noqa: ARG001
 
 def _n_features(run: Run) -> Answer | None:
     n = run.part("radiomics").get("n_features")
-    return None if n is None else Answer(f"{count(n)} features in all", ("report.html#radiomics",))
+    if n is None:
+        return None
+    read = (run.part("radiomics").get("stability") or {}).get("n_features")
+    text = f"{count(read)} features, of which {count(n)} were stable" if read else count(n)
+    return Answer(text if read else f"{text} features in all", ("report.html#radiomics",))
 
 
 def _settings(run: Run) -> Answer | None:
