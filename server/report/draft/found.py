@@ -48,7 +48,7 @@ def _features(results: Results) -> Iterator[str]:
         str(feature["feature"]) for feature in (results.get("radiomics") or {}).get("kept") or []
     ]
     told = [
-        f"{feature.replace('__', ' ')}, coefficient "
+        f"“{feature.replace('__', ' ')}”, coefficient "
         f"{place('radiomics', 'kept', feature, 'coefficient', form='three')}"
         for feature in kept
     ]
