@@ -49,8 +49,8 @@ def find_quartiles(ask: Ask, pooled: ClassMoments) -> Quartiles | None:
             for k, (search, counts) in enumerate(zip(searches, counted, strict=True))
         ]
     precision = np.stack([(s.high - s.low) * PRECISION for s in searches], axis=1)
-    negative, positive, both = (search.result for search in searches)
-    return Quartiles(names, negative, positive, both, precision)
+    of_negative, of_positive, of_all = (search.result for search in searches)
+    return Quartiles(names, of_negative, of_positive, of_all, precision)
 
 
 def start(found: Moments) -> Bisection:

@@ -3,7 +3,7 @@
 from collections import Counter
 
 from client.release import check_class_columns, check_classes
-from client.site import Cases
+from client.site import Cases, Site
 from client.workbench import Workbench
 from shared.config import Study
 from shared.errors import CodecError
@@ -29,16 +29,28 @@ def answer_count(request: CountRequest, bench: Workbench) -> CountReply:
 
     Raises:
         CodecError: If a variable is none that the study describes.
+        SmallCellError: As for the description, or if a label has too few values of a variable.
     """
     site = bench.site
     if not set(request.names) <= set(described(bench.study)):
         raise CodecError("the request asks about variables that the study does not describe")
+    check_splits(site, (site.training, site.tuning, site.internal_test))
     labels, rows = site.labels(site.everyone), site.clinical(site.everyone, request.names)
     check_class_columns(site, "the count", request.names, rows, labels)
     negative, positive = (
         counts_below(request.names, rows[labels == label], request.thresholds) for label in (0, 1)
     )
     return CountReply(negative, positive)
+
+
+def check_splits(site: Site, handles: tuple[Cases, ...]) -> None:
+    """Refuse to describe a cohort if a split has too few cases of a label.
+
+    Raises:
+        SmallCellError: Naming the split.
+    """
+    for cases in handles:
+        check_classes(site, f"the count of the split {cases.split}", site.labels(cases))
 
 
 def described(study: Study) -> tuple[str, ...]:
@@ -51,8 +63,7 @@ def describe(bench: Workbench, handles: tuple[Cases, ...]) -> Description:
     site, study = bench.site, bench.study
     everyone = site.everyone
     variables = described(study)
-    for cases in handles:
-        check_classes(site, f"the count of the split {cases.split}", site.labels(cases))
+    check_splits(site, handles)
     labels, rows = site.labels(everyone), site.clinical(everyone, variables)
     check_class_columns(site, "the moments", variables, rows, labels)
     lacking = Counter(phase for case in everyone for phase in site.lacking(case))

@@ -11,6 +11,7 @@ from client.stages.describe_cohort import described
 from server.clinical_results import clinical_results
 from server.cohort_results import table_one
 from server.coordinator import Coordinator
+from server.plain import clean
 from server.stages import clinical_model, describe_cohort
 from server.study import ExternalRecord, Identity, Study
 from server.study_folder import StudyFolder
@@ -19,6 +20,7 @@ from shared.regressions import Terms
 from shared.stages.clinical_model import StepRequest
 from simulation.verification.clinical_model import check_clinical
 from simulation.verification.cohort import PooledCohort, check_cohorts
+from tests.server.test_report_numbers import told, unlisted
 
 SITES = ("site_a", "site_b")
 
@@ -141,6 +143,30 @@ def test_the_regressions_are_those_of_the_pooled_rows(hospitals, study, tmp_path
     assert [entry["predictor"] for entry in told["by_site"]["coefficients"]] == ["sessile", "age"]
     model = found.clinical_model.model.coefficients
     assert told["multivariable"]["coefficients"][0]["coefficient"] == model[1]
+
+
+def test_every_number_of_them_is_on_record_with_where_it_is_printed(hospitals, study, tmp_path):
+    federation = hospitals(separated)
+    cohort = ran(describe_cohort, federation, study, tmp_path / "one").describe_cohort
+    model = ran(clinical_model, federation, study, tmp_path / "two")
+    first = cohort.sites["site_a"]
+    results = clean(
+        {
+            "cohort": {
+                "table": table_one(list(cohort.sites.values()), cohort.quartiles),
+                "external": {"site_d": {"table": table_one([first])}},
+            },
+            "clinical": clinical_results(model, study),
+            "confidence_level": 0.95,
+        }
+    )
+    assert [number["id"] for number in told(results) if number["kind"] == "unknown"] == []
+    assert unlisted(results) == {}
+    printed = {number["id"]: number["printed"] for number in told(results)}
+    place = "tables/characteristics-site_d.csv"
+    assert place in printed["cohort.external.site_d.table.age.smd"]
+    regression = printed["clinical.regressions.multivariable.coefficients.age.odds_ratio"]
+    assert "tables/clinical-regression.csv" in regression
 
 
 def test_a_hospital_answers_only_the_studys_own_regressions(hospitals):
