@@ -91,6 +91,7 @@ nothing before: they evaluate it with 'trifed evaluate', without a server or a n
     actions = bundle.add_subparsers(title="commands", required=True, metavar="COMMAND")
     add_export(actions)
     add_show(actions)
+    add_card(actions)
     add_result(actions)
 
 
@@ -123,6 +124,23 @@ models in it. Nothing in the file is run; a file with one changed byte is refuse
     )
     show.add_argument("file", type=Path, metavar="FILE", help="the bundle's file")
     show.set_defaults(run=run_bundle_show)
+
+
+def add_card(actions: Any) -> None:
+    """`trifed bundle card`."""
+    card = actions.add_parser(
+        "card",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        help="a model card of a bundle",
+        description="""Write what a bundle is for, whom its models were trained on, how well they
+did with intervals, thresholds and limits, as Markdown. How well they did stands in the run
+that the bundle was exported from; without --run the card says that it does not know.""",
+        epilog="example:\n  trifed bundle card her2.bundle --run runs/demo --out card.md",
+    )
+    card.add_argument("file", type=Path, metavar="FILE", help="the bundle's file")
+    card.add_argument("--run", type=Path, dest="run_folder", metavar="RUN", help="the bundle's run")
+    card.add_argument("--out", type=Path, required=True, metavar="CARD.md", help="the card's file")
+    card.set_defaults(run=run_bundle_card)
 
 
 def add_result(actions: Any) -> None:
@@ -180,6 +198,20 @@ def run_bundle_show(options: argparse.Namespace) -> int:
 
     for line in bundle_lines(read_bundle(options.file)):
         print(line)
+    return 0
+
+
+def run_bundle_card(options: argparse.Namespace) -> int:
+    """Write a bundle's model card."""
+    from server.model_card import model_card
+    from server.report import read_results
+    from shared.bundle_file import read_bundle
+    from shared.files import write_atomically
+
+    results = read_results(options.run_folder) if options.run_folder else None
+    card = model_card(read_bundle(options.file), results)
+    write_atomically(options.out, card.encode())
+    print(f"{options.out}: written")
     return 0
 
 

@@ -29,6 +29,7 @@ COMMANDS = [
     ["bundle"],
     ["bundle", "export"],
     ["bundle", "show"],
+    ["bundle", "card"],
     ["bundle", "add-result"],
     ["evaluate"],
     ["predict"],
