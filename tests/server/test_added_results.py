@@ -57,6 +57,8 @@ def test_an_added_result_is_another_external_row_and_changes_no_other(run, file,
         "cohort_hash": result.reply.cohort, "trifed": result.trifed,
     }  # fmt: skip
     assert after["cohort"]["sites"].pop("faraway")["n_cases"] == 16
+    tables = after["cohort"]["external"]
+    assert tables.pop("faraway") == tables["site_d"]
     compared = after["comparisons"]["external_sites"]
     assert compared.pop("faraway") == compared["site_d"]
     assert after == before
