@@ -113,7 +113,7 @@ def test_table_one_is_that_of_the_patients_in_thirteen_questions(hospitals, stud
 
 @pytest.mark.parametrize("change", [
     lambda t: replace(t, negative=t.negative + 0.5),
-    lambda t: replace(t, together=t.together - 0.001),
+    lambda t: replace(t, together=t.together - 0.1),
 ], ids=["too large", "too small"])  # fmt: skip
 def test_a_quartile_that_is_off_is_found(hospitals, study, tmp_path, change):
     federation = hospitals()

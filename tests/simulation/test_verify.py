@@ -66,7 +66,7 @@ def change_variables(study: Study) -> Study:
 def change_quartiles(study: Study) -> Study:
     """A median below the patient's whose value it is."""
     record = study.describe_cohort
-    quartiles = replace(record.quartiles, together=record.quartiles.together - 1e-3)
+    quartiles = replace(record.quartiles, together=record.quartiles.together - 0.1)
     return replace(study, describe_cohort=replace(record, quartiles=quartiles))
 
 
