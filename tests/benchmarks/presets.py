@@ -6,11 +6,13 @@ within two standard errors), or labels reach where they must not. On `easy` all 
 With `--branches none` the smallest network that a study can have is trained for one round. With
 `--fit-on` the same hospitals are run once for each way to fit the fusion layer; the line `held out`
 is its AUC on the cases that it was fitted on, each left out in turn. On `null` that is .5 where no
-part has seen these cases, and far above where the parts were fitted on them.
+part has seen these cases, and far above where the parts were fitted on them. With `--exchange`
+they are run once for each way in which the sites let the layer be fitted.
 """
 
 import argparse
 import csv
+import itertools
 import json
 import math
 import statistics
@@ -38,8 +40,10 @@ radiomics: {{spacing_mm: [3.0, 2.0, 2.0]}}
 clinical: {{predictors: [sessile, hydronephrosis, pelvic_pain, node_positive]}}
 branches:
 {branches}
-embedding: {{reduce: logit, dimension: 1}}
-fusion: {{fit_on: {fit_on}, outer_folds: 3, accept_in_sample: {in_sample}, budget: report}}
+embedding: {embedding}
+fusion:
+  {{exchange: {exchange}, fit_on: {fit_on}, outer_folds: 3, accept_in_sample: {in_sample},
+    budget: report}}
 phantom:
   preset: "{preset}"
   size: {size}
@@ -67,23 +71,30 @@ REAL = """
 """
 BRANCHES = {"none": NONE, "small": SMALL, "real": REAL}
 SPLITS = ("internal_test", "external_test")
-COLUMNS = ("preset", "seed", "fit_on", "model", "split", "n", "auc", "low", "high", "seconds")
+EMBEDDING = {"logit": "{reduce: logit, dimension: 1}", "pca": "{reduce: pca, dimension: 2}"}
+PARTS = ("fit_on", "exchange", "model", "split")
+COLUMNS = ("preset", "seed", *PARTS, "n", "auc", "low", "high", "seconds")
 
 
-def run_seed(options: argparse.Namespace, seed: int, fit_on: str) -> Iterator[dict[str, Any]]:
+def run_seed(
+    options: argparse.Namespace, seed: int, fit_on: str, exchange: str
+) -> Iterator[dict[str, Any]]:
     """One seed's AUC of each model on each test split; a run that was cut off goes on."""
     text = STUDY.format(
         preset=options.preset,
         size=options.size,
         cases=options.cases,
         branches=BRANCHES[options.branches],
+        embedding=EMBEDDING[options.reduce],
+        exchange=exchange,
         fit_on=fit_on,
         in_sample=str(fit_on == "in_sample").lower(),
     )
     parse_settings(text, Study, name="study.yaml")
     name = f"{options.preset}-{options.size}-{options.cases}-{options.branches}-{seed}"
-    out = options.folder / f"{name}-{fit_on}"
-    first = options.folder / f"{name}-{options.fit_on[0]}"
+    name += f"-{options.reduce}"
+    out = options.folder / f"{name}-{fit_on}-{exchange}"
+    first = options.folder / f"{name}-{options.fit_on[0]}-{options.exchange[0]}"
     out.parent.mkdir(parents=True, exist_ok=True)
     study_file = out.with_suffix(".yaml")
     study_file.write_text(text)
@@ -105,12 +116,12 @@ def run_seed(options: argparse.Namespace, seed: int, fit_on: str) -> Iterator[di
             measured = splits[split]
             low, high = measured["auc_ci"] or (None, None)
             values = (measured["n"], measured["auc"], low, high, seconds)
-            about = (options.preset, seed, fit_on, model, split)
+            about = (options.preset, seed, fit_on, exchange, model, split)
             yield dict(zip(COLUMNS, (*about, *values), strict=True))
     fusion = results["fusion"]
     low, high = fusion["held_out_auc_ci"] or (None, None)
     values = (fusion["n_cases"], fusion["held_out_auc"], low, high, seconds)
-    about = (options.preset, seed, fit_on, "fusion", "held out")
+    about = (options.preset, seed, fit_on, exchange, "fusion", "held out")
     yield dict(zip(COLUMNS, (*about, *values), strict=True))
 
 
@@ -121,29 +132,25 @@ def print_seed(rows: list[dict[str, Any]]) -> None:
     for model in models:
         values = [row["auc"] for row in rows if row["model"] == model]
         shown.append(f"{model} " + "/".join("  –  " if v is None else f"{v:.3f}" for v in values))
-    print(
-        f"seed {rows[0]['seed']:>3} {rows[0]['fit_on']} ({rows[0]['seconds']:.0f} s)  "
-        + "  ".join(shown),
-        flush=True,
-    )
+    first = rows[0]
+    about = f"seed {first['seed']:>3} {first['fit_on']}, {first['exchange']}"
+    print(f"{about} ({first['seconds']:.0f} s)  " + "  ".join(shown), flush=True)
 
 
 def print_means(rows: list[dict[str, Any]]) -> None:
     """Mean and standard error over the seeds, and how often the interval holds .5."""
-    heads = f"{'fit on':<12} {'model':<14} {'split':<14} seeds   mean    SE     low    high"
-    print(f"\n{heads}  intervals with .5")
-    keys = dict.fromkeys((row["fit_on"], row["model"], row["split"]) for row in rows)
-    for fit_on, model, split in keys:
-        chosen = [
-            r for r in rows if (r["fit_on"], r["model"], r["split"]) == (fit_on, model, split)
-        ]
+    heads = f"{'fit on':<12} {'exchange':<11} {'model':<14} {'split':<14}"
+    print(f"\n{heads} seeds   mean    SE     low    high  intervals with .5")
+    for key in dict.fromkeys(tuple(row[part] for part in PARTS) for row in rows):
+        fit_on, exchange, model, split = key
+        chosen = [row for row in rows if tuple(row[part] for part in PARTS) == key]
         known = [r for r in chosen if r["auc"] is not None]
         values = [row["auc"] for row in known]
         if not values:
             continue
         se = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
         holds = sum(row["low"] <= 0.5 <= row["high"] for row in known)
-        name = f"{fit_on:<12} {model:<14} {split:<14} {len(values):>5}"
+        name = f"{fit_on:<12} {exchange:<11} {model:<14} {split:<14} {len(values):>5}"
         spread = f"{se:.3f}  {min(values):.3f}  {max(values):.3f}"
         print(f"{name}  {statistics.mean(values):.3f}  {spread}  {holds} of {len(values)}")
 
@@ -156,6 +163,8 @@ def main() -> None:
         epilog="""examples:
   python tests/benchmarks/presets.py --preset null --seeds 20
   python tests/benchmarks/presets.py --preset null --seeds 10 --fit-on out_of_fold in_sample
+  python tests/benchmarks/presets.py --preset paper --seeds 5 --reduce pca \\
+      --exchange embeddings scores statistics
   python tests/benchmarks/presets.py --preset easy --seeds 3 --size small --branches real""",
     )
     parser.add_argument("--preset", choices=("null", "hard", "paper", "easy"), default="null")
@@ -173,6 +182,16 @@ def main() -> None:
         default=["tune"],
         help="one or more ways to fit the fusion layer",
     )
+    parser.add_argument(
+        "--exchange",
+        nargs="+",
+        choices=("embeddings", "scores", "statistics"),
+        default=["embeddings"],
+        help="one or more things that the sites let leave for the fusion layer",
+    )
+    parser.add_argument(
+        "--reduce", choices=tuple(EMBEDDING), default="logit", help="a branch's columns"
+    )
     parser.add_argument("--threads", type=int, default=0, help="cores to use (default: all)")
     parser.add_argument("--folder", type=Path, default=Path("runs/presets"))
     parser.add_argument("--csv", type=Path, help="default: FOLDER/PRESET.csv")
@@ -183,8 +202,8 @@ def main() -> None:
     table: Path = options.csv or options.folder / f"{options.preset}.csv"
     table.parent.mkdir(parents=True, exist_ok=True)
     for seed in range(options.first, options.first + options.seeds):
-        for fit_on in options.fit_on:
-            found = list(run_seed(options, seed, fit_on))
+        for fit_on, exchange in itertools.product(options.fit_on, options.exchange):
+            found = list(run_seed(options, seed, fit_on, exchange))
             print_seed(found)
             rows += found
         with table.open("w", newline="") as file:
