@@ -14,6 +14,7 @@ from server.coordinator import Coordinator, need
 from server.disclosed import disclosed_by
 from server.explain_results import explain_results
 from server.fusion_results import fusion_results
+from server.hospital_results import hospital_results
 from server.performance import external_looks, external_results, model_results
 from server.plain import clean
 from server.privacy import total_privacy
@@ -76,6 +77,7 @@ def collect_results(study: Study, settings: Settings) -> dict[str, Any]:
             "privacy": total_privacy(need(study.train_branches, "train_branches"), settings),
             "fusion": fusion_results(study, settings),
             "models": model_results(study, settings),
+            "hospitals": hospital_results(study, settings),
             "external_sites": external_results(study, settings),
             "external_looks": external_looks(study),
             "comparisons": comparison_results(study, settings),

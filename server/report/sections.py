@@ -12,8 +12,10 @@ from server.report.decision_figures import decision_pictures, no_curve_line
 from server.report.explanations import explanation_pictures, explanation_tables
 from server.report.external import external_tables, looks_line
 from server.report.fusion_tables import fusion_tables
+from server.report.hospitals import hospital_pictures, hospital_tables
 from server.report.model_figures import auc_pictures, calibration_pictures, roc_pictures
 from server.report.model_tables import calibration_tables, metric_tables
+from server.report.nomogram import nomogram_pictures
 from server.report.picture import Picture
 from server.report.privacy import privacy_line
 from server.report.regressions import regression_tables
@@ -52,6 +54,8 @@ def sections(results: Results) -> list[Section]:
                 *auc_pictures(results),
                 *metric_tables(results),
                 *external_tables(results),
+                *hospital_pictures(results),
+                *hospital_tables(results),
                 *comparison_tables(results),
             ],
         ),
@@ -84,7 +88,14 @@ def sections(results: Results) -> list[Section]:
                 *regression_tables(results),
             ],
         ),
-        "fusion": ("Fusion layer", [*fusion_pictures(results), *fusion_tables(results)]),
+        "fusion": (
+            "Fusion layer",
+            [
+                *fusion_pictures(results),
+                *nomogram_pictures(results),
+                *fusion_tables(results),
+            ],
+        ),
         "verification": ("Verification", [*verify_tables(results)]),
         "disclosed": ("What left the hospitals", [*disclosed_tables(results)]),
     }

@@ -6,6 +6,7 @@ from typing import Any
 
 from server.report.numbers.cohort import COHORT, STUDY
 from server.report.numbers.facts import facts
+from server.report.numbers.hospitals import HOSPITALS
 from server.report.numbers.leaves import Leaf, leaves
 from server.report.numbers.models import MODELS
 from server.report.numbers.networks import NETWORKS
@@ -16,7 +17,7 @@ from server.report.table import Table
 from server.report.words import Results, key
 
 FORMAT = 1
-ORIGINS = (*STUDY, *COHORT, *RADIOMICS, *CLINICAL, *NETWORKS, *MODELS)
+ORIGINS = (*STUDY, *COHORT, *RADIOMICS, *CLINICAL, *NETWORKS, *MODELS, *HOSPITALS)
 UNKNOWN = Origin("", "unknown", "not on record: a number of another release of trifed")
 
 

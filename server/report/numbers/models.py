@@ -3,7 +3,7 @@
 from server.report.numbers.cohort import GIVEN
 from server.report.numbers.origin import Origin, under
 
-LAYER = ("fusion-layer", "fusion")
+LAYER = ("fusion-layer", "fusion", "nomogram")
 BUDGET = ("fusion-cases",)
 RILEY = "Riley et al., BMJ 2020;368:m441"
 PENALTIES = "ridge logistic regression on the folds left out; {fusion}"
