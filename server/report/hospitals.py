@@ -58,13 +58,13 @@ def _draw(
     names, ends = [], [0.4]
     for place, (site, value) in enumerate(sites.items()):
         names.append(f"{site}, {split_name(value['split']).lower()} (n = {count(value['n'])})")
-        bounds = value.get("auc_ci") or []
+        bounds = [end for end in value.get("auc_ci") or [] if is_number(end)]
         ends += bounds
         if len(bounds) == 2:
             axes.plot(bounds, [place, place], color=HEADLINE, lw=1.4)
         if is_number(value.get("auc")):
             axes.plot([value["auc"]], [place], marker="s", ms=5, color=HEADLINE)
-        _say(axes, place, with_interval(value.get("auc"), bounds))
+        _say(axes, place, with_interval(value.get("auc"), value.get("auc_ci")))
     if between:
         place, mean = len(sites), between["mean"]
         low, high = mean["ci"]
