@@ -47,18 +47,7 @@ def sections(results: Results) -> list[Section]:
     """Every section that has something to show."""
     blocks: dict[str, tuple[str, list[Table | Picture]]] = {
         "cohort": ("Cohort", [*cohort_tables(results)]),
-        "performance": (
-            "Performance of the models",
-            [
-                *roc_pictures(results),
-                *auc_pictures(results),
-                *metric_tables(results),
-                *external_tables(results),
-                *hospital_pictures(results),
-                *hospital_tables(results),
-                *comparison_tables(results),
-            ],
-        ),
+        "performance": ("Performance of the models", _performance(results)),
         "calibration": (
             "Calibration",
             [*calibration_pictures(results), *calibration_tables(results)],
@@ -109,6 +98,18 @@ def sections(results: Results) -> list[Section]:
         Section(key, title, tuple(line for line in lines.get(key, []) if line), tuple(found))
         for key, (title, found) in blocks.items()
         if found
+    ]
+
+
+def _performance(results: Results) -> list[Table | Picture]:
+    return [
+        *roc_pictures(results),
+        *auc_pictures(results),
+        *metric_tables(results),
+        *external_tables(results),
+        *hospital_pictures(results),
+        *hospital_tables(results),
+        *comparison_tables(results),
     ]
 
 
