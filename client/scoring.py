@@ -58,6 +58,19 @@ def fusion_columns(
     return names, columns
 
 
+def bundle_columns(bench: Workbench, cases: Cases, bundle: Bundle) -> np.ndarray:
+    """The columns ``(n, k)`` of a frozen fusion layer, NaN where a case has none."""
+    _, columns = fusion_columns(
+        bench,
+        cases,
+        projections=bundle.projections,
+        network_hashes=bundle.network_hashes,
+        radiomics=bundle.radiomics,
+        clinical=bundle.clinical,
+    )
+    return columns
+
+
 def probabilities(bench: Workbench, cases: Cases, bundle: Bundle) -> dict[str, np.ndarray]:
     """Each model's probability ``(n,)`` for a handle's cases; NaN where a branch has no input."""
     rows = bench.site.clinical(cases, bundle.clinical.predictors)
@@ -70,15 +83,7 @@ def probabilities(bench: Workbench, cases: Cases, bundle: Bundle) -> dict[str, n
     found["radiomics"] = predict_logistic(score_design(score), bundle.radiomics.calibration)
     for branch in bench.study.branches:
         found[branch.name] = branch_probability(bench, cases, branch.name, bundle.network_hashes)
-    _, columns = fusion_columns(
-        bench,
-        cases,
-        projections=bundle.projections,
-        network_hashes=bundle.network_hashes,
-        radiomics=bundle.radiomics,
-        clinical=bundle.clinical,
-    )
-    found["fusion"] = fusion_probability(bundle.fusion, columns)
+    found["fusion"] = fusion_probability(bundle.fusion, bundle_columns(bench, cases, bundle))
     return found
 
 

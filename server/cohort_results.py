@@ -3,11 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from server.coordinator import need
 from server.study import CohortRecord, ExternalRecord, Study
-from shared.moments import ClassMoments, Moments, pool_class_moments, pool_moments
+from shared.moments import (
+    ClassMoments,
+    Moments,
+    is_binary,
+    pool_class_moments,
+    pool_moments,
+)
 from shared.quartiles import Quartiles
 from shared.stages.describe_cohort import Description
 from shared.two_groups import (
@@ -113,9 +117,3 @@ def compared(pooled: ClassMoments, i: int, *, binary: bool) -> tuple[GroupTest |
     with_it = count_of(groups[0], i), count_of(groups[1], i)
     of = int(groups[0].n[i]), int(groups[1].n[i])
     return compare_counts(with_it, of), difference_of_shares(with_it, of)
-
-
-def is_binary(pooled: Moments, i: int) -> bool:
-    """Whether a variable is 0 or 1 for everyone: then its variance follows from its mean."""
-    n, mean = int(pooled.n[i]), float(pooled.mean[i])
-    return 0 <= mean <= 1 and bool(np.isclose(pooled.m2[i], n * mean * (1 - mean), rtol=1e-9))

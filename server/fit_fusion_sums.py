@@ -1,11 +1,12 @@
 """Fit the fusion layer on rows that stay at the sites: every fold and penalty moves in step."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 
+from server.fit_together import fit_together
 from shared.errors import CohortError
 from shared.fusion_settings import Fusion
 from shared.fusion_sums import NO_FOLD, FoldScales, Layers, fold_scales
@@ -15,7 +16,6 @@ from shared.moments import Moments
 from shared.scores import ScoreSums
 
 MOST_ITERATIONS = 10
-FoundT = TypeVar("FoundT")
 
 
 class Asks(Protocol):
@@ -86,29 +86,6 @@ def fit_fusion_sums(columns: tuple[str, ...], asks: Asks, settings: Fusion) -> S
     whole = found[NO_FOLD, penalty]
     model = FusionModel(columns, scales.mean[NO_FOLD], scales.sd[NO_FOLD], whole.coefficients)
     return SummedFit(model, penalty, losses, scores, whole.n, whole.iterations)
-
-
-def fit_together(
-    ask: Callable[[list[int], list[np.ndarray]], Sequence[LogisticSums]],
-    fits: Sequence[Generator[np.ndarray, LogisticSums, FoundT]],
-) -> list[FoundT]:
-    """Several fits by Newton's method whose questions are asked at once.
-
-    Args:
-        ask: Gives the sums of some of the fits, by their places, at coefficients.
-        fits: Dialogues such as `shared.glm.newton`, not begun; each ends with what it found.
-    """
-    found: dict[int, FoundT] = {}
-    waiting = {i: next(fit) for i, fit in enumerate(fits)}
-    while waiting:
-        sums = ask(list(waiting), list(waiting.values()))
-        for i, part in zip(list(waiting), sums, strict=True):
-            try:
-                waiting[i] = fits[i].send(part)
-            except StopIteration as done:
-                found[i] = done.value
-                del waiting[i]
-    return [found[i] for i in range(len(fits))]
 
 
 def layers_of(scales: FoldScales, folds: list[int], betas: list[np.ndarray]) -> Layers:

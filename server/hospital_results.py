@@ -7,7 +7,7 @@ from server.performance import estimated, interval
 from server.study import EvaluationRecord, ExternalRecord, Study
 from shared.config import Study as Settings
 from shared.heterogeneity import Heterogeneity, auc_heterogeneity
-from shared.metrics import delong, performance
+from shared.metrics import Estimate, auc_and_variance, delong_ci
 from shared.scores import ScoreSums
 from shared.summary import Summary
 
@@ -32,24 +32,19 @@ def _of_model(model: str, study: Study, settings: Settings) -> dict[str, Any]:
     found |= {
         site: ("external_test", reply.summaries[model]) for site, reply in external.sites.items()
     }
+    areas = {site: auc_and_variance(told) for site, (_, told) in found.items()}
     sites = {
         site: {
             "split": split,
             "n": told.n,
             "n_positive": told.n_positive,
-            "auc": (area := performance(told, level).auc).value,
-            "auc_ci": interval(area),
+            "auc": areas[site][0],
+            "auc_ci": interval(Estimate(areas[site][0], *delong_ci(*areas[site], level))),
         }
         for site, (split, told) in found.items()
     }
-    spreads = [_spread(told) for _, told in found.values()]
-    areas, variances = zip(*spreads, strict=True) if spreads else ((), ())
-    return {"sites": sites, "between": _between(auc_heterogeneity(areas, variances, level))}
-
-
-def _spread(told: ScoreSums | Summary) -> tuple[float, float]:
-    """An AUC and its variance."""
-    return (told.auc, told.auc_variance) if isinstance(told, Summary) else delong(told)
+    of_each, variances = zip(*areas.values(), strict=True) if areas else ((), ())
+    return {"sites": sites, "between": _between(auc_heterogeneity(of_each, variances, level))}
 
 
 def _between(found: Heterogeneity | None) -> dict[str, Any] | None:

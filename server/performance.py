@@ -4,7 +4,6 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from server.coordinator import need
 from server.study import EvaluationRecord, ExternalRecord, Study
@@ -13,7 +12,7 @@ from shared.calibration import events_over_expected
 from shared.config import Study as Settings
 from shared.decision_curve import decision_curve
 from shared.decisions import TwoByTwo, decision_measures
-from shared.metrics import Estimate, Performance, calibration, performance, roc_points
+from shared.metrics import Estimate, Performance, calibration, performance, roc_points, wald
 from shared.scores import ScoreSums, at_threshold, pool_score_sums
 from shared.stages.external_evaluate import ExternalReply
 from shared.summary import Summary, pool_summaries
@@ -228,5 +227,4 @@ def agreement(measured: Performance) -> dict[str, Any]:
 
 def coefficient(value: float, se: float, level: float) -> dict[str, Any]:
     """A coefficient with its Wald interval."""
-    reach = float(stats.norm.ppf(0.5 + level / 2)) * se
-    return estimated(Estimate(value, value - reach, value + reach))
+    return estimated(wald(value, se, level))

@@ -4,9 +4,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from server.cohort_results import is_binary
 from server.quantile_search import reach_of
-from shared.moments import ClassMoments, Moments, pool_moments
+from shared.moments import ClassMoments, Moments, is_binary, pool_moments
 from shared.quantiles import Bisection, CountsBelow, bisection, pool_counts_below
 from shared.quartiles import Quartiles
 from shared.stages.describe_cohort import CountReply, CountRequest

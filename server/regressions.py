@@ -3,7 +3,7 @@
 from collections.abc import Generator, Sequence
 from typing import Protocol
 
-from server.fit_fusion_sums import fit_together
+from server.fit_together import fit_together
 from shared.checks import Floats
 from shared.errors import CohortError, SeparationError
 from shared.firth import HatSums, fit_firth

@@ -9,12 +9,12 @@ the scores themselves.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 from shared.calibration_curve import CalibrationCurve, calibration_curve
 from shared.checks import Floats, Ints
 from shared.errors import CohortError, ConfigError
-from shared.metrics import Estimate
+from shared.metrics import Estimate, wald
 from shared.scores import ScoreSums
 from shared.summary import calibration_intercept, calibration_slope
 
@@ -40,12 +40,11 @@ def binned_calibration(sums: ScoreSums, level: float = 0.95) -> BinnedCalibratio
         to empirical data. Journal of Clinical Epidemiology 74, 167-176.
     """
     logits, labels = cases_of(sums)
-    z = float(stats.norm.ppf(0.5 + level / 2))
-    intercept, slope = (
-        Estimate(value, value - z * se, value + z * se)
-        for value, se in (calibration_intercept(logits, labels), calibration_slope(logits, labels))
+    return BinnedCalibration(
+        wald(*calibration_intercept(logits, labels), level),
+        wald(*calibration_slope(logits, labels), level),
+        _curve(logits, labels, level),
     )
-    return BinnedCalibration(intercept, slope, _curve(logits, labels, level))
 
 
 def cases_of(sums: ScoreSums) -> tuple[Floats, Ints]:

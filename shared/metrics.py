@@ -78,10 +78,7 @@ def performance(sums: ScoreSums | Summary, level: float = 0.95) -> Performance:
     Never fails for want of cases: with one class only, or without a threshold, the numbers that
     need the other class or the threshold are NaN.
     """
-    if isinstance(sums, Summary):
-        value, variance = sums.auc, sums.auc_variance
-    else:
-        value, variance = delong(sums)
+    value, variance = auc_and_variance(sums)
     tp, fp, tn, fn = sums.tp, sums.fp, sums.tn, sums.fn
     return Performance(
         n=sums.n,
@@ -119,6 +116,17 @@ def auc(sums: ScoreSums) -> float:
     below = np.cumsum(sums.negatives) - sums.negatives
     twice = int((sums.positives * (2 * below + sums.negatives)).sum())
     return _ratio(twice, 2 * sums.n_negative * sums.n_positive)
+
+
+def auc_and_variance(told: ScoreSums | Summary) -> tuple[float, float]:
+    """The AUC and its variance, DeLong's: told by a summary, or of pooled counts."""
+    return (told.auc, told.auc_variance) if isinstance(told, Summary) else delong(told)
+
+
+def wald(value: float, se: float, level: float = 0.95) -> Estimate:
+    """A number with its normal interval."""
+    reach = float(stats.norm.ppf(0.5 + level / 2)) * se
+    return Estimate(value, value - reach, value + reach)
 
 
 def delong(sums: ScoreSums) -> tuple[float, float]:

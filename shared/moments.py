@@ -59,6 +59,12 @@ class ClassMoments:
         require(self.negative.names == self.positive.names, "both classes need the same features")
 
 
+def is_binary(pooled: Moments, i: int) -> bool:
+    """Whether a variable is 0 or 1 for everyone: then its variance follows from its mean."""
+    n, mean = int(pooled.n[i]), float(pooled.mean[i])
+    return 0 <= mean <= 1 and bool(np.isclose(pooled.m2[i], n * mean * (1 - mean), rtol=1e-9))
+
+
 def moments(names: Sequence[str], table: Floats) -> Moments:
     """Describe a table (n, p), leaving out NaN; a feature without any case has mean and m2 zero.
 

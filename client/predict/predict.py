@@ -18,7 +18,7 @@ from client.predict.doubts import doubts_of
 from client.predict.named_files import NamedFiles
 from client.predict.patient import TablePatient, opened
 from client.prepare import Progress
-from client.scoring import fusion_columns, probabilities
+from client.scoring import bundle_columns, probabilities
 from client.site import Site
 from client.workbench import Workbench
 from shared.branches import Branch25D
@@ -111,14 +111,7 @@ def _predict(
     for network in networks(study):
         keep_outputs(bench, network, found.weights[network.name], (cases,))
     scores = probabilities(bench, cases, bundle)
-    _, columns = fusion_columns(
-        bench,
-        cases,
-        projections=bundle.projections,
-        network_hashes=bundle.network_hashes,
-        radiomics=bundle.radiomics,
-        clinical=bundle.clinical,
-    )
+    columns = bundle_columns(bench, cases, bundle)
     named = isinstance(wanted, TablePatient)
     endpoint = study.endpoint
     looks = _looks(bench, found) if heat else ()

@@ -13,7 +13,7 @@ from client.site import Site
 from shared.bundle_file import BundleFile
 from shared.checks import places
 from shared.models import Scale
-from shared.moments import Moments
+from shared.moments import Moments, is_binary
 
 FAR_SD = 4.0
 MOST_FAR = 0.05
@@ -94,12 +94,12 @@ def predictors_of(told: Moments, row: np.ndarray) -> list[str]:
         row: The patient's values ``(k,)``, NaN where blank.
     """
     texts = []
-    for name, value, n, mean, m2, sd in zip(
-        told.names, row, told.n, told.mean, told.m2, told.sd, strict=True
+    for place, (name, value, n, mean, sd) in enumerate(
+        zip(told.names, row, told.n, told.mean, told.sd, strict=True)
     ):
         if np.isnan(value) or n < 2:
             continue
-        yes_no = abs(m2 - n * mean * (1 - mean)) <= 1e-9 * n
+        yes_no = is_binary(told, place)
         if yes_no and value not in (0.0, 1.0):
             texts.append(f"{name} is {value:g}; it was 0 (no) or 1 (yes) of every patient before.")
         elif not yes_no and abs(value - mean) > FAR_SD * sd:

@@ -6,7 +6,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from server.report.picture import GREY, HEADLINE, Panel, Picture
+from server.report.picture import GREY, HEADLINE, Panel, Picture, name_rows, say_beside
 from server.report.words import (
     Results,
     coefficient,
@@ -54,17 +54,11 @@ def _draw_odds(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
             ends += [low, high]
             axes.plot([low, high], [place, place], color=HEADLINE, lw=1.4)
         axes.plot([at], [place], marker="s", ms=5, color=HEADLINE)
-        axes.annotate(
-            f"{odds(ratio)} ({interval(row.get('ci'), odds)})",
-            (1.02, place),
-            xycoords=("axes fraction", "data"),
-            va="center",
-            fontsize=7.4,
-        )
+        say_beside(axes, place, f"{odds(ratio)} ({interval(row.get('ci'), odds)})", at=1.02)
     axes.set_xlim(min(ends) / 1.2, max(ends) * 1.2)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
     axes.xaxis.set_minor_locator(NullLocator())
-    _name_rows(axes, [name(row["predictor"]) for row in rows])
+    name_rows(axes, [name(row["predictor"]) for row in rows])
     axes.set_xlabel("Odds ratio (log scale)")
 
 
@@ -116,20 +110,6 @@ def _draw_coefficients(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
     for place, value in enumerate(values):
         axes.plot([0, value], [place, place], color=HEADLINE, lw=2.4, solid_capstyle="butt")
         axes.plot([value], [place], color=HEADLINE, marker="o", ms=6)
-        axes.annotate(
-            coefficient(value),
-            (1.02, place),
-            xycoords=("axes fraction", "data"),
-            va="center",
-            fontsize=7.4,
-        )
-    _name_rows(axes, [name(row["name"]) for row in rows])
+        say_beside(axes, place, coefficient(value), at=1.02)
+    name_rows(axes, [name(row["name"]) for row in rows])
     axes.set_xlabel("Coefficient (log odds)")
-
-
-def _name_rows(axes: Axes, names: Sequence[str]) -> None:
-    axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.tick_params(axis="y", length=0)
-    axes.grid(visible=False, axis="y")
-    axes.spines["left"].set_visible(False)

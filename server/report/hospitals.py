@@ -5,7 +5,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from server.report.picture import DASHES, GREY, HEADLINE, Panel, Picture
+from server.report.picture import DASHES, GREY, HEADLINE, Panel, Picture, name_rows, say_beside
 from server.report.table import Cell, Table, counted, estimate, row, shown
 from server.report.words import (
     DASH,
@@ -64,7 +64,7 @@ def _draw(
             axes.plot(bounds, [place, place], color=HEADLINE, lw=1.4)
         if is_number(value.get("auc")):
             axes.plot([value["auc"]], [place], marker="s", ms=5, color=HEADLINE)
-        _say(axes, place, with_interval(value.get("auc"), value.get("auc_ci")))
+        say_beside(axes, place, with_interval(value.get("auc"), value.get("auc_ci")))
     if between:
         place, mean = len(sites), between["mean"]
         low, high = mean["ci"]
@@ -74,20 +74,11 @@ def _draw(
         if all(map(is_number, reach)):
             axes.plot(reach, [place + 0.32] * 2, color=HEADLINE, lw=0.9)
             ends += reach
-        _say(axes, place, with_interval(mean["value"], mean["ci"]))
+        say_beside(axes, place, with_interval(mean["value"], mean["ci"]))
         names.append(f"Mean of {count(between['n_hospitals'])} hospitals")
-    axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(len(names) - 0.3, -0.6)
+    name_rows(axes, names)
     axes.set_xlim(max(min(ends) - 0.03, -0.02), 1.02)
-    axes.tick_params(axis="y", length=0)
-    axes.grid(visible=False, axis="y")
-    axes.spines["left"].set_visible(False)
     axes.set_xlabel("AUC")
-
-
-def _say(axes: Axes, place: float, text: str) -> None:
-    spot = ("axes fraction", "data")
-    axes.annotate(text, (1.03, place), xycoords=spot, va="center", fontsize=7.4)
 
 
 def hospital_tables(results: Results) -> list[Table]:

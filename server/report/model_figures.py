@@ -5,7 +5,16 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from server.report.picture import COLOURS, DASHES, GREY, HEADLINE, Panel, Picture
+from server.report.picture import (
+    COLOURS,
+    DASHES,
+    GREY,
+    HEADLINE,
+    Panel,
+    Picture,
+    name_rows,
+    say_beside,
+)
 from server.report.words import (
     DASH,
     TEST_SPLITS,
@@ -120,15 +129,9 @@ def _auc_panel(
                 axes.plot(bounds, [place, place], color=look["color"], lw=1.6)
             if is_number(auc):
                 axes.plot([auc], [place], marker="o", ms=5.5, color=look["color"])
-            text = with_interval(auc, value.get("auc_ci"))
-            spot = ("axes fraction", "data")
-            axes.annotate(text, (1.03, place), xycoords=spot, va="center", fontsize=7.4)
+            say_beside(axes, place, with_interval(auc, value.get("auc_ci")))
         axes.set_xlim(lowest, 1.01)
-        axes.set_yticks(range(len(rows)), [row[0] for row in rows])
-        axes.set_ylim(len(rows) - 0.4, -0.6)
-        axes.tick_params(axis="y", length=0)
-        axes.spines["left"].set_visible(False)
-        axes.grid(visible=False, axis="y")
+        name_rows(axes, [row[0] for row in rows])
         axes.set(xlabel="AUC", title=title)
 
     return Panel(draw, f"AUC, {title}", (3.6, 1.0 + 0.28 * len(rows)))

@@ -3,7 +3,7 @@
 import io
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
@@ -78,6 +78,21 @@ class Picture:
     caption: str
     panels: tuple[Panel, ...]
     columns: int = 2
+
+
+def name_rows(axes: Axes, names: Sequence[str]) -> None:
+    """Name the rows of a figure, the first one uppermost."""
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False, axis="y")
+    axes.spines["left"].set_visible(False)
+
+
+def say_beside(axes: Axes, place: float, text: str, at: float = 1.03) -> None:
+    """Text to the right of a row, its place in widths of the axes."""
+    spot = ("axes fraction", "data")
+    axes.annotate(text, (at, place), xycoords=spot, va="center", fontsize=7.4)
 
 
 def to_svg(picture: Picture, *, synthetic: bool) -> list[str]:

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.fit_fusion import fit_ridge, held_out_probabilities
-from server.fit_fusion_sums import fit_fusion_sums, fit_together, start
+from server.fit_fusion_sums import fit_fusion_sums, start
+from server.fit_together import fit_together
 from shared.errors import CodecError, CohortError
 from shared.fusion_settings import Fusion
 from shared.fusion_sums import (

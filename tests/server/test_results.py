@@ -6,13 +6,13 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from server.branch_results import weighted_loss
-from server.cohort_results import is_binary, site_results, table_one
+from server.cohort_results import site_results, table_one
 from server.performance import interval, roc_curve
 from server.plain import clean
 from server.results import settings_hash
 from shared.errors import TrifedError
 from shared.metrics import Estimate
-from shared.moments import class_moments, moments
+from shared.moments import class_moments, is_binary, moments
 from shared.scores import score_sums
 from shared.stages.describe_cohort import Description, SplitCount
 
