@@ -72,14 +72,24 @@ REAL = """
 BRANCHES = {"none": NONE, "small": SMALL, "real": REAL}
 SPLITS = ("internal_test", "external_test")
 EMBEDDING = {"logit": "{reduce: logit, dimension: 1}", "pca": "{reduce: pca, dimension: 2}"}
+EXAMPLES = """examples:
+  python tests/benchmarks/presets.py --preset null --seeds 20
+  python tests/benchmarks/presets.py --preset null --seeds 10 --fit-on out_of_fold in_sample
+  python tests/benchmarks/presets.py --preset paper --seeds 5 --reduce pca \\
+      --exchange embeddings scores statistics
+  python tests/benchmarks/presets.py --preset easy --seeds 3 --size small --branches real"""
 PARTS = ("fit_on", "exchange", "model", "split")
 COLUMNS = ("preset", "seed", *PARTS, "n", "auc", "low", "high", "seconds")
 
 
-def run_seed(
-    options: argparse.Namespace, seed: int, fit_on: str, exchange: str
-) -> Iterator[dict[str, Any]]:
-    """One seed's AUC of each model on each test split; a run that was cut off goes on."""
+def run_study(
+    options: argparse.Namespace, seed: int, fit_on: str, exchange: str, leak: str = ""
+) -> tuple[dict[str, Any], float]:
+    """One study's results and the seconds that it took; a run that was cut off goes on.
+
+    All ways of one seed share the hospitals of the first that was run. `leak` names a run that
+    something was done to, and so its folder.
+    """
     text = STUDY.format(
         preset=options.preset,
         size=options.size,
@@ -93,16 +103,17 @@ def run_seed(
     parse_settings(text, Study, name="study.yaml")
     name = f"{options.preset}-{options.size}-{options.cases}-{options.branches}-{seed}"
     name += f"-{options.reduce}"
-    out = options.folder / f"{name}-{fit_on}-{exchange}"
-    first = options.folder / f"{name}-{options.fit_on[0]}-{options.exchange[0]}"
-    out.parent.mkdir(parents=True, exist_ok=True)
+    options.folder.mkdir(parents=True, exist_ok=True)
+    out = options.folder / "-".join(filter(None, (name, fit_on, exchange, leak)))
     study_file = out.with_suffix(".yaml")
     study_file.write_text(text)
+    found = next(iter(sorted(options.folder.glob(f"{name}-*/cohort/cohort.json"))), None)
+    made = out if found is None else found.parents[1]
     began = time.perf_counter()
     job = prepare_run(
         study_file,
         out,
-        site_files=[] if out == first else sorted((first / "cohort").glob("*/site.yaml")),
+        site_files=[] if out == made else sorted((made / "cohort").glob("*/site.yaml")),
         seed=seed,
         threads=options.threads,
         resume=True,
@@ -110,7 +121,14 @@ def run_seed(
     )
     run_in_process(job, LoggedProgress())
     seconds = round(time.perf_counter() - began, 1)
-    results = json.loads((out / "results.json").read_text())
+    return json.loads((out / "results.json").read_text()), seconds
+
+
+def run_seed(
+    options: argparse.Namespace, seed: int, fit_on: str, exchange: str
+) -> Iterator[dict[str, Any]]:
+    """One seed's AUC of each model on each test split."""
+    results, seconds = run_study(options, seed, fit_on, exchange)
     for model, splits in results["models"].items():
         for split in SPLITS:
             measured = splits[split]
@@ -155,17 +173,12 @@ def print_means(rows: list[dict[str, Any]]) -> None:
         print(f"{name}  {statistics.mean(values):.3f}  {spread}  {holds} of {len(values)}")
 
 
-def main() -> None:
-    """Run the seeds that the options say."""
+def parser_of(description: str | None, epilog: str) -> argparse.ArgumentParser:
+    """What every benchmark over several seeds asks."""
     parser = argparse.ArgumentParser(
-        description=__doc__,
+        description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="""examples:
-  python tests/benchmarks/presets.py --preset null --seeds 20
-  python tests/benchmarks/presets.py --preset null --seeds 10 --fit-on out_of_fold in_sample
-  python tests/benchmarks/presets.py --preset paper --seeds 5 --reduce pca \\
-      --exchange embeddings scores statistics
-  python tests/benchmarks/presets.py --preset easy --seeds 3 --size small --branches real""",
+        epilog=epilog,
     )
     parser.add_argument("--preset", choices=("null", "hard", "paper", "easy"), default="null")
     parser.add_argument(
@@ -175,6 +188,18 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=60, help="patients of each of four sites")
     parser.add_argument("--size", choices=("tiny", "small", "medium"), default="tiny")
     parser.add_argument("--branches", choices=tuple(BRANCHES), default="small")
+    parser.add_argument(
+        "--reduce", choices=tuple(EMBEDDING), default="logit", help="a branch's columns"
+    )
+    parser.add_argument("--threads", type=int, default=0, help="cores to use (default: all)")
+    parser.add_argument("--folder", type=Path, default=Path("runs/presets"))
+    parser.add_argument("--csv", type=Path, help="default: a file in FOLDER")
+    return parser
+
+
+def main() -> None:
+    """Run the seeds that the options say."""
+    parser = parser_of(__doc__, EXAMPLES)
     parser.add_argument(
         "--fit-on",
         nargs="+",
@@ -189,12 +214,6 @@ def main() -> None:
         default=["embeddings"],
         help="one or more things that the sites let leave for the fusion layer",
     )
-    parser.add_argument(
-        "--reduce", choices=tuple(EMBEDDING), default="logit", help="a branch's columns"
-    )
-    parser.add_argument("--threads", type=int, default=0, help="cores to use (default: all)")
-    parser.add_argument("--folder", type=Path, default=Path("runs/presets"))
-    parser.add_argument("--csv", type=Path, help="default: FOLDER/PRESET.csv")
     options = parser.parse_args()
     trifed.set_up_logging(verbose=False)
     trifed.logging.getLogger("trifed").setLevel("WARNING")
