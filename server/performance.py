@@ -79,6 +79,7 @@ def split_results(
         **proportions(measured),
         "f1": {"value": measured.f1, "ci": None},
         **agreement(measured),
+        "at_half": None if sums is None else at_half(sums, level),
         "brier": measured.brier,
         "counts": {name: getattr(measured, name) for name in ("tp", "fp", "tn", "fn")},
         "in_sample": split in FITTED_ON.get(model, ("train", "tune")),
@@ -212,6 +213,13 @@ def proportions(measured: Performance) -> dict[str, Any]:
         for name in ("accuracy", "sensitivity", "specificity", "ppv", "npv")
         if isinstance(share := getattr(measured, name), Estimate)
     }
+
+
+def at_half(sums: ScoreSums, level: float) -> dict[str, Any] | None:
+    """The shares at .5 in place of the frozen threshold; None where .5 is no edge of the bins."""
+    if len(sums.negatives) % 2:
+        return None
+    return proportions(performance(at_threshold(sums, 0.5), level))
 
 
 def agreement(measured: Performance) -> dict[str, Any]:

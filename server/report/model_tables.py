@@ -30,6 +30,7 @@ METRICS = {
     "youden": "Youden's J",
     "mcc": "MCC",
 }
+HALF = ("accuracy", "sensitivity", "specificity")
 
 
 def metric_tables(results: Results) -> list[Table]:
@@ -50,6 +51,42 @@ def _metric_table(results: Results, split: str) -> Table:
     return Table(
         f"performance-{split}", title, columns, rows, notes, strong=_headline_row(results, found)
     )
+
+
+def half_tables(results: Results) -> list[Table]:
+    """One table for each test split: would .5 as the threshold change what is said?"""
+    found = [
+        (split, {model: v for model, v in evaluated(results, split).items() if v.get("at_half")})
+        for split in reversed(splits_of(results))
+        if split.endswith("test")
+    ]
+    return [_half_table(results, split, models) for split, models in found if models]
+
+
+def _half_table(results: Results, split: str, found: Mapping[str, Mapping[str, Any]]) -> Table:
+    title = f"{split_name(split)}: .5 in place of the frozen threshold"
+    heads = [f"{METRICS[metric]}{at}" for metric in HALF for at in (", frozen", ", .5")]
+    note = (
+        f"A sensitivity analysis, with {level(results)} confidence intervals: the frozen "
+        "thresholds are those that the study stands by. Where both differ much, the choice of a "
+        "threshold decides what the model seems worth."
+    )
+    rows = tuple(
+        row(
+            name(model),
+            counted(value.get("n"), value.get("n_positive")),
+            shown(value.get("threshold")),
+            *(
+                estimate(part.get("value"), part.get("ci"))
+                for metric in HALF
+                for part in (value.get(metric) or {}, value["at_half"].get(metric) or {})
+            ),
+        )
+        for model, value in found.items()
+    )
+    columns = ("Model", "n", "Frozen", *heads)
+    strong = _headline_row(results, found)
+    return Table(f"half-{split}", title, columns, rows, (note,), strong=strong)
 
 
 def calibration_tables(results: Results) -> list[Table]:

@@ -11,10 +11,11 @@ from server.report.comparisons import comparison_lines, comparison_tables
 from server.report.decision_figures import decision_pictures, no_curve_line
 from server.report.explanations import explanation_pictures, explanation_tables
 from server.report.external import external_tables, looks_line
+from server.report.flow import design_pictures, flow_pictures
 from server.report.fusion_tables import fusion_tables
 from server.report.hospitals import hospital_pictures, hospital_tables
 from server.report.model_figures import auc_pictures, calibration_pictures, roc_pictures
-from server.report.model_tables import calibration_tables, metric_tables
+from server.report.model_tables import calibration_tables, half_tables, metric_tables
 from server.report.nomogram import nomogram_pictures
 from server.report.picture import Picture
 from server.report.privacy import privacy_line
@@ -46,7 +47,7 @@ class Section:
 def sections(results: Results) -> list[Section]:
     """Every section that has something to show."""
     blocks: dict[str, tuple[str, list[Table | Picture]]] = {
-        "cohort": ("Cohort", [*cohort_tables(results)]),
+        "cohort": ("Cohort", [*flow_pictures(results), *cohort_tables(results)]),
         "performance": ("Performance of the models", _performance(results)),
         "calibration": (
             "Calibration",
@@ -86,7 +87,10 @@ def sections(results: Results) -> list[Section]:
             ],
         ),
         "verification": ("Verification", [*verify_tables(results)]),
-        "disclosed": ("What left the hospitals", [*disclosed_tables(results)]),
+        "disclosed": (
+            "What left the hospitals",
+            [*design_pictures(results), *disclosed_tables(results)],
+        ),
     }
     radiomics_line = stability_line(results) + _radiomics_line(results)
     lines = {"radiomics": [radiomics_line], "cohort": [_rule_of_words(results)]}
@@ -110,6 +114,7 @@ def _performance(results: Results) -> list[Table | Picture]:
         *hospital_pictures(results),
         *hospital_tables(results),
         *comparison_tables(results),
+        *half_tables(results),
     ]
 
 

@@ -5,9 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy import stats
-from sklearn.metrics import balanced_accuracy_score, matthews_corrcoef
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    matthews_corrcoef,
+    recall_score,
+)
 
-from server.performance import coefficient, pooled_external
+from server.performance import at_half, coefficient, pooled_external
 from server.report import write_report
 from server.results import collect_results
 from server.study_folder import StudyFolder
@@ -74,6 +79,24 @@ def test_the_decision_curve_is_of_every_external_patient_at_the_named_thresholds
     worth = np.where(labels[:, None] == 1, 1, -odds) * called
     np.testing.assert_allclose(curve["model"], worth.mean(axis=0), atol=1e-12)
     assert not curve["treat_none"].any()
+
+
+def test_at_half_every_patient_is_called_by_the_larger_probability(run, reply):
+    found = pooled_external("fusion", [reply(*ONE, "binned"), reply(*OTHER, "binned")], run[1])
+    scores, labels = np.array(ONE[0] + OTHER[0]), np.array(ONE[1] + OTHER[1])
+    half = found["at_half"]
+    assert half["accuracy"]["value"] == accuracy_score(labels, scores >= 0.5)
+    assert half["sensitivity"]["value"] == recall_score(labels, scores >= 0.5)
+    assert half["specificity"]["value"] == recall_score(1 - labels, scores < 0.5)
+    told = pooled_external("fusion", [reply(*ONE, "summary"), reply(*OTHER, "binned")], run[1])
+    assert told["at_half"] is None
+
+
+def test_an_odd_number_of_bins_has_no_half():
+    sums = score_sums(
+        np.array([0.2, 0.8]), np.array([0, 1]), bins=999, calibration_bins=9, threshold=np.nan
+    )
+    assert at_half(sums, 0.95) is None
 
 
 def test_a_study_that_names_no_thresholds_has_no_decision_curve(run, reply, change):

@@ -30,6 +30,7 @@ FUSION = (
 )
 
 PROPORTIONS = "accuracy|sensitivity|specificity|ppv|npv"
+HALF = "accuracy|sensitivity|specificity"
 BINS = "the sites' scores, counted by each in fixed bins for each label, added up"
 COUNTS = "counts at the frozen threshold, from each site, added up"
 SQUARES = "the sites' sums of squared differences of score and label, added up"
@@ -47,12 +48,15 @@ def performance(
     shown = (table,)
     drawn = ("calibration", "calibration-others") if figures else ()
     fitted = (table.replace("performance", "calibration"),) if figures else ()
+    half = (table.replace("performance", "half"),) if figures else ()
     roc, decision = (("roc",), ("decision",)) if figures else ((), ())
     return (
         Origin("n|n_positive|n_missing", "cases", counts, shown + fitted),
         Origin("auc", "AUC", f"{pooled}; DeLong's variance", shown + figures, "n"),
         Origin("threshold", "score", FROZEN, shown),
         Origin(PROPORTIONS, "proportion", f"{counts}; Wilson's interval", shown, "n"),
+        Origin(f"at_half.{HALF}", "proportion", f"{bins}; Wilson's interval", half, "n"),
+        Origin(f"at_half.{PROPORTIONS}", "proportion", f"{bins}; Wilson's interval", (), "n"),
         Origin("f1", "F1", counts, shown, "n"),
         Origin("mcc", "Matthews' correlation", counts, shown, "n"),
         Origin("youden", "Youden's J", f"{counts}; Newcombe's interval", shown, "n"),
