@@ -40,7 +40,7 @@ install-dev: $(INSTALLED_DEV)  ## the same with what the tests and Flower's simu
 
 test: lint types  ## install-dev, lint, types, then all tests
 	@echo "==> Running the tests"
-	@OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	@OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 lint: $(INSTALLED_DEV)  ## check style and format (ruff)
 	@echo "==> Checking style"
