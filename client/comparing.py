@@ -1,6 +1,6 @@
 """Models compared on this site's patients; their scores stay here."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -10,6 +10,8 @@ from shared.checks import Floats, Ints
 from shared.comparison import Comparison, cells_left, complete, score_edges
 from shared.delong import correlated_aucs
 from shared.errors import CodecError
+from shared.models import Bundle
+from shared.paired import paired_sums
 from shared.placements import ClassHistograms, class_histograms
 
 
@@ -56,9 +58,17 @@ def check_counted(own: ClassHistograms, pooled: ClassHistograms) -> None:
             raise CodecError("the pooled counts do not hold this site's patients")
 
 
-def compared_here(site: Site, found: Mapping[str, np.ndarray], labels: Ints) -> Comparison | None:
+def thresholds_of(bundle: Bundle, models: Iterable[str]) -> Floats:
+    """Each model's frozen threshold ``(k,)``; NaN where it has none."""
+    return np.array([bundle.thresholds.get(model, np.nan) for model in models])
+
+
+def compared_here(
+    site: Site, found: Mapping[str, np.ndarray], labels: Ints, bundle: Bundle
+) -> Comparison | None:
     """The models compared on this site's patients alone, from every score; None if too few."""
     told = comparable(site, found, labels)
     if told is None:
         return None
-    return Comparison(tuple(found), len(labels) - len(told[1]), correlated_aucs(*told))
+    paired = paired_sums(tuple(found), *told, thresholds_of(bundle, found))
+    return Comparison(tuple(found), len(labels) - len(told[1]), correlated_aucs(*told), paired)

@@ -14,6 +14,8 @@ from shared.comparison import Comparison
 from shared.config import Study as Settings
 from shared.delong import Contrast, pair_tests
 from shared.metrics import Estimate
+from shared.paired import PairedSums, decided, reclassified
+from shared.reclassification import Improvement, integrated_improvement, net_reclassification
 
 POWER = 0.8
 
@@ -55,9 +57,35 @@ def compared(found: Comparison | None, level: float) -> dict[str, Any] | None:
         "pairs": [
             {"first": found.models[i], "second": found.models[j], **tested(test, level)}
             | {"p_holm": p}
+            | moved(found.paired, i, j, level)
             for (i, j), (test, p) in zip(pairs, tests, strict=True)
         ],
     }
+
+
+def moved(sums: PairedSums, first: int, second: int, level: float) -> dict[str, Any]:
+    """McNemar's test of the frozen decisions, and IDI and NRI of the first model over the second.
+
+    The NRI is of these decisions: the difference of the two models' Youden's J. All but the IDI are
+    None where a model has no threshold.
+    """
+    changes, decisions = reclassified(sums, first, second), decided(sums, first, second)
+    idi = improved(integrated_improvement(changes, level))
+    if decisions is None:
+        return {"mcnemar": None, "nri": None, "idi": idi}
+    mcnemar = {
+        "only_first_right": decisions.only_first,
+        "only_second_right": decisions.only_second,
+        "p": decisions.p_exact,
+    }
+    return {"mcnemar": mcnemar, "nri": improved(net_reclassification(changes, level)), "idi": idi}
+
+
+def improved(found: Improvement) -> dict[str, Any]:
+    """An improvement with its interval and p."""
+    known = np.isfinite(found.low)
+    ci = [found.low, found.high] if known else None
+    return {"value": found.value, "ci": ci, "p": found.p}
 
 
 def tested(test: Contrast, level: float) -> dict[str, Any]:

@@ -9,17 +9,22 @@ import numpy as np
 
 from shared.checks import Floats, Ints, require
 from shared.delong import CorrelatedAucs
+from shared.paired import PairedSums
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Comparison:
-    """The AUCs of k models on one cohort's patients that have all their scores."""
+    """The AUCs and decisions of k models on one cohort's patients that have all their scores."""
 
     models: tuple[str, ...]
     n_left_out: int
     aucs: CorrelatedAucs
+    paired: PairedSums
 
     def __post_init__(self) -> None:
+        require(self.paired.names == self.models, "comparison: the decisions are of other models")
+        n = (self.aucs.n_negative, self.aucs.n_positive)
+        require(tuple(self.paired.n.tolist()) == n, "comparison: decisions on other patients")
         k, auc, covariance = len(self.models), self.aucs.auc, self.aucs.covariance
         counts = (self.n_left_out, self.aucs.n_positive, self.aucs.n_negative)
         require(min(counts) >= 0, "comparison: a count below 0")

@@ -14,7 +14,6 @@ from shared.checks import (
     check_labels,
     require,
     require_counts,
-    require_numbers,
 )
 from shared.errors import CohortError, FederationError
 from shared.metrics import Estimate, decided_rightly, proportion
@@ -24,7 +23,8 @@ from shared.metrics import Estimate, decided_rightly, proportion
 class DecisionCounts:
     """Patients whom each of k scores calls positive at its threshold, and each two scores both.
 
-    A score at or above its threshold (k,) calls positive. positives and negatives (k, k) count,
+    A score at or above its threshold (k,) calls positive; one without a threshold (NaN) calls
+    nobody. positives and negatives (k, k) count,
     among the patients of label 1 and 0, those called positive by both of two scores; on the
     diagonal stand the true and the false positives of each.
     """
@@ -38,7 +38,8 @@ class DecisionCounts:
 
     def __post_init__(self) -> None:
         k = len(self.names)
-        require_numbers("decisions.thresholds", self.thresholds, (k,))
+        require(self.thresholds.shape == (k,), "decisions.thresholds are not the scores'")
+        require(not np.isinf(self.thresholds).any(), "decisions.thresholds must not be infinite")
         for label in ("positive", "negative"):
             both, n = getattr(self, f"{label}s"), getattr(self, f"n_{label}")
             require_counts(f"decisions.{label}s", both, (k, k))
@@ -82,7 +83,7 @@ def decision_counts(
         names: The k scores.
         scores: Shape (k, n), finite; at or above the threshold means positive.
         labels: Shape (n,), 0 or 1.
-        thresholds: Shape (k,).
+        thresholds: Shape (k,); NaN where there is none.
 
     Raises:
         CohortError: If scores, thresholds and labels do not fit together, or are not finite.
@@ -108,8 +109,8 @@ def pool_decision_counts(parts: Sequence[DecisionCounts]) -> DecisionCounts:
     Raises:
         FederationError: If there are no parts, or they differ in scores or thresholds.
     """
-    names = agreed_names(parts)
-    if not all(np.array_equal(part.thresholds, parts[0].thresholds) for part in parts):
+    names, first = agreed_names(parts), parts[0].thresholds
+    if not all(np.array_equal(part.thresholds, first, equal_nan=True) for part in parts):
         raise FederationError("sites decided at different thresholds")
     return DecisionCounts(
         names,

@@ -1,15 +1,17 @@
 """The site's half of `evaluate`."""
 
-from client.comparing import check_counted, comparable, counted
+from client.comparing import check_counted, comparable, counted, thresholds_of
 from client.embeddings import keep_outputs
 from client.scoring import binned, checked_scores
 from client.workbench import Workbench
 from shared.errors import SmallCellError
-from shared.placements import PlacementSums, placement_sums
+from shared.paired import paired_sums
+from shared.placements import placement_sums
 from shared.scores import ScoreSums
 from shared.stages.evaluate import (
     OutputsReply,
     OutputsRequest,
+    PlacementsReply,
     PlacementsRequest,
     ScoresReply,
     ScoresRequest,
@@ -35,8 +37,8 @@ def answer_scores(request: ScoresRequest, bench: Workbench) -> ScoresReply:
     return ScoresReply(models, counted(site, found, labels, bench.study.evaluation.score_bins))
 
 
-def answer_placements(request: PlacementsRequest, bench: Workbench) -> PlacementSums:
-    """Sums of the internal test patients' placements among those of all sites.
+def answer_placements(request: PlacementsRequest, bench: Workbench) -> PlacementsReply:
+    """Sums of the internal test patients' placements among those of all sites, and of decisions.
 
     Raises:
         SmallCellError: If this site's patients are too few for it.
@@ -47,4 +49,6 @@ def answer_placements(request: PlacementsRequest, bench: Workbench) -> Placement
     if told is None or own is None:
         raise SmallCellError("patients with a score of every model, or those without, are too few")
     check_counted(own, request.pooled)
-    return placement_sums(*told, request.pooled)
+    thresholds = thresholds_of(request.bundle, found)
+    paired = paired_sums(tuple(found), *told, thresholds)
+    return PlacementsReply(placement_sums(*told, request.pooled), paired)

@@ -82,7 +82,7 @@ def evaluate_bundle(bench: Workbench, bundle: Bundle, cohort: Cohort) -> Externa
     sums = {} if level == "summary" else binned(bench, bundle, labels, found)
     table = score_table(found, labels) if level == "scores" else None
     looks = cohort.n_looks + 1
-    together = compared_here(bench.site, found, labels)
+    together = compared_here(bench.site, found, labels, bundle)
     return ExternalReply(
         level, cohort.hash, looks, now(), description, summaries, sums, table, together
     )

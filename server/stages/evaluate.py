@@ -17,6 +17,7 @@ from shared.comparison import Comparison
 from shared.config import digest, networks
 from shared.metrics import youden_threshold
 from shared.models import Bundle
+from shared.paired import pool_paired_sums
 from shared.placements import (
     ClassHistograms,
     pool_class_histograms,
@@ -54,7 +55,7 @@ def run(study: Study, coordinator: Coordinator) -> Study:
     bundle = replace(draft, thresholds=thresholds(study, sums))
     told = {site: reply.compared for site, reply in replies.items() if reply.compared is not None}
     silent = tuple(site for site in replies if site not in told)
-    comparison = compare(coordinator, draft, told, sums) if told else None
+    comparison = compare(coordinator, bundle, told, sums) if told else None
     record = EvaluationRecord(bundle, sums, comparison, silent)
     return coordinator.save(study, evaluate=record)
 
@@ -80,7 +81,7 @@ def assemble_bundle(study: Study, coordinator: Coordinator) -> Bundle:
 def compare(
     coordinator: Coordinator, bundle: Bundle, told: dict[str, ClassHistograms], sums: Sums
 ) -> Comparison:
-    """The models' AUCs on the same internal test patients, with their covariance, in one round.
+    """The models' AUCs and decisions on the same internal test patients, in one round.
 
     Args:
         told: Site to counts of the patients with a score of every model.
@@ -89,10 +90,12 @@ def compare(
     pooled = pool_class_histograms(list(told.values()))
     request = PlacementsRequest(bundle, pooled)
     replies = coordinator.federation.ask(EVALUATE_PLACEMENTS, request, sorted(told))
-    found = pooled_aucs(pooled, pool_placement_sums(list(replies.values())))
+    parts = list(replies.values())
+    found = pooled_aucs(pooled, pool_placement_sums([part.placements for part in parts]))
+    paired = pool_paired_sums([part.paired for part in parts])
     of_all = next(iter(sums.values()))["internal_test"]
     n = sum(of_all[site].n + of_all[site].n_missing for site in told)
-    return Comparison(pooled.names, n - found.n_positive - found.n_negative, found)
+    return Comparison(pooled.names, n - found.n_positive - found.n_negative, found, paired)
 
 
 def rearrange(replies: dict[str, ScoresReply]) -> Sums:

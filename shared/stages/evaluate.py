@@ -5,8 +5,10 @@ hits and misses at the frozen threshold, the summed Brier score, and sums for ea
 To compare the models on the same internal test patients, those with a score of every model: once
 more their counts in these bins; then, with all sites' counts known, for each label the sums of the
 patients' placements, the share of the other label's patients that one is rightly above or below,
-less the AUC, and of the products of two models' placements. A site where that would be of too few
-patients, or where the ones left out are too few, tells nothing of it.
+less the AUC, and of the products of two models' placements; how many patients two models both call
+positive at their frozen thresholds; and the sums of the models' probabilities and of the products
+of two of them. A site where that would be of too few patients, or where the ones left out are too
+few, tells nothing of it.
 Stays: every patient's score.
 """
 
@@ -14,6 +16,7 @@ from dataclasses import dataclass
 
 from shared.models import Bundle
 from shared.networks import Weights
+from shared.paired import PairedSums
 from shared.placements import ClassHistograms, PlacementSums
 from shared.scores import ScoreSums
 from shared.stages import Question
@@ -60,6 +63,16 @@ class PlacementsRequest:
     pooled: ClassHistograms
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class PlacementsReply:
+    """Of the same patients: sums of placements, and of decisions and probabilities."""
+
+    placements: PlacementSums
+    paired: PairedSums
+
+
 EVALUATE_OUTPUTS = Question("evaluate_outputs", "evaluate", OutputsRequest, OutputsReply)
 EVALUATE_SCORES = Question("evaluate_scores", "evaluate", ScoresRequest, ScoresReply)
-EVALUATE_PLACEMENTS = Question("evaluate_placements", "evaluate", PlacementsRequest, PlacementSums)
+EVALUATE_PLACEMENTS = Question(
+    "evaluate_placements", "evaluate", PlacementsRequest, PlacementsReply
+)

@@ -4,11 +4,11 @@ Leaves the hospital: what `describe_cohort` lets leave, how often the
 patients were looked at and a salted hash of the cohort, and of each model's scores what the level
 `release.external` of the site file says. `summary`: counts, the AUC and its variance, counts at the
 frozen threshold, the Brier score, calibration intercept and slope; and the models' AUCs on the
-patients with a score of every model, with DeLong's covariance of them, unless such patients or the
-ones left out are too few. `binned`: these, and counts of
-scores in fixed bins, as in `evaluate`. `scores`: these, and for each patient a row of scores with
-its label, without an id, in the order of the numbers themselves. Nothing that comes back is fitted
-on.
+patients with a score of every model, with DeLong's covariance of them, and the counts and sums that
+compare two models' decisions and probabilities in `evaluate`, unless such patients or the ones left
+out are too few. `binned`: these, and counts of scores in fixed bins, as in `evaluate`. `scores`:
+these, and for each patient a row of scores with its label, without an id, in the order of the
+numbers themselves. Nothing that comes back is fitted on.
 Stays: below the level `scores`, every patient's score.
 """
 

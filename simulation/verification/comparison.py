@@ -33,7 +33,7 @@ def check_comparison(study: Study, pooled: PooledRows, settings: Settings) -> li
 def compare(
     stage: str, found: Comparison, parts: Sequence[SiteScores], *, bins: int | None = None
 ) -> list[Check]:
-    """AUCs, covariance and numbers of patients against those of all pairs of patients."""
+    """AUCs, covariance, numbers of patients and decisions against those of all patients."""
     scores = np.concatenate([part.scores for part in parts], axis=1)
     labels = np.concatenate([part.labels for part in parts])
     whole = ~np.isnan(scores).any(axis=0)
@@ -45,10 +45,22 @@ def compare(
     n = (found.aucs.n_positive, found.aucs.n_negative, found.n_left_out)
     positive = int(labels[whole].sum())
     expected = (positive, int(whole.sum()) - positive, int((~whole).sum()))
+    paired = found.paired
+    both = [paired.decisions.negatives, paired.decisions.positives]
+    called, sums, products = formulas.paired(
+        scores[:, whole], labels[whole], paired.decisions.thresholds
+    )
     return [
         Check(stage, "patients compared", difference(n, expected)),
         Check(stage, "AUCs of models compared", _known(found.aucs.auc, auc)),
         Check(stage, "covariance of the AUCs", _known(found.aucs.covariance, covariance)),
+        Check(
+            stage,
+            "decisions of two models",
+            difference(both, called),
+        ),
+        Check(stage, "sums of probabilities", difference(paired.sums, sums)),
+        Check(stage, "products of probabilities", difference(paired.products, products)),
     ]
 
 

@@ -204,6 +204,27 @@ def paired_aucs(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.
     return auc, spread[0] / m + spread[1] / n
 
 
+def paired(
+    scores: np.ndarray, labels: np.ndarray, thresholds: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each label, pair of models by pair: whom both call positive, and moments.
+
+    Returns:
+        Counts (2, k, k), sums (2, k) and sums of products (2, k, k) of scores (k, n).
+    """
+    k = len(scores)
+    called, products = np.zeros((2, k, k), dtype=int), np.zeros((2, k, k))
+    sums = np.array([[row[labels == label].sum() for row in scores] for label in (0, 1)])
+    for label in (0, 1):
+        rows = scores[:, labels == label]
+        for i in range(k):
+            for j in range(k):
+                first, second = rows[i] >= thresholds[i], rows[j] >= thresholds[j]
+                called[label, i, j] = int(np.count_nonzero(first & second))
+                products[label, i, j] = float((rows[i] * rows[j]).sum())
+    return called, sums, products
+
+
 def share_log_likelihood(y: np.ndarray) -> float:
     """The log-likelihood of labels whose probability is their own share."""
     return -float(len(y) * stats.entropy(np.bincount(y, minlength=2)))

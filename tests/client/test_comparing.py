@@ -21,6 +21,7 @@ from shared.placements import (
 BINS, N = 50, 90
 MODELS = ("clinical", "branch", "fusion")
 NONE = np.nan
+BUNDLE = SimpleNamespace(thresholds={"fusion": 0.3, "clinical": 0.5})
 
 
 def site(limit=5):
@@ -55,8 +56,8 @@ def test_sites_give_delong_of_the_binned_scores_of_all_complete_patients(cohort)
 def test_the_few_whom_a_difference_of_counts_would_tell_of_keep_a_site_silent(cohort):
     found, labels = cohort
     assert comparable(site(6), *cohort) is not None
-    for answer in (comparable, compared_here):
-        assert answer(site(7), found, labels) is None
+    assert comparable(site(7), found, labels) is None
+    assert compared_here(site(7), found, labels, BUNDLE) is None
     assert counted(site(7), found, labels, BINS) is None
 
 
@@ -77,10 +78,15 @@ def test_whom_no_model_scores_is_no_difference_of_counts(cohort):
 
 def test_an_external_site_compares_every_score_and_counts_those_left_out(cohort):
     found, labels = cohort
-    compared = compared_here(site(), found, labels)
+    compared = compared_here(site(), found, labels, BUNDLE)
     expected = correlated_aucs(np.stack(list(found.values()))[:, 12:], labels[12:])
     assert (compared.models, compared.n_left_out) == (MODELS, 12)
     np.testing.assert_array_equal(compared.aucs.covariance, expected.covariance)
+    np.testing.assert_array_equal(compared.paired.decisions.thresholds, [0.5, NONE, 0.3])
+    called = np.stack(list(found.values()))[[0, 2], 12:] >= [[0.5], [0.3]]
+    both = [(called[0] & called[1] & (labels[12:] == y)).sum() for y in (0, 1)]
+    decisions = compared.paired.decisions
+    assert [decisions.negatives[0, 2], decisions.positives[0, 2]] == both
 
 
 def test_pooled_counts_without_this_sites_patients_are_refused(cohort):

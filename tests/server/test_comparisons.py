@@ -11,8 +11,10 @@ from statsmodels.stats.multitest import multipletests
 from server.comparisons import compared
 from server.report.comparisons import comparison_lines, comparison_tables
 from shared.comparison import Comparison
+from shared.decisions import DecisionCounts
 from shared.delong import CorrelatedAucs, contrast, correlated_aucs
 from shared.errors import CodecError
+from shared.paired import PairedSums
 
 REFERENCES = Path(__file__).parents[1] / "references"
 MODELS = ("clinical", "branch_2_5d", "fusion")
@@ -29,15 +31,32 @@ def found():
     return correlated_aucs(scores, np.array([int(row["cancer"]) for row in rows]))
 
 
+def decisions(models, n_negative, n_positive, thresholds=None):
+    """Decisions of as many patients, the last model alone calling three of each label positive."""
+    k = len(models)
+    called = np.zeros((k, k), dtype=np.int64)
+    called[-1, -1] = 3
+    n = np.array([n_negative, n_positive])
+    sums = n[:, None] * np.linspace(0.4, 0.6, k)
+    products = np.einsum("yi,yj,y->yij", sums, sums, 1 / n)
+    products += np.einsum("y,ij->yij", n, np.eye(k)) / 100
+    thresholds = np.full(k, 0.5) if thresholds is None else thresholds
+    counts = DecisionCounts(tuple(models), thresholds, n_positive, n_negative, called, called)
+    return PairedSums(counts, sums, products)
+
+
 def told(value, se):
     """Fusion and 2.5D that differ by a value of this standard error, as the results hold it."""
     aucs = CorrelatedAucs(np.array([0.7, 0.7 + value]), np.eye(2) * se**2 / 2, 35, 37)
-    pair = compared(Comparison(MODELS[1:], 0, aucs), 0.95)
+    pair = compared(Comparison(MODELS[1:], 0, aucs, decisions(MODELS[1:], 37, 35)), 0.95)
     return {"comparisons": {"main": ["fusion", "branch_2_5d"], "internal_test": pair}}
 
 
+PAIRED = decisions(MODELS, 645, 105)
+
+
 def test_every_pair_is_tested_and_holms_p_is_statsmodels(found):
-    result = compared(Comparison(MODELS, 3, found), 0.95)
+    result = compared(Comparison(MODELS, 3, found, PAIRED), 0.95)
     names = [(pair["first"], pair["second"]) for pair in result["pairs"]]
     assert names == [
         ("branch_2_5d", "clinical"),
@@ -97,11 +116,14 @@ def test_silent_sites_are_named():
 
 def test_the_table_has_holms_column_and_marks_the_main_pair(found):
     results = {"comparisons": {"main": ["fusion", "branch_2_5d"]}}
-    results["comparisons"]["external_sites"] = {"x": compared(Comparison(MODELS, 3, found), 0.95)}
-    (table,) = comparison_tables(results)
+    results["comparisons"]["external_sites"] = {
+        "x": compared(Comparison(MODELS, 3, found, PAIRED), 0.95)
+    }
+    table, moves = comparison_tables(results)
     assert table.columns[-1] == "p (Holm)"
     assert table.rows[table.strong][0].text == "Fusion − branch 2.5D"
     assert "3 without one of some model are left out" in table.notes[0]
+    assert [cell.text for cell in moves.rows[2][:4]] == ["Fusion − branch 2.5D", "3", "3", "1.00"]
 
 
 @pytest.mark.parametrize(
@@ -114,5 +136,26 @@ def test_the_table_has_holms_column_and_marks_the_main_pair(found):
     ],
 )
 def test_aucs_that_no_patients_can_have_are_refused(auc, covariance):
-    with pytest.raises(CodecError):
-        Comparison(MODELS[1:], 0, CorrelatedAucs(np.array(auc), covariance, 3, 3))
+    aucs = CorrelatedAucs(np.array(auc), covariance, 3, 3)
+    with pytest.raises(CodecError, match="comparison: "):
+        Comparison(MODELS[1:], 0, aucs, decisions(MODELS[1:], 3, 3))
+
+
+def test_decisions_of_other_patients_or_models_are_refused():
+    aucs = CorrelatedAucs(np.array([0.5, 0.6]), np.eye(2) / 9, 3, 4)
+    Comparison(MODELS[1:], 0, aucs, decisions(MODELS[1:], 4, 3))
+    for other in (decisions(MODELS[1:], 3, 4), decisions(MODELS[:2], 4, 3)):
+        with pytest.raises(CodecError, match="decisions"):
+            Comparison(MODELS[1:], 0, aucs, other)
+
+
+def test_without_a_threshold_nothing_is_said_of_decisions(found):
+    thresholds = np.array([0.5, 0.5, np.nan])
+    paired = decisions(MODELS, 645, 105, thresholds)
+    results = {
+        "comparisons": {"internal_test": compared(Comparison(MODELS, 0, found, paired), 0.95)}
+    }
+    _, moves = comparison_tables(results)
+    assert [cell.text for cell in moves.rows[0][1:4]] == ["0", "0", "1.00"]
+    assert [cell.text for cell in moves.rows[2][1:5]] == ["–"] * 4
+    assert moves.rows[2][5].text != "–"

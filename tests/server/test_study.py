@@ -31,6 +31,7 @@ from server.study_folder import StudyFolder
 from shared.codec import content_hash
 from shared.combat import Combat
 from shared.comparison import Comparison
+from shared.decisions import DecisionCounts
 from shared.delong import CorrelatedAucs
 from shared.errors import StateError
 from shared.files import BESIDE
@@ -51,6 +52,7 @@ from shared.models import (
 )
 from shared.moments import class_moments
 from shared.networks import Layout, Weights
+from shared.paired import PairedSums
 from shared.quartiles import Quartiles
 from shared.regressions import Regression, Terms
 from shared.scores import score_sums
@@ -61,6 +63,13 @@ from shared.stages.hello import Reply as Hello
 from shared.summary import summarise
 
 ONE, TWO = np.array([0.1]), np.array([0.1, -2.5])
+PAIRED = PairedSums(
+    DecisionCounts(
+        ("fusion", "flat"), np.array([0.5, np.nan]), 4, 5, np.diag([3, 0]), np.diag([1, 0])
+    ),
+    np.ones((2, 2)),
+    np.ones((2, 2, 2)),
+)
 AUCS = np.array([0.8, 0.6])
 SCALE = Scale(
     Extraction({"log_2mm": 7.5}), ("f",), -ONE, ONE, ONE, np.array([2.0]),
@@ -128,7 +137,7 @@ SLOTS = {
     "evaluate": EvaluationRecord(
         BUNDLE,
         {"fusion": {"tune": {"site_a": SUMS}}},
-        Comparison(("fusion", "flat"), 1, CorrelatedAucs(AUCS, np.eye(2) / 9, 4, 5)),
+        Comparison(("fusion", "flat"), 1, CorrelatedAucs(AUCS, np.eye(2) / 9, 4, 5), PAIRED),
         ("site_b",),
     ),
     "explain": ExplainRecord({"flat": NetworkHeat(HEAT, None, ("site_a",), ("site_b",))}),

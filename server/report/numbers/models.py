@@ -29,7 +29,6 @@ FUSION = (
     Origin("budget.sizes.*.shrinkage|optimism|prevalence", "cases needed", RILEY, BUDGET),
 )
 
-PROPORTIONS = "accuracy|sensitivity|specificity|ppv|npv"
 HALF = "accuracy|sensitivity|specificity"
 BINS = "the sites' scores, counted by each in fixed bins for each label, added up"
 COUNTS = "counts at the frozen threshold, from each site, added up"
@@ -51,12 +50,13 @@ def performance(
     half = (table.replace("performance", "half"),) if figures else ()
     roc, decision = (("roc",), ("decision",)) if figures else ((), ())
     return (
-        Origin("n|n_positive|n_missing", "cases", counts, shown + fitted),
+        Origin("n|n_positive|n_missing", "cases", counts, shown + fitted + half),
         Origin("auc", "AUC", f"{pooled}; DeLong's variance", shown + figures, "n"),
-        Origin("threshold", "score", FROZEN, shown),
-        Origin(PROPORTIONS, "proportion", f"{counts}; Wilson's interval", shown, "n"),
+        Origin("threshold", "score", FROZEN, shown + half),
+        Origin(HALF, "proportion", f"{counts}; Wilson's interval", shown + half, "n"),
+        Origin("ppv|npv", "proportion", f"{counts}; Wilson's interval", shown, "n"),
         Origin(f"at_half.{HALF}", "proportion", f"{bins}; Wilson's interval", half, "n"),
-        Origin(f"at_half.{PROPORTIONS}", "proportion", f"{bins}; Wilson's interval", (), "n"),
+        Origin("at_half.ppv|npv", "proportion", f"{bins}; Wilson's interval", (), "n"),
         Origin("f1", "F1", counts, shown, "n"),
         Origin("mcc", "Matthews' correlation", counts, shown, "n"),
         Origin("youden", "Youden's J", f"{counts}; Newcombe's interval", shown, "n"),
@@ -109,11 +109,17 @@ BETWEEN = {
 }
 
 
+ONLY = "only_first_right|only_second_right"
+DECIDED = "counts of the two models' decisions at their frozen thresholds, by label"
+MOVED = "sums and products of the two models' probabilities, by label"
+
+
 def _compared(cohort: str, how: str) -> tuple[Origin, ...]:
     """The models' differences on one cohort, its name the first star or given."""
     prefix = f"comparisons.{cohort}"
     table = ("comparisons-{0}" if "*" in cohort else f"comparisons-{cohort}",)
     limit = "from the standard error found"
+    moves = (table[0].replace("comparisons", "reclassification"),)
     return (
         Origin(f"{prefix}.n|n_positive|n_left_out", "cases", "counted by the sites", table),
         Origin(f"{prefix}.auc.*", "AUC", how, (), "n"),
@@ -121,6 +127,12 @@ def _compared(cohort: str, how: str) -> tuple[Origin, ...]:
         Origin(f"{prefix}.pairs.*.z", "z", f"{how}; DeLong's test", table, "n"),
         Origin(f"{prefix}.pairs.*.p", "P value", f"{how}; DeLong's test", table, "n"),
         Origin(f"{prefix}.pairs.*.p_holm", "P value", "Holm's, over the table's pairs", table, "n"),
+        Origin(f"{prefix}.pairs.*.mcnemar.{ONLY}", "cases", DECIDED, moves, "n"),
+        Origin(f"{prefix}.pairs.*.mcnemar.p", "P value", "McNemar's exact test", moves, "n"),
+        Origin(f"{prefix}.pairs.*.nri", "NRI", DECIDED, moves, "n"),
+        Origin(f"{prefix}.pairs.*.nri.p", "P value", f"{DECIDED}; Wald's test", (), "n"),
+        Origin(f"{prefix}.pairs.*.idi", "IDI", MOVED, moves, "n"),
+        Origin(f"{prefix}.pairs.*.idi.p", "P value", f"{MOVED}; Wald's test", (), "n"),
         Origin(
             f"{prefix}.pairs.*.least_significant|least_powered",
             *("difference of AUCs", limit, ("#performance",), "n"),
