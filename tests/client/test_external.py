@@ -47,6 +47,9 @@ def test_a_summary_holds_no_array_of_scores(told, frozen):
     arrays, k = pack(told("summary")).arrays, len(frozen[0].model_names)
     rest = {n: a for n, a in arrays.items() if not n.startswith("description/variables/")}
     shapes = {"comparison/aucs/auc": (k,), "comparison/aucs/covariance": (k, k)}
+    shapes |= {"comparison/paired/sums": (2, k), "comparison/paired/products": (2, k, k)}
+    decisions = {"thresholds": (k,), "positives": (k, k), "negatives": (k, k)}
+    shapes |= {f"comparison/paired/decisions/{name}": shape for name, shape in decisions.items()}
     assert {name: array.shape for name, array in rest.items()} == shapes
 
 

@@ -150,4 +150,4 @@ def test_captions_are_numbered_as_in_the_report(paper):
     text = (paper.folder / "captions.txt").read_text(encoding="utf-8")
     assert text.startswith("synthetic data")
     assert "Table 1 (characteristics). Characteristics of each cohort." in text
-    assert "\nFigure 1 (roc). Discrimination on the test splits." in text
+    assert "\nFigure 2 (roc). Discrimination on the test splits." in text
