@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.patches import Rectangle
 
 from server.report.picture import DASHES, GREY, HEADLINE, INK, Panel, Picture
@@ -172,8 +173,10 @@ def _box(
     (x, y), (width, height) = middle, size
     outline = DASHES[1] if fill == FILLS[1] else DASHES[0]
     corner = (x - width / 2, y - height / 2)
+    # Half seen through, so that the words of a made-up study stand in every box.
+    colour = (*to_rgb(fill), 0.5)
     axes.add_patch(
-        Rectangle(corner, width, height, facecolor=fill, edgecolor=GREY, lw=0.8, ls=outline)
+        Rectangle(corner, width, height, facecolor=colour, edgecolor=GREY, lw=0.8, ls=outline)
     )
     text = "\n".join(box)
     axes.text(x, y, text, ha="center", va="center", fontsize=7.4, color=INK, linespacing=1.25)
@@ -185,5 +188,5 @@ def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> 
 
 
 def _bare(axes: Axes, width: float, height: float) -> None:
-    axes.set(xlim=(0, width), ylim=(0, height))
+    axes.set(xlim=(0, width), ylim=(-0.05, height + 0.05))
     axes.set_axis_off()
