@@ -34,7 +34,13 @@ def _excluded(run: Run) -> Answer | None:
         reasons = (value.get("exclusion_reasons") or {}).items()
         why = f" ({', '.join(f'{reason}: {count(n)}' for reason, n in reasons)})" if reasons else ""
         told.append(f"{site} {count(value.get('n_excluded'))}{why}")
-    return Answer(f"Set aside by the software: {', '.join(told)}", (SITES,)) if told else None
+    text = f"Set aside by the software: {', '.join(told)}"
+    return Answer(text, (SITES, "figures/flow")) if told else None
+
+
+def _steps(run: Run) -> Answer | None:
+    text = "Every step, with what each hospital computes, what leaves it and what the server does"
+    return Answer(text, ("figures/design",)) if run.part("models") else None
 
 
 def _by_split(run: Run) -> dict[str, list[Mapping[str, Any]]]:
@@ -133,6 +139,7 @@ def _baseline(run: Run) -> Answer | None:
 COHORT: dict[str, Answerer] = {
     "participants": _participants,
     "excluded": _excluded,
+    "steps": _steps,
     "splits": _splits,
     "outcome_shares": _outcome_shares,
     "partition": of_settings(_partition),
