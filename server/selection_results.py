@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from server.study import SelectionRecord
+from shared.lasso import LassoFit
 from shared.radiomics_settings import Selection
 from shared.site_signal import SiteConfusion
 
@@ -43,11 +44,21 @@ def lasso_results(record: SelectionRecord, settings: Selection) -> dict[str, Any
         "cv_error": record.lasso.cv_error,
         "cv_se": record.lasso.cv_se,
         "alpha": record.lasso.alpha,
+        "path": path_results(record.lasso),
         "n_candidates": len(record.candidates),
         "half_samples": settings.half_samples,
         "min_frequency": settings.min_frequency,
         "frequency_alpha": record.frequency_alpha,
     }
+
+
+def path_results(lasso: LassoFit) -> list[dict[str, Any]]:
+    """The coefficients, for each penalty, of every candidate that one of them keeps."""
+    return [
+        {"feature": name, "coefficients": values}
+        for name, values in zip(lasso.candidates, lasso.path.T, strict=True)
+        if values.any()
+    ]
 
 
 def look_results(looks: SiteConfusion) -> dict[str, Any]:

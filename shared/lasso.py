@@ -27,7 +27,8 @@ class LassoFit:
 
     coefficients has shape (k,), in the order of names. alphas, cv_error and cv_se have shape (a,):
     the penalties tried, largest first, with the mean over folds of the loss for each case of the
-    fold left out, and that mean's standard error. loss says which loss was minimised and is meant:
+    fold left out, and that mean's standard error. path (a, c) holds, for each penalty, the
+    coefficients of the c candidates on all folds. loss says which loss was minimised and is meant:
     the squared error of the label (linear) or the log-loss (logistic).
     """
 
@@ -38,12 +39,16 @@ class LassoFit:
     alphas: Floats
     cv_error: Floats
     cv_se: Floats
+    candidates: tuple[str, ...]
+    path: Floats
     loss: Loss
 
     def __post_init__(self) -> None:
         require_numbers("lasso.coefficients", self.coefficients, (len(self.names),))
         for name in ("alphas", "cv_error", "cv_se"):
             require_numbers(f"lasso.{name}", getattr(self, name), self.alphas.shape, minimum=0.0)
+        shape = (len(self.alphas), len(self.candidates))
+        require_numbers("lasso.path", self.path, shape)
         require(bool(np.isfinite([self.intercept, self.alpha]).all()), "lasso must be finite")
 
     def predict(self, X: Floats) -> Floats:
@@ -155,6 +160,8 @@ def lasso_cv(folds: Sequence[Gram], *, rule: Rule, max_features: int) -> LassoFi
         alphas,
         error,
         se,
+        total.names,
+        path,
         "squared_error",
     )
 

@@ -191,5 +191,7 @@ def logistic_lasso_cv(
         alphas,
         error,
         se,
+        tuple(names),
+        path,
         "log_loss",
     )

@@ -121,7 +121,7 @@ def _steps(results: Results) -> Iterator[tuple[Box, Box, Box]]:
         )
     for network, value in (results.get("branches") or {}).items():
         if value:
-            rounds = len(value.get("rounds") or [])
+            rounds = value.get("last_round")
             yield (
                 [f"{name(network)} trained", "on the hospital's patients"],
                 ["weights,", f"{count(rounds)} rounds"],

@@ -23,6 +23,9 @@ ROUNDS_CAPTION = (
     "split: the tune curve is therefore no test of the network."
 )
 
+NAMED = 12
+"""More features kept than these stand in a figure without names."""
+
 
 def training_pictures(results: Results) -> list[Picture]:
     """One picture for each network: loss at each site, and AUC on the tune split."""
@@ -103,15 +106,21 @@ def lasso_pictures(results: Results) -> list[Picture]:
     if not lasso.get("alphas") or not lasso.get("cv_error"):
         return []
     logistic = lasso.get("loss") == "log_loss"
+    kind = "logistic" if logistic else "linear"
     caption = (
-        f"{_loss_name(lasso)} of the {'logistic' if logistic else 'linear'} LASSO on the folds "
-        "left out, mean over folds, against its penalty; the band is one standard error either "
-        "side, the dotted line the penalty that was used. The whole path was computed by the "
-        f"server from {LOGISTIC_SUMS if logistic else LINEAR_SUMS} that the training sites sent "
-        "for the folds of their train split, which gives what one pooled table would give."
+        f"Error: {_loss_name(lasso).lower()} of the {kind} LASSO on the folds left out, mean over "
+        "folds, against its penalty; the band is one standard error either side, the dotted line "
+        "the penalty that was used. Coefficients: each feature's, for one standard deviation; "
+        "those kept at that penalty are in colour, and named if they are few. Both were computed "
+        f"by the server from {LOGISTIC_SUMS if logistic else LINEAR_SUMS} that the training sites "
+        "sent for the folds of their train split, which gives what one pooled table would give."
     )
-    panel = Panel(lambda axes: _draw_lasso(axes, lasso), "Error against penalty", (5.2, 2.9))
-    return [Picture("lasso", "Choice of the LASSO penalty", caption, (panel,), columns=1)]
+    size = (4.4, 2.9)
+    panels = (
+        Panel(lambda axes: _draw_lasso(axes, lasso), "Error against penalty", size),
+        Panel(lambda axes: _draw_path(axes, lasso), "Coefficients against penalty", size),
+    )
+    return [Picture("lasso", "The LASSO's penalty and its features", caption, panels, columns=2)]
 
 
 def _draw_lasso(axes: Axes, lasso: Mapping[str, Any]) -> None:
@@ -124,8 +133,33 @@ def _draw_lasso(axes: Axes, lasso: Mapping[str, Any]) -> None:
     axes.plot(alphas, error, color=HEADLINE, marker=".", ms=3)
     if is_number(lasso.get("alpha")):
         axes.axvline(lasso["alpha"], color=INK, lw=0.9, ls=DASHES[2])
+    _penalty_axis(axes)
+    label = f"Cross-validated {_loss_name(lasso).lower()}"
+    axes.set(ylabel=label)
+
+
+def _draw_path(axes: Axes, lasso: Mapping[str, Any]) -> None:
+    path, alphas = lasso.get("path") or [], gaps(lasso["alphas"])
+    alpha = lasso.get("alpha")
+    place = lasso["alphas"].index(alpha) if alpha in lasso["alphas"] else None
+    kept = [line for line in path if place is not None and line["coefficients"][place] != 0]
+    for line in path:
+        if line not in kept:
+            axes.plot(alphas, gaps(line["coefficients"]), color=GREY, lw=0.7, alpha=0.7)
+    for k, line in enumerate(kept):
+        label = " ".join(str(line["feature"]).split("__"))
+        colour, dash = COLOURS[k % len(COLOURS)], DASHES[k // len(COLOURS) % len(DASHES)]
+        axes.plot(alphas, gaps(line["coefficients"]), lw=1.3, label=label, color=colour, ls=dash)
+    if is_number(alpha):
+        axes.axvline(alpha, color=INK, lw=0.9, ls=DASHES[2])
+    if 0 < len(kept) <= NAMED:
+        axes.legend(loc="upper left", bbox_to_anchor=(-0.05, -0.2), fontsize=6.2)
+    _penalty_axis(axes)
+    axes.set(ylabel="Coefficient")
+
+
+def _penalty_axis(axes: Axes) -> None:
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    label = f"Cross-validated {_loss_name(lasso).lower()}"
-    axes.set(xlabel="Penalty (alpha, log scale)", ylabel=label)
+    axes.set_xlabel("Penalty (alpha, log scale)")

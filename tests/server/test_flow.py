@@ -82,7 +82,7 @@ def design(exchange):
     return {
         "phases": ["corticomedullary", "nephrographic", "excretory"],
         "radiomics": {"n_features": 1130, "kept": [{"feature": "a"}, {"feature": "b"}]},
-        "branches": {"branch_2_5d": {"rounds": [{}] * 30, "best_round": 12}, "branch_3d": None},
+        "branches": {"branch_2_5d": {"last_round": 30, "best_round": 12}, "branch_3d": None},
         "clinical": {"coefficients": [{"predictor": "intercept"}, {"predictor": "sessile"}]},
         "fusion": {
             "inputs": [{"name": "intercept"}, {"name": "radiomics"}, {"name": "sessile"}],

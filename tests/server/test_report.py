@@ -194,7 +194,11 @@ def fitted() -> dict[str, Any]:
                 "alphas": alphas.tolist(),
                 "cv_error": (0.2 + 0.02 * np.log10(alphas / 0.03) ** 2).tolist(),
                 "cv_se": [0.008] * 25,
-                "alpha": 0.03,
+                "alpha": float(alphas[12]),
+                "path": [
+                    {"feature": f, "coefficients": (0.1 / (1 + alphas * 40) - 0.02 * k).tolist()}
+                    for k, f in enumerate([*features, "never_kept"])
+                ],
             },
         },
         "clinical": {

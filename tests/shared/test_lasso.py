@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from sklearn.linear_model import Lasso, LassoCV
+from sklearn.linear_model import lasso_path as sklearn_path
 
 from shared.codec import pack, unpack
 from shared.errors import CohortError
@@ -122,6 +123,16 @@ def test_one_class_is_refused(rows):
     X, _ = rows
     with pytest.raises(CohortError, match="needs both classes"):
         lasso_cv(grams((X, np.ones(200, dtype=int))), rule="min", max_features=10)
+
+
+def test_the_fit_holds_the_path_that_it_was_chosen_from(rows):
+    fit = lasso_cv(grams(rows), rule="min", max_features=40)
+    place = fit.alphas.tolist().index(fit.alpha)
+    at_alpha = dict(zip(fit.candidates, fit.path[place].tolist(), strict=True))
+    kept = dict(zip(fit.names, fit.coefficients.tolist(), strict=True))
+    assert {name: b for name, b in at_alpha.items() if b} == kept
+    _, expected, _ = sklearn_path(*rows, alphas=fit.alphas, tol=1e-14, max_iter=100_000)
+    np.testing.assert_allclose(fit.path, expected.T, atol=1e-9)
 
 
 def test_a_fit_travels(rows):

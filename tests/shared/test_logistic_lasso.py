@@ -165,6 +165,7 @@ def test_cross_validation_is_that_of_one_table(rows):
     np.testing.assert_allclose(fit.cv_error, np.mean(errors, axis=0), rtol=1e-9)
     np.testing.assert_allclose(fit.cv_se, np.std(errors, axis=0, ddof=1) / np.sqrt(5), rtol=1e-8)
     assert (fit.alpha, fit.loss, fit.intercept) == (fit.alphas[best], "log_loss", 0.0)
+    np.testing.assert_allclose(fit.path, path, atol=1e-7)
     assert fit.names == tuple(NAMES[j] for j in np.flatnonzero(path[best]))
     np.testing.assert_allclose(fit.coefficients, path[best][path[best] != 0], atol=1e-9)
 

@@ -57,6 +57,7 @@ SELECTION = (
     Origin("lasso.alphas", "penalty", "steps of the path, set by the server", LASSO),
     Origin("lasso.cv_error", "loss", "{lasso}; mean over the folds left out", LASSO),
     Origin("lasso.cv_se", "standard error", "{lasso}; over the folds left out", LASSO),
+    Origin("lasso.path.*.coefficients", "coefficients", "{lasso}", LASSO),
     Origin("lasso.alpha", "penalty", "chosen by the error on the folds left out", LASSO),
     Origin("lasso.n_candidates", "features", COUNTED, ("radiomics",)),
     Origin("lasso.half_samples|min_frequency", "setting", GIVEN, ("radiomics",)),
