@@ -30,6 +30,7 @@ COMMANDS = [
     ["bundle", "export"],
     ["bundle", "show"],
     ["bundle", "card"],
+    ["bundle", "onnx"],
     ["bundle", "add-result"],
     ["evaluate"],
     ["predict"],
