@@ -13,6 +13,7 @@ EXAMPLES = """examples:
   trifed simulate configs/demo.yaml --out runs/demo        the whole study on made-up patients
   trifed simulate my.yaml --sites a.yaml b.yaml --out r1   the same on your own folders
   trifed simulate configs/demo.yaml --out runs/demo --resume   go on after a crash
+  trifed study track runs/demo --to tensorboard --follow   its rounds in TensorBoard
   trifed verify runs/demo                                  federated against pooled numbers
   trifed baselines runs/demo                               against each site alone, all pooled
   trifed stats delong t.csv --outcome her2 --scores a b    statistics of any table

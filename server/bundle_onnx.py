@@ -147,13 +147,13 @@ def differences(file: Path, scored: Scored, network: Network) -> dict[str, float
     Raises:
         InstallError: If onnxruntime cannot run the file, or gives outputs of other shapes.
     """
-    session = _session(file)
+    runtime = _opened(file)
     errors, sizes = dict.fromkeys((EMBEDDING, LOGIT), 0.0), dict.fromkeys((EMBEDDING, LOGIT), 0.0)
     for n, seed in itertools.product(BATCHES, SEEDS):
         batch = made_up_input(network, n, seed=seed)
         with torch.inference_mode():
             expected = [values.numpy() for values in scored(torch.from_numpy(batch))]
-        for name, value, given in zip(errors, expected, _run(session, batch), strict=True):
+        for name, value, given in zip(errors, expected, _run(runtime, batch), strict=True):
             if given.shape != value.shape:
                 raise InstallError(
                     f"the output '{name}' has shape {given.shape} in the ONNX file of "
@@ -189,15 +189,14 @@ def made_up_input(network: Network, n: int, *, seed: int) -> np.ndarray:
     return values.astype(np.float32)
 
 
-def _session(file: Path) -> Any:
+def _opened(file: Path) -> Any:
     """The file in onnxruntime on the CPU, which tells nobody of it."""
     import onnxruntime
 
     onnxruntime.disable_telemetry_events()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = ERRORS_ONLY
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.intra_op_num_threads = 1
     try:
         return onnxruntime.InferenceSession(
             file.read_bytes(), options, providers=["CPUExecutionProvider"]
@@ -206,9 +205,9 @@ def _session(file: Path) -> Any:
         raise _not_run(error) from None
 
 
-def _run(session: Any, batch: np.ndarray) -> list[np.ndarray]:
+def _run(runtime: Any, batch: np.ndarray) -> list[np.ndarray]:
     try:
-        return list(session.run([EMBEDDING, LOGIT], {INPUT: batch}))
+        return list(runtime.run([EMBEDDING, LOGIT], {INPUT: batch}))
     except Exception as error:
         raise _not_run(error) from None
 

@@ -62,8 +62,11 @@ def add_study(commands: Any) -> None:
         "study",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         help="where a run stands",
-        description="Look at a run's folder, also while the run goes on; nothing there is touched.",
-        epilog="example:\n  trifed study show runs/demo",
+        description="""Look at a run's folder, also while the run goes on. Nothing that the run has
+saved is touched.""",
+        epilog="""examples:
+  trifed study show runs/demo
+  trifed study track runs/demo --to tensorboard""",
     )
     actions = study.add_subparsers(title="commands", required=True, metavar="COMMAND")
     show = actions.add_parser(
@@ -78,6 +81,32 @@ its rounds is the best on tune patients, how much was sent for it, and how the m
     )
     show.add_argument("run_folder", type=Path, metavar="RUN", help="a run's folder")
     show.set_defaults(run=run_study_show)
+    add_track(actions)
+
+
+def add_track(actions: Any) -> None:
+    """`trifed study track`."""
+    track = actions.add_parser(
+        "track",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        help="a run's numbers for TensorBoard or MLflow",
+        description="""Write each network's rounds (loss, loss and AUC on tune patients, bytes
+moved) and, of a finished run, each model's test results to RUN/tracking: TensorBoard's event files,
+or MLflow's SQLite file. All of it stands in the run's own files; nothing of single sites is
+written, and nothing is sent. What is there already is not written twice: the same call may be made
+while the run goes on, after it, and after a --resume. Needs the extra 'tracking'.""",
+        epilog="""examples:
+  trifed study track runs/demo --to tensorboard --follow     beside the run, until it is finished
+  tensorboard --logdir runs/demo/tracking/tensorboard        to look at it
+  trifed study track runs/demo --to mlflow                   once
+  mlflow ui --backend-store-uri sqlite:///runs/demo/tracking/mlflow.db   where all of MLflow is""",
+    )
+    track.add_argument("run_folder", type=Path, metavar="RUN", help="a run's folder")
+    track.add_argument("--to", choices=("tensorboard", "mlflow"), required=True, help="for whom")
+    track.add_argument(
+        "--follow", action="store_true", help="look every ten seconds until the run is finished"
+    )
+    track.set_defaults(run=run_study_track)
 
 
 def run_study_show(options: argparse.Namespace) -> int:
@@ -86,6 +115,23 @@ def run_study_show(options: argparse.Namespace) -> int:
 
     for line in state_lines(options.run_folder):
         print(line)
+    return 0
+
+
+def run_study_track(options: argparse.Namespace) -> int:
+    """Track the run, and tell when something was new."""
+    import time
+
+    from server.tracking.track import FOLDER, PAUSE_S, follow, track
+
+    def tell(new: int, total: int) -> None:
+        if new or not options.follow:
+            print(f"{options.run_folder / FOLDER}: {new} new numbers, {total} in all", flush=True)
+
+    if options.follow:
+        follow(options.run_folder, options.to, tell, lambda: time.sleep(PAUSE_S))
+    else:
+        tell(*track(options.run_folder, options.to))
     return 0
 
 

@@ -68,7 +68,7 @@ def settled(network):
     return Scored(module).eval()
 
 
-def session_of(file):
+def opened(file):
     """The file in onnxruntime, on one thread."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -80,10 +80,10 @@ def test_onnxruntime_gives_what_torch_gives(tmp_path, changes):
     network = network_of(**changes)
     scored, file = settled(network), tmp_path / "net.onnx"
     write_onnx(file, scored, network, {})
-    session = session_of(file)
+    runtime = opened(file)
     for n in (1, 2, 5):
         batch = made_up_input(network, n, seed=7)
-        embedding, logit = session.run(["embedding", "logit"], {"image": batch})
+        embedding, logit = runtime.run(["embedding", "logit"], {"image": batch})
         with torch.inference_mode():
             expected = scored.module(torch.from_numpy(batch)).squeeze(1).numpy()
         assert embedding.shape == (n, scored(torch.from_numpy(batch[:1]))[0].shape[1])
@@ -174,8 +174,8 @@ def test_the_prepared_patients_have_the_scores_of_the_run(finished_run, bundle_f
         inputs = bench.inputs(network, bench.site.external_test).tensor
         module = bench.module(network)
         set_weights(module, found.weights[network.name])
-        session = session_of(folder / f"{network.name}.onnx")
-        given = session.run(["embedding", "logit"], {"image": inputs.numpy()})
+        runtime = opened(folder / f"{network.name}.onnx")
+        given = runtime.run(["embedding", "logit"], {"image": inputs.numpy()})
         for value, expected in zip(given, outputs(module, inputs, compute), strict=True):
             limit = 1e-4 * np.abs(expected).max()
             assert np.ptp(expected, axis=0).max() > 100 * limit
