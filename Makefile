@@ -71,7 +71,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 $(INSTALLED_DEV): $(INSTALLED)
 	@touch $(UNFINISHED)
 	@echo "==> Installing what development and Flower's simulation need"
-	@$(PIP) --no-build-isolation --editable ".[$(ENGINE),dev,flower]"
+	@$(PIP) --no-build-isolation --editable ".[$(ENGINE),dev,flower,onnx,tracking]"
 	@rm -f $(UNFINISHED)
 	@touch $@
 

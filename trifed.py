@@ -13,10 +13,12 @@ EXAMPLES = """examples:
   trifed simulate configs/demo.yaml --out runs/demo        the whole study on made-up patients
   trifed simulate my.yaml --sites a.yaml b.yaml --out r1   the same on your own folders
   trifed simulate configs/demo.yaml --out runs/demo --resume   go on after a crash
+  trifed study track runs/demo --to tensorboard --follow   its rounds in TensorBoard
   trifed verify runs/demo                                  federated against pooled numbers
   trifed baselines runs/demo                               against each site alone, all pooled
   trifed stats delong t.csv --outcome her2 --scores a b    statistics of any table
   trifed bundle export runs/demo --out her2.bundle         the frozen models as one file
+  trifed bundle onnx her2.bundle --out networks/           its networks, for other programs
   trifed evaluate her2.bundle --site site.yaml             on a hospital's own patients
   trifed predict her2.bundle --site site.yaml --patient P001 --out p001   one new patient
   trifed site init ct/ --study my.yaml --out site          draft a manifest from a folder

@@ -25,12 +25,12 @@ from client.products import MaskTensor, Product, Ranges, Readings, Row, Tensor
 from client.radiomics.features import extracted_names, feature_names, with_deltas
 from client.settings import Device, FeaturesFrom, SiteSettings, admit, load_site_settings
 from client.shelf import Shelf
-from client.tensors import input_shape
 from client.workers import n_threads
 from shared.branches import Network
 from shared.config import Study, networks
 from shared.errors import ImageError
 from shared.models import Extraction
+from shared.networks import input_shape
 from shared.phases import Phase
 
 __all__ = ["Cases", "Site", "TestCases", "TrainingCases", "TuneCases", "open_site"]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from client.images.volumes import Volume
 from client.preprocess import Grid, box_of, sample, window
 from shared.branches import Branch3D, Branch25D, Network
-from shared.networks import input_channels, input_stacks
+from shared.networks import input_channels
 from shared.phases import Phase
 
 Tensor = NDArray[np.float32]
@@ -20,8 +20,9 @@ IMAGE_OUTSIDE, MASK_OUTSIDE = -1.0, 0.0
 
 
 def network_input(volumes: Mapping[Phase, Volume], network: Network, window_hu: Window) -> Tensor:
-    """What a network sees of a case that has all its phases, of the shape `input_shape`.
+    """What a network sees of a case that has all its phases.
 
+    Its shape is `shared.networks.input_shape`.
     Image channels hold HU in the window, scaled to [-1, 1]; beyond the field of view stands -1.
     Channels run through the slices of the first phase, then of the second ... With `mask_channel`
     the tumour's mask follows in as many channels of the same order, 0 beyond the field of view.
@@ -48,16 +49,6 @@ def network_mask(volumes: Mapping[Phase, Volume], network: Network) -> Tensor:
         return sample(volume.mask, grid, order=1, outside=MASK_OUTSIDE).astype(np.float32)
 
     return _on_grids(volumes, network, tumour)
-
-
-def input_shape(network: Network) -> tuple[int, ...]:
-    """The shape of a network's input for one case.
-
-    ``(channels, y, x)`` for 2.5D, ``(stacks, channels, y, x)`` where there are several stacks,
-    ``(channels, z, y, x)`` for 3D.
-    """
-    n = input_stacks(network)
-    return (*([n] if n > 1 else []), input_channels(network), *network.branch.size)
 
 
 def padding_values(network: Network) -> tuple[float, ...]:

@@ -8,6 +8,8 @@ from typing import Any
 
 def add_commands(commands: Any) -> None:
     """`trifed report`, `trifed study` and `trifed bundle`."""
+    from server.command import add_bundle
+
     add_report(commands)
     add_study(commands)
     add_bundle(commands)
@@ -60,8 +62,11 @@ def add_study(commands: Any) -> None:
         "study",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         help="where a run stands",
-        description="Look at a run's folder, also while the run goes on; nothing there is touched.",
-        epilog="example:\n  trifed study show runs/demo",
+        description="""Look at a run's folder, also while the run goes on. Nothing that the run has
+saved is touched.""",
+        epilog="""examples:
+  trifed study show runs/demo
+  trifed study track runs/demo --to tensorboard""",
     )
     actions = study.add_subparsers(title="commands", required=True, metavar="COMMAND")
     show = actions.add_parser(
@@ -76,88 +81,32 @@ its rounds is the best on tune patients, how much was sent for it, and how the m
     )
     show.add_argument("run_folder", type=Path, metavar="RUN", help="a run's folder")
     show.set_defaults(run=run_study_show)
+    add_track(actions)
 
 
-def add_bundle(commands: Any) -> None:
-    """`trifed bundle` with its actions."""
-    bundle = commands.add_parser(
-        "bundle",
+def add_track(actions: Any) -> None:
+    """`trifed study track`."""
+    track = actions.add_parser(
+        "track",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        help="the frozen models of a run as one file",
-        description="""A finished run's frozen models as one file, for hospitals that took part in
-nothing before: they evaluate it with 'trifed evaluate', without a server or a network.""",
-        epilog="example:\n  trifed bundle export runs/demo --out her2.bundle",
+        help="a run's numbers for TensorBoard or MLflow",
+        description="""Write each network's rounds (loss, loss and AUC on tune patients, bytes
+moved) and, of a finished run, each model's test results to RUN/tracking: TensorBoard's event files,
+or MLflow's SQLite file. All of it stands in the run's own files; nothing of single sites is
+written, and nothing is sent. What is there already is not written twice: the same call may be made
+while the run goes on, after it, and after a --resume. Needs the extra 'tracking'.""",
+        epilog="""examples:
+  trifed study track runs/demo --to tensorboard --follow     beside the run, until it is finished
+  tensorboard --logdir runs/demo/tracking/tensorboard        to look at it
+  trifed study track runs/demo --to mlflow                   once
+  mlflow ui --backend-store-uri sqlite:///runs/demo/tracking/mlflow.db   where all of MLflow is""",
     )
-    actions = bundle.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    add_export(actions)
-    add_show(actions)
-    add_card(actions)
-    add_result(actions)
-
-
-def add_export(actions: Any) -> None:
-    """`trifed bundle export`."""
-    export = actions.add_parser(
-        "export",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        help="write a finished run's bundle",
-        description="""Write everything that scores a patient to one file: the study file, the
-radiomics score with its scale and grey levels, the clinical model, each network's best round, the
-fusion layer and the thresholds. The same run gives the same file to the byte. Tell its hash to
-whoever gets the file: by it they know that it is yours.""",
-        epilog="example:\n  trifed bundle export runs/demo --out her2.bundle",
+    track.add_argument("run_folder", type=Path, metavar="RUN", help="a run's folder")
+    track.add_argument("--to", choices=("tensorboard", "mlflow"), required=True, help="for whom")
+    track.add_argument(
+        "--follow", action="store_true", help="look every ten seconds until the run is finished"
     )
-    export.add_argument("run_folder", type=Path, metavar="RUN", help="a finished run's folder")
-    export.add_argument("--out", type=Path, required=True, metavar="FILE", help="the file")
-    export.set_defaults(run=run_bundle_export)
-
-
-def add_show(actions: Any) -> None:
-    """`trifed bundle show`."""
-    show = actions.add_parser(
-        "show",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        help="what a bundle's file holds",
-        description="""Check a bundle's file to the byte, and print its hash, who made it, and the
-models in it. Nothing in the file is run; a file with one changed byte is refused.""",
-        epilog="example:\n  trifed bundle show her2.bundle",
-    )
-    show.add_argument("file", type=Path, metavar="FILE", help="the bundle's file")
-    show.set_defaults(run=run_bundle_show)
-
-
-def add_card(actions: Any) -> None:
-    """`trifed bundle card`."""
-    card = actions.add_parser(
-        "card",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        help="a model card of a bundle",
-        description="""Write what a bundle is for, whom its models were trained on, how well they
-did with intervals, thresholds and limits, as Markdown. How well they did stands in the run
-that the bundle was exported from; without --run the card says that it does not know.""",
-        epilog="example:\n  trifed bundle card her2.bundle --run runs/demo --out card.md",
-    )
-    card.add_argument("file", type=Path, metavar="FILE", help="the bundle's file")
-    card.add_argument("--run", type=Path, dest="run_folder", metavar="RUN", help="the bundle's run")
-    card.add_argument("--out", type=Path, required=True, metavar="CARD.md", help="the card's file")
-    card.set_defaults(run=run_bundle_card)
-
-
-def add_result(actions: Any) -> None:
-    """`trifed bundle add-result`."""
-    add = actions.add_parser(
-        "add-result",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        help="add an external hospital's result to a run",
-        description="""Add what 'trifed evaluate' wrote at a hospital to the run that the bundle
-was exported from: to results.json as another external site, and to the report. The numbers of
-the run's own sites stay as they are. A result of another bundle, or one that was changed, is
-refused.""",
-        epilog="example:\n  trifed bundle add-result runs/demo result.json",
-    )
-    add.add_argument("run_folder", type=Path, metavar="RUN", help="a finished run's folder")
-    add.add_argument("result", type=Path, metavar="RESULT", help="the result's file")
-    add.set_defaults(run=run_bundle_add_result)
+    track.set_defaults(run=run_study_track)
 
 
 def run_study_show(options: argparse.Namespace) -> int:
@@ -169,49 +118,20 @@ def run_study_show(options: argparse.Namespace) -> int:
     return 0
 
 
-def run_bundle_add_result(options: argparse.Namespace) -> int:
-    """Add the result and draw the report again."""
-    from server.added_results import add_result
-    from server.report import read_results, write_report
+def run_study_track(options: argparse.Namespace) -> int:
+    """Track the run, and tell when something was new."""
+    import time
 
-    found = add_result(options.run_folder, options.result)
-    write_report(read_results(options.run_folder), options.run_folder / "report.html")
-    print(f"{found.site}: {found.reply.description.n_cases} patients added")
-    print(f"report: {options.run_folder / 'report.html'}")
-    return 0
+    from server.tracking.track import FOLDER, PAUSE_S, follow, track
 
+    def tell(new: int, total: int) -> None:
+        if new or not options.follow:
+            print(f"{options.run_folder / FOLDER}: {new} new numbers, {total} in all", flush=True)
 
-def run_bundle_export(options: argparse.Namespace) -> int:
-    """Write the bundle and tell its hash."""
-    from server.bundle_export import export_bundle
-
-    found = export_bundle(options.run_folder, options.out)
-    print(f"{options.out}: {options.out.stat().st_size:,} bytes")
-    print(f"bundle {found.bundle.hash()}")
-    return 0
-
-
-def run_bundle_show(options: argparse.Namespace) -> int:
-    """Print what a bundle holds."""
-    from server.bundle_export import bundle_lines
-    from shared.bundle_file import read_bundle
-
-    for line in bundle_lines(read_bundle(options.file)):
-        print(line)
-    return 0
-
-
-def run_bundle_card(options: argparse.Namespace) -> int:
-    """Write a bundle's model card."""
-    from server.model_card import model_card
-    from server.report import read_results
-    from shared.bundle_file import read_bundle
-    from shared.files import write_atomically
-
-    results = read_results(options.run_folder) if options.run_folder else None
-    card = model_card(read_bundle(options.file), results)
-    write_atomically(options.out, card.encode())
-    print(f"{options.out}: written")
+    if options.follow:
+        follow(options.run_folder, options.to, tell, lambda: time.sleep(PAUSE_S))
+    else:
+        tell(*track(options.run_folder, options.to))
     return 0
 
 

@@ -70,6 +70,16 @@ def input_stacks(network: Network) -> int:
     return network.branch.n_stacks if isinstance(network.branch, Branch25D) else 1
 
 
+def input_shape(network: Network) -> tuple[int, ...]:
+    """The shape of a network's input for one case.
+
+    ``(channels, y, x)`` for 2.5D, ``(stacks, channels, y, x)`` where there are several stacks,
+    ``(channels, z, y, x)`` for 3D.
+    """
+    n = input_stacks(network)
+    return (*([n] if n > 1 else []), input_channels(network), *network.branch.size)
+
+
 def build_network(network: Network, *, seed: int) -> "torch.nn.Module":
     """A freshly initialised network for one branch: one logit for each case.
 

@@ -25,8 +25,7 @@ class PooledHead(nn.Linear):
 
     def pool(self, vectors: Tensor) -> Tensor:
         """Float32 ``(n, width)`` of the stacks' vectors ``(n * stacks, width)``."""
-        n = len(vectors) // self.n_stacks
-        stacks = vectors.float().reshape(n, self.n_stacks, self.in_features)
+        stacks = vectors.float().reshape(-1, self.n_stacks, self.in_features)
         pooled: Tensor = stacks.mean(dim=1) if self.attention is None else self.attention(stacks)
         return pooled
 

@@ -15,10 +15,10 @@ from client.check.measures import Measures
 from client.radiomics.engine import INSTALL, engine_version
 from client.radiomics.features import feature_names
 from client.settings import Device
-from client.tensors import input_shape
 from client.workers import n_threads
 from shared.config import Study, digest, networks
 from shared.identity import code_hash, installed_version, package_folder, radiomics_version
+from shared.networks import input_shape
 
 LIBRARIES = ("trifed", "numpy", "scipy", "simpleitk", "pydicom", "torch", "monai", "flwr")
 FLOAT32, FLOAT64 = 4, 8

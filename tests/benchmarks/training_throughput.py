@@ -22,11 +22,10 @@ from client.augment import frame_of
 from client.device import Compute, compute_for, prepare_process
 from client.optimiser import build_optimiser, trainable
 from client.settings import Device
-from client.tensors import input_shape
 from client.training import RoundPlan, batches, train_round
 from client.workbench import Inputs
 from shared.branches import Branch3D, Branch25D, Network, Training
-from shared.networks import build_network
+from shared.networks import build_network, input_shape
 
 PHASES = ("corticomedullary", "nephrographic", "excretory")
 STUDY_CASES = 237

@@ -8,7 +8,6 @@ import pytest
 from client.images.volumes import Volume
 from client.products import Tensor
 from client.tensors import (
-    input_shape,
     largest_slice,
     network_input,
     network_mask,
@@ -16,6 +15,7 @@ from client.tensors import (
 )
 from shared.branches import Branch3D, Branch25D, Network
 from shared.config import Study, networks
+from shared.networks import input_shape
 
 WINDOW = (-160.0, 240.0)
 FLAT = Branch25D(name="a", kind="2.5d", size=(16, 16), slice_offsets_mm=(-3.0, 0.0, 3.0))

@@ -1,0 +1,1 @@
+"""A run's rounds and results for TensorBoard or MLflow, in files beside the run, if a user asks."""
