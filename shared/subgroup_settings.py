@@ -12,7 +12,7 @@ MOST_GROUPS = 8
 YES_NO = {"yes": ("1",), "no": ("0",)}
 """The subgroups of a column that is neither cut nor divided by values."""
 WORDS = {"yes": "1", "true": "1", "no": "0", "false": "0"}
-GroupName = Annotated[str, Field(min_length=1, max_length=60)]
+GroupName = Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[^{}|]+$")]
 
 
 class Subgroup(Settings):
