@@ -45,7 +45,7 @@ def told_subgroups(
         others.append(complete(np.stack(list(found.values()))).astype(np.int64))
     scored = [np.isfinite(scores) for scores in found.values()]
     told = may_be_told(divided, labels, least=least, counted=scored, others=others)
-    for column in set(names) - set(told):
+    for column in (column for column in names if column not in told):
         site.log.warning(
             "%s: nothing is told of the subgroups of %s: in one, among patients without a value, "
             "or between it and another there are fewer than %d patients of a label",

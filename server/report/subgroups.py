@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from server.report.picture import DASHES, GREY, HEADLINE, Panel, Picture, name_rows, say_beside
 from server.report.table import Cell, Table, counted, estimate, row, shown
 from server.report.words import (
+    DASH,
     Results,
     count,
     headline_model,
@@ -53,8 +54,7 @@ def subgroup_lines(results: Results) -> list[str]:
 
 def subgroup_tables(results: Results) -> list[Table]:
     """One table for each cohort: every model in every subgroup that was told of."""
-    found = [_table(*cohort, results) for cohort in _cohorts(results)]
-    return [table for table in found if table.rows]
+    return [_table(*cohort, results) for cohort in _cohorts(results)]
 
 
 def _columns(results: Results) -> list[Mapping[str, Any]]:
@@ -82,6 +82,11 @@ def _table(file: str, who: str, found: Mapping[str, Any], results: Results) -> T
         for model in _models(results)
         for column, told in found.items()
         for line in _rows(model, words[column], (told.get("models") or {}).get(model) or {})
+    )
+    rows += tuple(
+        row(DASH, f"{name(column)}: nothing was told", *[DASH] * 5)
+        for column, told in found.items()
+        if not told.get("models")
     )
     without = [
         f"{name(column)} {count(told['n_without'])}"

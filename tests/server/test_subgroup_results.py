@@ -211,6 +211,18 @@ def test_the_section_says_what_subgroups_are_worth_and_who_is_silent(results):
     assert subgroup_lines({"subgroups": {"columns": []}}) == []
 
 
+def test_a_column_that_every_hospital_is_silent_of_is_said_to_be_so():
+    nobody = cohort_results([COLUMN], {"size": {}}, ["site_a"], 0.95)
+    silent = {
+        "models": {"fusion": {"internal_test": {"auc": 0.7, "n": 9, "n_positive": 4}}},
+        "subgroups": {"columns": [COLUMN], "internal_test": nobody},
+    }
+    (table,) = subgroup_tables(silent)
+    assert [line[1].text for line in table.rows] == ["Size: nothing was told"]
+    assert subgroup_pictures(silent) == []
+    assert "nothing was told by site_a" in subgroup_lines(silent)[1]
+
+
 def test_the_forest_has_the_whole_cohort_and_each_subgroup(results):
     (picture,) = subgroup_pictures(results)
     assert len(picture.panels) == 1
