@@ -35,7 +35,7 @@ class Evaluation(Settings):
     calibration_bins: Annotated[int, Field(ge=2, le=50)] = 10
     confidence_level: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     decision_thresholds: DecisionThresholds | None = None
-    subgroups: tuple[Subgroup, ...] = ()
+    subgroups: Annotated[tuple[Subgroup, ...], Field(max_length=20)] = ()
 
     @model_validator(mode="after")
     def _thresholds_are_edges(self) -> Self:
