@@ -9,7 +9,8 @@ patients of the site file. The study cannot lower that.
 What is not a cell: how many patients lack a phase or were set aside, which are counts of files;
 single bins of scores and of features, and how many values are at or below a number, which are of
 use only if they are fine; how many patients look like another hospital's; and the rows that the
-site file lets leave for the fusion layer.
+site file lets leave for the fusion layer. Subgroups are cells, and so is what is left when one is
+subtracted (`client.subgroups`).
 """
 
 from collections.abc import Sequence

@@ -22,6 +22,7 @@ from shared.models import (
     score_design,
 )
 from shared.scores import ScoreSums, score_sums
+from shared.summary import Summary, summarise
 
 
 def fusion_columns(
@@ -148,5 +149,13 @@ def binned(
             calibration_bins=settings.calibration_bins,
             threshold=bundle.thresholds.get(model, float("nan")),
         )
+        for model, scores in found.items()
+    }
+
+
+def summarised(bundle: Bundle, labels: Ints, found: dict[str, np.ndarray]) -> dict[str, Summary]:
+    """Each model's scores in a few numbers, counted at the bundle's threshold."""
+    return {
+        model: summarise(scores, labels, threshold=bundle.thresholds.get(model, float("nan")))
         for model, scores in found.items()
     }

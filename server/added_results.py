@@ -11,6 +11,7 @@ from server.cohort_results import site_results, table_one
 from server.comparisons import compared
 from server.performance import reply_results
 from server.plain import clean
+from server.subgroup_results import cohort_results, fits
 from shared.errors import ResultError, StateError
 from shared.external_result import ExternalResult, read_result, write_result
 from shared.files import write_atomically
@@ -51,6 +52,10 @@ def check_belongs(result: ExternalResult, results: dict[str, Any], run: Path) ->
         )
     if set(result.reply.summaries) != set(results["models"]):
         raise ResultError("the result is of other models than the run's; ask the hospital again.")
+    if not fits(result.reply.subgroups, (results.get("subgroups") or {}).get("columns") or []):
+        raise ResultError(
+            "the result is of other subgroups than the run's; ask the hospital again."
+        )
     there = results["external_looks"].get(result.site)
     if there and there.get("cohort_hash") != result.reply.cohort:
         raise ResultError(
@@ -67,6 +72,8 @@ def with_added(results: dict[str, Any], run: Path) -> dict[str, Any]:
     tables = cohort.get("external") or {}
     comparisons = results.get("comparisons") or {}
     pairs = comparisons.get("external_sites") or {}
+    divided = results.get("subgroups") or {}
+    columns, added = divided.get("columns") or [], divided.get("added") or {}
     for path in sorted((run / FOLDER).glob("*.json")):
         result = read_result(path)
         reply = result.reply
@@ -75,10 +82,15 @@ def with_added(results: dict[str, Any], run: Path) -> dict[str, Any]:
         level = results["confidence_level"]
         models = models | {result.site: clean(reply_results(reply, level))}
         pairs = pairs | {result.site: clean(compared(reply.comparison, level))}
+        by_column = {column: {result.site: part} for column, part in reply.subgroups.items()}
+        if columns:
+            here = cohort_results(columns, by_column, [result.site], level)
+            added = added | {result.site: clean(here)}
         told = {"level": reply.level, "looks": reply.looks, "by": "file", "date": reply.date}
         told |= {"cohort_hash": reply.cohort, "trifed": result.trifed}
         looks = looks | {result.site: told}
         found["synthetic"] = found["synthetic"] or result.synthetic
     found |= {"external_sites": models, "external_looks": looks}
     found |= {"comparisons": comparisons | {"external_sites": pairs}}
+    found |= {"subgroups": divided | {"added": added}}
     return found | {"cohort": cohort | {"sites": sites, "external": tables}}

@@ -84,6 +84,12 @@ SUMMED_FUSE = (
     "and log-likelihood of each Newton step, by fold left out and penalty; summed losses of "
     "held-out folds; binned score counts by label"
 )
+SUBGROUPS = {
+    "evaluate": "; of internal test cases also such counts in each subgroup that the study names, "
+    "and how many have no value of its column",
+    "external_evaluate": "; the summaries and counts also in each subgroup that the study names, "
+    "and how many have no value of its column",
+}
 UNDER_DP = (
     "the networks' weights, under differential privacy; not covered by its epsilon: numbers of "
     "cases; binned score counts of tune cases; what each round spent on privacy"
@@ -104,4 +110,9 @@ def disclosed_by(settings: Settings) -> list[dict[str, str]]:
     if settings.fusion.exchange == "statistics":
         fused = {"embed": SUMMED_EMBED, "fuse": SUMMED_FUSE.format(split=split)}
     words = fused | ({"train_branches": UNDER_DP} if settings.dp else {})
-    return [entry | {"what": words.get(entry["stage"], entry["what"])} for entry in found]
+    told_apart = SUBGROUPS if settings.evaluation.subgroups else {}
+    return [
+        entry
+        | {"what": words.get(entry["stage"], entry["what"]) + told_apart.get(entry["stage"], "")}
+        for entry in found
+    ]

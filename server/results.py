@@ -28,6 +28,7 @@ from server.study import (
     SelectionRecord,
     Study,
 )
+from server.subgroup_results import subgroup_results
 from shared.branches import PUBLISHED
 from shared.config import Study as Settings
 from shared.config import digest
@@ -78,6 +79,7 @@ def collect_results(study: Study, settings: Settings) -> dict[str, Any]:
             "fusion": fusion_results(study, settings),
             "models": model_results(study, settings),
             "hospitals": hospital_results(study, settings),
+            "subgroups": subgroup_results(study, settings),
             "external_sites": external_results(study, settings),
             "external_looks": external_looks(study),
             "comparisons": comparison_results(study, settings),

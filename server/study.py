@@ -32,6 +32,7 @@ from shared.stages.describe_cohort import Description
 from shared.stages.embed import Parts
 from shared.stages.external_evaluate import ExternalReply
 from shared.stages.hello import Reply as Hello
+from shared.subgroups import SubgroupScores
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,13 +212,15 @@ class EvaluationRecord:
     """The frozen bundle, and model to split to site to sums.
 
     `comparison` is of the internal test patients of all sites but the `silent` ones, which have
-    too few of some; None where all are silent.
+    too few of some; None where all are silent. `subgroups` are by column, then by site, of those
+    that told of them.
     """
 
     bundle: Bundle
     sums: dict[str, dict[str, dict[str, ScoreSums]]]
     comparison: Comparison | None = None
     silent: tuple[str, ...] = ()
+    subgroups: dict[str, dict[str, SubgroupScores]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -16,6 +16,7 @@ from shared.privacy_settings import DifferentialPrivacy
 from shared.quantities import Count, Fraction, Name, Positive
 from shared.radiomics_settings import Radiomics, Selection, Stability, Standardise
 from shared.strict_yaml import Settings, load_settings
+from shared.subgroup_settings import check_of_label
 
 SPLITS = ("train", "tune", "internal_test", "external_test")
 Split = Literal["train", "tune", "internal_test", "external_test"]
@@ -209,6 +210,12 @@ class Study(Settings):
                     f"dp.cnn: {branch.name} looks at several stacks of a patient, whose gradients "
                     "are not clipped as one; give stack_offsets_mm one place"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _subgroups_fit(self) -> Self:
+        endpoint = self.endpoint
+        check_of_label(self.evaluation.subgroups, endpoint.column, endpoint.positive)
         return self
 
     @property

@@ -1,10 +1,11 @@
-"""Settings of how performance is measured: bins, the level of intervals, the decision curve."""
+"""Settings of how performance is measured: bins, intervals, the decision curve, subgroups."""
 
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
 from shared.strict_yaml import Settings
+from shared.subgroup_settings import Subgroup
 
 Threshold = Annotated[float, Field(gt=0, lt=1)]
 
@@ -34,6 +35,7 @@ class Evaluation(Settings):
     calibration_bins: Annotated[int, Field(ge=2, le=50)] = 10
     confidence_level: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     decision_thresholds: DecisionThresholds | None = None
+    subgroups: Annotated[tuple[Subgroup, ...], Field(max_length=20)] = ()
 
     @model_validator(mode="after")
     def _thresholds_are_edges(self) -> Self:
@@ -45,6 +47,14 @@ class Evaluation(Settings):
                     "decision_thresholds: low, high and step must be multiples of the width of a "
                     f"score bin, 1/{self.score_bins}, since scores are counted in bins"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _columns_once(self) -> Self:
+        columns = [subgroup.column for subgroup in self.subgroups]
+        twice = sorted({column for column in columns if columns.count(column) > 1})
+        if twice:
+            raise ValueError(f"subgroups: the column {twice[0]} stands twice; keep one entry")
         return self
 
     @property

@@ -1,4 +1,4 @@
-"""How much a number differs between hospitals beyond chance: a random-effects summary."""
+"""How much an AUC differs between hospitals, or between groups of patients, beyond chance."""
 
 import math
 from collections.abc import Sequence
@@ -81,3 +81,41 @@ def auc_heterogeneity(
         float(stats.chi2.sf(q, k - 1)),
         max(0.0, 1 - (k - 1) / q) if q > 0 else 0.0,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Whether AUCs of unlike patients differ: Cochran's Q over `n_groups`, with one df less."""
+
+    n_groups: int
+    q: float
+    df: int
+    p: float
+
+
+def auc_difference(aucs: Sequence[float], variances: Sequence[float]) -> Difference | None:
+    """Test whether AUCs of groups that share no patient are one; None with fewer than two.
+
+    Squared distances from the mean that weighs each AUC by the inverse of its variance, chi-square
+    if all are one. Of two groups it is the square of the z test of two independent AUCs. A group
+    without an AUC, or whose AUC shows no variance (it is 0 or 1), has no weight and is left out.
+
+    Args:
+        aucs: One for each group.
+        variances: Of the AUCs, DeLong's.
+
+    References:
+        Cochran (1954). The combination of estimates from different experiments. Biometrics 10(1),
+        101-129.
+        Hanley & McNeil (1983). A method of comparing the areas under receiver operating
+        characteristic curves derived from the same cases. Radiology 148(3), 839-843.
+    """
+    require(len(aucs) == len(variances), "each AUC needs a variance")
+    auc, variance = np.asarray(aucs, dtype=float), np.asarray(variances, dtype=float)
+    known = np.isfinite(auc) & (variance > 0)
+    auc, weights = auc[known], 1 / variance[known]
+    k = len(auc)
+    if k < 2:
+        return None
+    q = float(weights @ (auc - weights @ auc / weights.sum()) ** 2)
+    return Difference(k, q, k - 1, float(stats.chi2.sf(q, k - 1)))

@@ -10,6 +10,7 @@ from shared.checks import Floats, Ints, check_labels, require
 from shared.delong import correlated_aucs
 from shared.errors import CohortError
 from shared.glm import fit_logistic, logistic_sums, with_intercept
+from shared.scores import ScoreSums
 
 NEAREST = 1e-9
 """Scores closer to 0 or 1 than this have the logit of this."""
@@ -63,6 +64,11 @@ class Summary:
     def n(self) -> int:
         """Cases with a score."""
         return self.n_negative + self.n_positive
+
+
+def counts_of(told: ScoreSums | Summary) -> tuple[int, ...]:
+    """The counts that sums and a summary of the same scores have in common."""
+    return (told.n_negative, told.n_positive, told.n_missing, told.tp, told.fp, told.tn, told.fn)
 
 
 def summarise(probabilities: Floats, labels: Ints, *, threshold: float) -> Summary:

@@ -22,6 +22,7 @@ from simulation.verification.select_features import (
 )
 from simulation.verification.stability import check_stability
 from simulation.verification.standardise import check_scale, check_sites, check_widths
+from simulation.verification.subgroups import check_subgroups
 
 CHECKS = (
     check_widths,
@@ -37,6 +38,7 @@ CHECKS = (
     check_clinical,
     check_fusion,
     check_comparison,
+    check_subgroups,
 )
 
 

@@ -24,6 +24,7 @@ from client.check.machine import (
 from client.check.measures import Measures
 from client.check.report import CheckReport, Verdict, clipped
 from client.check.second_masks import second_reader_notes
+from client.check.subgroup_notes import subgroup_notes
 from client.cohort.feature_table import read_cohort
 from client.cohort.manifest import Case, Manifest, check_cohort_size
 from client.cohort.splits import assign_splits
@@ -124,6 +125,8 @@ def _of_patients(
     notes = _notes(verdicts, settings)
     if settings.role == "training":
         notes += second_reader_notes(usable, study)
+    splits = {verdict.patient_id: verdict.split for verdict in verdicts if verdict.ready}
+    notes += subgroup_notes(usable, splits, settings, study)
     return notes + feature_findings(usable, settings, study) + table_findings(usable, study)
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from client.cohort.subgroups import Division, divisions
 from client.cohort.tables import (
     CaseError,
     Row,
@@ -18,12 +19,13 @@ from shared.config import Endpoint, Study
 
 @dataclass(frozen=True, slots=True)
 class ClinicalTable:
-    """The clinical table: its rows by patient, and the columns that hold numbers."""
+    """The clinical table: its rows by patient, the columns that hold numbers, and its divisions."""
 
     table: Table
     rows: dict[str, Row]
     columns: tuple[str, ...]
     endpoint: Endpoint
+    divisions: tuple[Division, ...] = ()
 
     def label_of(self, patient_id: str) -> int:
         """A patient's label 0 or 1.
@@ -61,6 +63,18 @@ class ClinicalTable:
             values[column] = number
         return values
 
+    def groups_of(self, patient_id: str) -> dict[str, int]:
+        """The places of a patient's subgroups by column; `NO_GROUP` where a cell is blank.
+
+        Raises:
+            CaseError: If there is no row, or a cell belongs to none of a column's subgroups.
+        """
+        row = self._row(patient_id)
+        return {
+            division.column: division.place_of(row.cells[division.column], self._place(row))
+            for division in self.divisions
+        }
+
     def _row(self, patient_id: str) -> Row:
         row = self.rows.get(patient_key(patient_id))
         if row is None:
@@ -78,7 +92,8 @@ def read_clinical(path: Path, study: Study, *, labelled: bool = True) -> Clinica
     """Read the clinical table: the endpoint, the study's variables, and other columns of numbers.
 
     Args:
-        labelled: Without it neither the endpoint nor what the study only describes is needed.
+        labelled: Without it neither the endpoint nor what the study only describes or divides by is
+            needed.
 
     Raises:
         ManifestError: If the table cannot be read, a column is missing, or a patient stands twice.
@@ -90,6 +105,9 @@ def read_clinical(path: Path, study: Study, *, labelled: bool = True) -> Clinica
         asked = tuple(dict.fromkeys((*asked, *study.cohort.describe)))
     for column in asked:
         need_column(table, column)
+    found = divisions(study) if labelled else ()
+    for division in found:
+        need_column(table, division.column, "evaluation.subgroups of the study asks for it; ")
     refuse_duplicates(table)
     rows = {patient_key(row.cells["patient_id"]): row for row in table.rows}
     extra = [
@@ -98,4 +116,4 @@ def read_clinical(path: Path, study: Study, *, labelled: bool = True) -> Clinica
         if column not in ("patient_id", study.endpoint.column, *asked)
         and all(number_in(row.cells[column]) is not None for row in table.rows)
     ]
-    return ClinicalTable(table, rows, (*asked, *extra), study.endpoint)
+    return ClinicalTable(table, rows, (*asked, *extra), study.endpoint, found)

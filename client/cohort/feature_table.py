@@ -277,7 +277,8 @@ def _filled(case: Case, features: FeatureTable, clinical: ClinicalTable | None) 
     if clinical is None:
         return replace(case, features=row)
     label, numbers = clinical.label_of(case.patient_id), clinical.numbers_of(case.patient_id)
-    return replace(case, features=row, label=label, clinical=numbers)
+    groups = clinical.groups_of(case.patient_id)
+    return replace(case, features=row, label=label, clinical=numbers, groups=groups)
 
 
 def _where(table: Table, case: Case) -> str:

@@ -44,7 +44,7 @@ def _content(case: Case) -> object:
             f"{case.patient_id}: {Path(error.filename or '').name}: cannot be read "
             f"({error.strerror}). Put it back."
         ) from None
-    values = [sorted(case.clinical.items()), sorted(case.features.items())]
+    values = [sorted(part.items()) for part in (case.clinical, case.features, case.groups)]
     return [case.patient_id, case.label, case.roi, case.resample_mask, files, values]
 
 

@@ -38,7 +38,8 @@ class Case:
     the tumour's name in a DICOM mask, empty where it has only one; `resample_mask` allows a mask
     that was drawn on another grid. `features` is the patient's row of a table that the site brings
     instead of images; empty where it has images. `second_masks` are a second reader's, of some
-    phases or of none, and `second_roi` the tumour's name in these.
+    phases or of none, and `second_roi` the tumour's name in these. `groups` are the places of the
+    patient's subgroups, by column.
     """
 
     patient_id: str
@@ -53,6 +54,7 @@ class Case:
     features: dict[str, float] = field(default_factory=dict)
     second_masks: dict[Phase, Path] = field(default_factory=dict)
     second_roi: str = ""
+    groups: dict[str, int] = field(default_factory=dict)
 
     @property
     def by_second_reader(self) -> "Case":
@@ -181,6 +183,7 @@ def _read_case(reader: _Reader, row: Row, patient_id: str) -> Case:
         resample_mask=reader.settings.data.resample_masks,
         second_masks=_second_masks(reader, row, images),
         second_roi=row.cells.get("roi2", "") or row.cells.get("roi", ""),
+        groups={} if clinical is None else clinical.groups_of(patient_id),
     )
 
 

@@ -67,6 +67,14 @@ class Patients:
             )
         return np.array(labels, dtype=np.int64).reshape(len(labels))
 
+    def subgroup_places(self, cases: Cases, column: str) -> NDArray[np.int64]:
+        """The place of each patient's subgroup by a column of the study's subgroups, (n,).
+
+        -1 where the cell is blank, and for negatives by the endpoint's own column.
+        """
+        places = [case.groups[column] for case in cases]
+        return np.array(places, dtype=np.int64).reshape(len(places))
+
     def known_labels(self, cases: Cases) -> NDArray[np.float32]:
         """The labels 0/1, float32 (n,); NaN for a patient whose label is not known."""
         labels = [np.nan if case.label is None else case.label for case in cases]

@@ -48,8 +48,11 @@ class Table:
         return f"{self.path.name} line {row.line}: case {patient_id or '(blank)'}"
 
 
-def need_column(table: Table, column: str) -> None:
+def need_column(table: Table, column: str, why: str = "") -> None:
     """Refuse a table without the column, offering the nearest.
+
+    Args:
+        why: Who asks for it, as part of the error.
 
     Raises:
         ManifestError: If the column is missing.
@@ -58,7 +61,7 @@ def need_column(table: Table, column: str) -> None:
         return
     near = difflib.get_close_matches(column, table.columns, n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'?" if near else f"found: {', '.join(table.columns)}."
-    raise ManifestError(f"{table.path.name} line 1: column '{column}' is missing; {hint}")
+    raise ManifestError(f"{table.path.name} line 1: column '{column}' is missing; {why}{hint}")
 
 
 def refuse_duplicates(table: Table) -> None:

@@ -3,6 +3,7 @@
 from client.comparing import check_counted, comparable, counted, thresholds_of
 from client.embeddings import keep_outputs
 from client.scoring import binned, checked_scores
+from client.subgroups import subgroup_scores
 from client.workbench import Workbench
 from shared.errors import SmallCellError
 from shared.paired import paired_sums
@@ -27,14 +28,16 @@ def answer_outputs(request: OutputsRequest, bench: Workbench) -> OutputsReply:
 
 
 def answer_scores(request: ScoresRequest, bench: Workbench) -> ScoresReply:
-    """Sums of each model's scores, for each split; of internal test cases also those compared."""
+    """Each model's sums on each split; of internal test cases also those compared, and divided."""
     site, bundle = bench.site, request.bundle
     models: dict[str, dict[str, ScoreSums]] = {}
     for cases in (site.training, site.tuning, site.internal_test):
         labels, found = checked_scores(bench, cases, bundle)
         for model, sums in binned(bench, bundle, labels, found).items():
             models.setdefault(model, {})[cases.split] = sums
-    return ScoresReply(models, counted(site, found, labels, bench.study.evaluation.score_bins))
+    compared = counted(site, found, labels, bench.study.evaluation.score_bins)
+    divided = subgroup_scores(bench, cases, bundle, found, labels)
+    return ScoresReply(models, compared, divided)
 
 
 def answer_placements(request: PlacementsRequest, bench: Workbench) -> PlacementsReply:

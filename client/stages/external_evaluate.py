@@ -5,9 +5,10 @@ import numpy as np
 from client.comparing import compared_here
 from client.embeddings import keep_outputs
 from client.looks import Cohort, Look, now, open_cohort, write_down
-from client.scoring import binned, checked_scores
+from client.scoring import binned, checked_scores, summarised
 from client.site import Site
 from client.stages.describe_cohort import describe
+from client.subgroups import subgroup_scores
 from client.workbench import Workbench
 from shared.checks import Ints
 from shared.codec import from_text, to_text
@@ -15,7 +16,6 @@ from shared.errors import CodecError, LooksError, PolicyError
 from shared.models import Bundle
 from shared.stages.evaluate import OutputsReply, OutputsRequest, ScoresRequest
 from shared.stages.external_evaluate import LEVELS, ExternalReply, ScoreTable
-from shared.summary import summarise
 
 
 def answer_outputs(request: OutputsRequest, bench: Workbench) -> OutputsReply:
@@ -75,16 +75,16 @@ def evaluate_bundle(bench: Workbench, bundle: Bundle, cohort: Cohort) -> Externa
     cases, level = bench.site.external_test, bench.site.settings.release.external
     description = describe(bench, (cases,))
     labels, found = checked_scores(bench, cases, bundle)
-    summaries = {
-        model: summarise(scores, labels, threshold=bundle.thresholds.get(model, float("nan")))
-        for model, scores in found.items()
-    }
+    summaries = summarised(bundle, labels, found)
     sums = {} if level == "summary" else binned(bench, bundle, labels, found)
     table = score_table(found, labels) if level == "scores" else None
     looks = cohort.n_looks + 1
     together = compared_here(bench.site, found, labels, bundle)
+    divided = subgroup_scores(
+        bench, cases, bundle, found, labels, sums=level != "summary", summaries=True
+    )
     return ExternalReply(
-        level, cohort.hash, looks, now(), description, summaries, sums, table, together
+        level, cohort.hash, looks, now(), description, summaries, sums, table, together, divided
     )
 
 

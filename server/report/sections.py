@@ -21,6 +21,7 @@ from server.report.picture import Picture
 from server.report.privacy import privacy_line
 from server.report.regressions import regression_tables
 from server.report.stability import stability_line, stability_tables
+from server.report.subgroups import subgroup_lines, subgroup_pictures, subgroup_tables
 from server.report.table import Table
 from server.report.tables import (
     clinical_tables,
@@ -54,6 +55,7 @@ def sections(results: Results) -> list[Section]:
             [*calibration_pictures(results), *calibration_tables(results)],
         ),
         "decisions": ("Decision curves", [*decision_pictures(results)]),
+        "subgroups": ("Subgroups", [*subgroup_pictures(results), *subgroup_tables(results)]),
         "baselines": (
             "Federated, alone and pooled",
             [*baseline_pictures(results), *baseline_tables(results)],
@@ -96,6 +98,7 @@ def sections(results: Results) -> list[Section]:
     lines = {"radiomics": [radiomics_line], "cohort": [_rule_of_words(results)]}
     lines["performance"] = [*comparison_lines(results), looks_line(results)]
     lines["decisions"] = [no_curve_line(results)]
+    lines["subgroups"] = subgroup_lines(results)
     lines["baselines"] = baseline_lines(results)
     lines["branches"] = [privacy_line(results)]
     return [

@@ -12,6 +12,7 @@ from server.study import (
     SelectionRecord,
     Study,
 )
+from server.subgroup_results import by_column
 from server.trained_on import trained_on
 from shared.comparison import Comparison
 from shared.config import digest, networks
@@ -56,7 +57,8 @@ def run(study: Study, coordinator: Coordinator) -> Study:
     told = {site: reply.compared for site, reply in replies.items() if reply.compared is not None}
     silent = tuple(site for site in replies if site not in told)
     comparison = compare(coordinator, bundle, told, sums) if told else None
-    record = EvaluationRecord(bundle, sums, comparison, silent)
+    divided = by_column({s: reply.subgroups for s, reply in replies.items()}, coordinator.settings)
+    record = EvaluationRecord(bundle, sums, comparison, silent, divided)
     return coordinator.save(study, evaluate=record)
 
 

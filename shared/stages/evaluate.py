@@ -9,10 +9,16 @@ less the AUC, and of the products of two models' placements; how many patients t
 positive at their frozen thresholds; and the sums of the models' probabilities and of the products
 of two of them. A site where that would be of too few patients, or where the ones left out are too
 few, tells nothing of it.
+Of each subgroup that the study names (`evaluation.subgroups`), of internal test patients: the same
+counts and sums as of all of them, and how many have no value of its column. A site tells nothing of
+a column if in a subgroup, among those without a value, or between subgroups of two columns of which
+one lies within the other, there are too few patients of a label. Bins may hold one patient each:
+whoever reads several columns' counts can put together, without an id, which subgroups a score and
+its label belong to. Fewer `evaluation.score_bins` tell less of that.
 Stays: every patient's score.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from shared.models import Bundle
 from shared.networks import Weights
@@ -20,6 +26,7 @@ from shared.paired import PairedSums
 from shared.placements import ClassHistograms, PlacementSums
 from shared.scores import ScoreSums
 from shared.stages import Question
+from shared.subgroups import SubgroupScores, check_told
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,11 +55,16 @@ class ScoresRequest:
 class ScoresReply:
     """Model name to split to sums, and of internal test patients what compares the models.
 
-    `compared` is None where cells are too small.
+    `compared` is None where cells are too small; of `subgroups`, by column, those columns are left
+    out where they are.
     """
 
     models: dict[str, dict[str, ScoreSums]]
     compared: ClassHistograms | None
+    subgroups: dict[str, SubgroupScores] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_told(self.subgroups, set(self.models))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

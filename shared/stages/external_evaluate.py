@@ -12,7 +12,7 @@ numbers themselves. Nothing that comes back is fitted on.
 Stays: below the level `scores`, every patient's score.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -23,7 +23,8 @@ from shared.scores import ScoreSums
 from shared.stages import Question
 from shared.stages.describe_cohort import Description
 from shared.stages.evaluate import OutputsReply, OutputsRequest, ScoresRequest
-from shared.summary import Summary
+from shared.subgroups import SubgroupScores, check_told
+from shared.summary import Summary, counts_of
 
 ExternalLevel = Literal["summary", "binned", "scores"]
 LEVELS: tuple[ExternalLevel, ...] = ("summary", "binned", "scores")
@@ -59,6 +60,7 @@ class ExternalReply:
         sums: Empty at the level `summary`.
         scores: None below the level `scores`.
         comparison: The models on the same patients; None where cells are too small.
+        subgroups: By column; a column whose cells are too small is left out.
     """
 
     level: ExternalLevel
@@ -70,6 +72,7 @@ class ExternalReply:
     sums: dict[str, ScoreSums]
     scores: ScoreTable | None
     comparison: Comparison | None = None
+    subgroups: dict[str, SubgroupScores] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         models = set(self.summaries)
@@ -78,17 +81,19 @@ class ExternalReply:
         require(set(self.sums) == (models if binned else set()), "sums are not the level's")
         require((self.scores is not None) == each, "scores are not the level's")
         for model, sums in self.sums.items():
-            require(_counts(sums) == _counts(self.summaries[model]), "sums are not the summary's")
+            require(
+                counts_of(sums) == counts_of(self.summaries[model]), "sums are not the summary's"
+            )
         if self.scores is not None:
             require(set(self.scores.models) == models, "scores are of other models")
             n = {summary.n + summary.n_missing for summary in self.summaries.values()}
             require(n == {len(self.scores.labels)}, "scores are of other patients")
         if self.comparison is not None:
             require(set(self.comparison.models) == models, "the comparison is of other models")
-
-
-def _counts(told: ScoreSums | Summary) -> tuple[int, ...]:
-    return (told.n_negative, told.n_positive, told.n_missing, told.tp, told.fp, told.tn, told.fn)
+        check_told(self.subgroups, models)
+        told = self.subgroups.values()
+        require(all(part.summaries for part in told), "subgroups lack summaries")
+        require(all(bool(part.sums) == binned for part in told), "subgroups are not the level's")
 
 
 EXTERNAL_OUTPUTS = Question(

@@ -1,11 +1,13 @@
 """Every test patient's scores by the frozen models, which no one has outside of a simulation."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from client.cohort.tables import patient_key, read_table
 from client.scoring import probabilities
 from client.service import SiteService
+from client.site import Cases, Site
 from server.coordinator import need
 from server.study import EvaluationRecord, Study
 from shared.config import Study as Settings
@@ -14,10 +16,15 @@ from shared.job import Job
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SiteScores:
-    """One site's test patients: scores ``(k, n)`` in the order of the models, labels ``(n,)``."""
+    """One site's test patients: scores ``(k, n)`` in the order of the models, labels ``(n,)``.
+
+    `cells` are the patients' cells of each column that the study divides by, as the hospital wrote
+    them.
+    """
 
     scores: np.ndarray
     labels: np.ndarray
+    cells: dict[str, list[str]] = field(default_factory=dict)
 
 
 def read_scores(job: Job, study: Study, settings: Settings) -> dict[str, SiteScores]:
@@ -30,5 +37,16 @@ def read_scores(job: Job, study: Study, settings: Settings) -> dict[str, SiteSco
         cases = site.external_test if external else site.internal_test
         scores = probabilities(bench, cases, record.bundle)
         table = np.stack([scores[model] for model in settings.model_names])
-        found[name] = SiteScores(table, site.labels(cases))
+        columns = [subgroup.column for subgroup in settings.evaluation.subgroups]
+        cells = read_cells(site, cases, columns) if columns else {}
+        found[name] = SiteScores(table, site.labels(cases), cells)
     return found
+
+
+def read_cells(site: Site, cases: Cases, columns: list[str]) -> dict[str, list[str]]:
+    """Cells of the clinical table by column, in the order of the cases."""
+    table = read_table(site.folder / (site.settings.data.clinical or ""), lower=False)
+    rows = {patient_key(row.cells["patient_id"]): row.cells for row in table.rows}
+    return {
+        column: [rows[patient_key(case.patient_id)][column] for case in cases] for column in columns
+    }

@@ -172,6 +172,28 @@ def change_external_comparison(study: Study) -> Study:
     return replace(study, external_evaluate=replace(record, sites={"site_d": told}))
 
 
+def change_subgroup(study: Study) -> Study:
+    """A training site's two subgroups taken for each other."""
+    record = study.evaluate
+    told = record.subgroups["male"]["site_a"]
+    swapped = replace(told, sums={model: groups[::-1] for model, groups in told.sums.items()})
+    column = record.subgroups["male"] | {"site_a": swapped}
+    changed = replace(record, subgroups=record.subgroups | {"male": column})
+    return replace(study, evaluate=changed)
+
+
+def change_external_subgroup(study: Study) -> Study:
+    """An external subgroup's AUC off by a millionth."""
+    record = study.external_evaluate
+    reply = record.sites["site_d"]
+    told = reply.subgroups["her2_ihc"]
+    first, *others = told.summaries["fusion"]
+    groups = (replace(first, auc=first.auc - OFF), *others)
+    told = replace(told, summaries=told.summaries | {"fusion": groups})
+    reply = replace(reply, subgroups=reply.subgroups | {"her2_ihc": told})
+    return replace(study, external_evaluate=replace(record, sites={"site_d": reply}))
+
+
 ICC = ("stability", "intraclass correlations")
 THOROUGH_BREAKS = {
     "quartile": (change_quartiles, "describe_cohort", "quartiles, beyond their precision"),
@@ -182,6 +204,12 @@ THOROUGH_BREAKS = {
     "median range": (change_median_range, "discretise", "median ranges (relative)"),
     "clipping": (change_clip, "standardise", "clipping quantiles (in standard deviations)"),
     "ComBat": (change_harmonised, "standardise", "ComBat"),
+    "subgroup": (change_subgroup, "evaluate", "subgroups: patients"),
+    "AUC of an external subgroup": (
+        change_external_subgroup,
+        "external_evaluate",
+        "subgroups: AUCs",
+    ),
 }
 BREAKS = {
     "mean of Table 1": (change_variables, "describe_cohort", "Table 1: counts and moments"),

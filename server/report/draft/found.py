@@ -16,6 +16,7 @@ def found(results: Results) -> dict[str, list[str]]:
         "Radiomics features": list(_features(results)),
         "Clinical predictors": list(_clinical(results)),
         "Performance": list(_performance(results)),
+        "Subgroups": list(_subgroups(results)),
         "Comparison of models": list(_comparisons(results)),
         "Calibration": list(_calibration(results)),
         "Differences between sites": list(_sites(results)),
@@ -83,6 +84,23 @@ def _performance(results: Results) -> Iterator[str]:
             ]
             threshold = place(*at, "threshold", form="share")
             yield f"At its threshold of {threshold}, {inside(model)} had there {listed(rates)}."
+
+
+def _subgroups(results: Results) -> Iterator[str]:
+    divided, model = results.get("subgroups") or {}, headline_model(results) or ""
+    for split, words in SPLITS.items():
+        for column, told in (divided.get(split) or {}).items():
+            at = ("subgroups", split, column, "models", model)
+            groups = ((told.get("models") or {}).get(model) or {}).get("groups") or []
+            aucs = [
+                f"“{group['name']}” {place(*at, 'groups', group['name'], 'auc', form='share')}"
+                for group in groups
+                if group["auc"] is not None
+            ]
+            if aucs:
+                yield f"On {words} AUCs of {inside(model)} by “{column}” were: {'; '.join(aucs)}."
+            p = place(*at, "between", "p", form="p")
+            yield f"Between these subgroups Cochran's Q had a p of {p}."
 
 
 def _comparisons(results: Results) -> Iterator[str]:

@@ -175,6 +175,13 @@ def _analysis(study: Study) -> Iterator[str]:
         "AUCs of models were compared on the same patients by DeLong's test, with Holm's "
         "adjustment within each cohort."
     )
+    if study.evaluation.subgroups:
+        columns = listed([f"“{subgroup.column}”" for subgroup in study.evaluation.subgroups])
+        yield (
+            f"Subgroups of test patients by {columns} were named in the study file beforehand; "
+            "AUCs of subgroups without patients in common were compared by Cochran's Q. Nothing "
+            "was adjusted for how many subgroups there are."
+        )
     chosen = study.evaluation.decision_thresholds
     if chosen:
         yield (

@@ -15,6 +15,7 @@ LABELS = {
     "checks": ("stage", "quantity"),
     "coefficients": ("predictor",),
     "features": ("feature",),
+    "groups": ("name",),
     "inputs": ("name",),
     "kept": ("feature",),
     "rounds": ("round",),

@@ -12,12 +12,13 @@ from server.report.numbers.models import MODELS
 from server.report.numbers.networks import NETWORKS
 from server.report.numbers.origin import Origin
 from server.report.numbers.radiomics import CLINICAL, RADIOMICS
+from server.report.numbers.subgroups import SUBGROUPS
 from server.report.sections import sections
 from server.report.table import Table
 from server.report.words import Results, key
 
 FORMAT = 1
-ORIGINS = (*STUDY, *COHORT, *RADIOMICS, *CLINICAL, *NETWORKS, *MODELS, *HOSPITALS)
+ORIGINS = (*STUDY, *COHORT, *RADIOMICS, *CLINICAL, *NETWORKS, *MODELS, *HOSPITALS, *SUBGROUPS)
 UNKNOWN = Origin("", "unknown", "not on record: a number of another release of trifed")
 
 

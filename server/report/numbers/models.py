@@ -78,7 +78,7 @@ def performance(
 
 
 TOLD = "told by the external sites in bins, as far as they let scores leave, added up"
-TEST = ("roc", "auc", "#summary")
+TEST = ("roc", "auc", "subgroups", "#summary")
 SPLITS = (
     *under(
         "models.*.external_test",

@@ -66,6 +66,23 @@ def _of_sites(run: Run, found: Mapping[str, Mapping[str, Any]]) -> Answer:
     return Answer(text, tuple(f"tables/external-{key(site)}.csv" for site in found))
 
 
+def _subgroup_results(run: Run) -> Answer | None:
+    found = run.part("subgroups")
+    columns = [inside(each["column"]) for each in found.get("columns") or []]
+    where = tuple(
+        f"tables/subgroups-{split}.csv"
+        for split in TEST_SPLITS
+        if any(part["models"] for part in (found.get(split) or {}).values())
+    )
+    if not where:
+        return None
+    text = (
+        f"AUC, sensitivity and specificity of every model in subgroups by {listed(columns)}, named "
+        "in the study file beforehand"
+    )
+    return Answer(text, (*where, "figures/subgroups"))
+
+
 def _headline(run: Run) -> dict[str, Mapping[str, Any]]:
     """The headline model on each test split that it was evaluated on."""
     model = headline_model(run.results) or ""
@@ -153,6 +170,7 @@ PERFORMANCE: dict[str, Answerer] = {
     "internal_results": _internal_results,
     "external_results": _external_results,
     "results_by_site": _results_by_site,
+    "subgroup_results": _subgroup_results,
     "calibration": _calibration,
     "diagnostic": _diagnostic,
     "confusion": _confusion,
