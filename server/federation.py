@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 from flwr.app import Message
 from flwr.serverapp import Grid
 
-from shared.errors import CodecError, FederationError
+from shared.errors import CodecError, FederationError, LeverageError, WithheldError
 from shared.stages import Question
 from shared.stages.roll_call import RollCall, SiteName
 from shared.wire import error_code, from_record, to_record
@@ -58,11 +58,13 @@ def settle(
 
     Raises:
         FederationError: Below the quorum; names each site that failed, with its closed code.
+        WithheldError: If that is because of `LeverageError` alone.
     """
     needed = len(replies) + len(failures) if quorum is None else quorum
     listed = ", ".join(f"{site}: {failures[site]}" for site in sorted(failures))
     if len(replies) < needed:
-        raise FederationError(
+        withheld = set(failures.values()) == {LeverageError.code}
+        raise (WithheldError if withheld else FederationError)(
             f"{question} failed at {listed} ({len(replies)} of the {needed} needed sites answered)"
         )
     if failures:

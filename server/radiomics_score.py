@@ -6,6 +6,7 @@ import numpy as np
 
 from server.coordinator import Coordinator
 from server.selection import stable_features, take
+from server.withheld import told_in_words
 from shared.gram import Gram
 from shared.lasso import LassoFit, lasso_cv
 from shared.logistic_lasso import Ask, logistic_lasso_cv
@@ -19,6 +20,8 @@ from shared.logistic_lasso_sums import (
 from shared.models import Scale
 from shared.stability import logistic_selection_frequency, selection_frequency
 from shared.stages.select_features import LOGISTIC_LASSO, LogisticLassoRequest
+
+REMEDY = "Lower selection.keep_at_most or selection.max_correlation, or take lasso: linear."
 
 
 class ScoreFitting:
@@ -67,9 +70,10 @@ class ScoreFitting:
 
         def one_message(problems: Problems) -> LogisticLassoSums:
             request = LogisticLassoRequest(scale, problems)
-            replies = self._coordinator.federation.ask(
-                LOGISTIC_LASSO, request, self._coordinator.training
-            )
+            with told_in_words("the logistic LASSO", REMEDY):
+                replies = self._coordinator.federation.ask(
+                    LOGISTIC_LASSO, request, self._coordinator.training
+                )
             return pool_logistic_lasso_sums(list(replies.values()))
 
         def ask(problems: Problems) -> LogisticLassoSums:

@@ -4,8 +4,9 @@ from collections.abc import Generator, Sequence
 from typing import Protocol
 
 from server.fit_together import fit_together
+from server.withheld import told_in_words
 from shared.checks import Floats
-from shared.errors import CohortError, SeparationError
+from shared.errors import CohortError, SeparationError, WithheldError
 from shared.firth import HatSums, fit_firth
 from shared.glm import LogisticFit, LogisticSums, newton
 from shared.regressions import (
@@ -15,6 +16,10 @@ from shared.regressions import (
     variance_inflation,
 )
 
+REMEDY = (
+    "Firth's penalty does not help against that. Drop the predictor that separates most from "
+    "'clinical.predictors', and make sure that it does not hold the label itself."
+)
 Attempt = tuple[LogisticSums, LogisticFit | CohortError]
 
 
@@ -40,7 +45,9 @@ def fit_regressions(
 ) -> list[Regression | CohortError]:
     """Each regression by maximum likelihood, or with Firth's penalty where labels are separated.
 
-    What cannot be fitted at all, since its columns repeat each other, is the error that says so.
+    They count as separated where a fit comes to coefficients at which a site tells no sums, since
+    too few of its patients carry them. What cannot be fitted at all, since its columns repeat each
+    other or no site tells Firth's sums either, is the error that says so.
 
     Args:
         asks: The sites.
@@ -50,7 +57,7 @@ def fit_regressions(
         max_iterations: Likewise.
     """
     attempts = fit_together(
-        lambda at, betas: asks.steps([wanted[i] for i in at], betas),
+        lambda at, betas: _steps(asks, [wanted[i] for i in at], betas),
         [
             _attempt(terms.names(sites), tolerance=tolerance, max_iterations=max_iterations)
             for terms in wanted
@@ -60,6 +67,18 @@ def fit_regressions(
         _regression(asks, terms, sites, attempt)
         for terms, attempt in zip(wanted, attempts, strict=True)
     ]
+
+
+def _steps(
+    asks: Asks, terms: Sequence[Terms], betas: Sequence[Floats]
+) -> Sequence[LogisticSums | WithheldError]:
+    """The sums of each; where some are withheld each is asked for alone, which tells whose."""
+    try:
+        return asks.steps(terms, betas)
+    except WithheldError as refusal:
+        if len(terms) == 1:
+            return [refusal]
+    return [_steps(asks, [one], [beta])[0] for one, beta in zip(terms, betas, strict=True)]
 
 
 def _attempt(
@@ -75,7 +94,10 @@ def _attempt(
             return start, done.value
         except CohortError as error:
             return start, error
-        sums = yield beta
+        try:
+            sums = yield beta
+        except WithheldError as refusal:
+            return start, SeparationError(str(refusal))
 
 
 def _regression(
@@ -98,8 +120,9 @@ def _regression(
         return asks.hats(terms, beta, covariance)
 
     try:
-        firth = fit_firth(ask, ask_hat, names)
-        null = fit_firth(ask, ask_hat, names, fixed=range(m, len(names))).penalised
+        with told_in_words(", ".join(terms.predictors), REMEDY):
+            firth = fit_firth(ask, ask_hat, names)
+            null = fit_firth(ask, ask_hat, names, fixed=range(m, len(names))).penalised
     except CohortError as error:
         return error
     inflation = variance_inflation(start, m)

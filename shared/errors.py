@@ -65,6 +65,12 @@ class SmallCellError(PolicyError):
     code = "E_SMALL_CELL"
 
 
+class LeverageError(SmallCellError):
+    """Too few patients carry a sum at the coefficients that were asked."""
+
+    code = "E_LEVERAGE"
+
+
 class BudgetError(PolicyError):
     """Training would show more of a patient than the study or the hospital allows."""
 
@@ -87,6 +93,10 @@ class FederationError(TrifedError):
     """A site did not answer, or answered with an error."""
 
     code = "E_FEDERATION"
+
+
+class WithheldError(FederationError):
+    """Sites tell no sums at the coefficients that were asked: too few patients carry them there."""
 
 
 class StateError(TrifedError):

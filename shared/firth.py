@@ -70,6 +70,12 @@ def hat_sums(X: Floats, beta: Floats, covariance: Floats) -> HatSums:
     Raises:
         CohortError: If X, beta and covariance do not fit together, or X is not finite.
     """
+    hat, weights, p = hat_values(X, beta, covariance)
+    return HatSums(len(X), float(hat.sum()), X.T @ (hat * (0.5 - p)), (X.T * (hat * weights)) @ X)
+
+
+def hat_values(X: Floats, beta: Floats, covariance: Floats) -> tuple[Floats, Floats, Floats]:
+    """Each case's hat value, variance p (1 - p) and p, all (n,); see `hat_sums`."""
     k = len(beta)
     if X.shape[1:] != (k,) or covariance.shape != (k, k) or not np.isfinite(X).all():
         raise CohortError(
@@ -80,7 +86,7 @@ def hat_sums(X: Floats, beta: Floats, covariance: Floats) -> HatSums:
     weights = p * special.expit(-eta)
     # A hat value is within 0 and 1; rounding must not move it out.
     hat = np.clip(weights * np.einsum("ij,jk,ik->i", X, covariance, X), 0.0, 1.0)
-    return HatSums(len(X), float(hat.sum()), X.T @ (hat * (0.5 - p)), (X.T * (hat * weights)) @ X)
+    return hat, weights, p
 
 
 def pool_hat_sums(parts: Sequence[HatSums]) -> HatSums:

@@ -3,7 +3,7 @@
 Many layers are asked about at once: one for each penalty and each fold left out, and for none.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,8 +75,10 @@ def fold_scales(parts: Sequence[Sequence[Moments]]) -> FoldScales:
     return FoldScales(mean, np.where(sd > LEAST_SD, sd, 1.0))
 
 
-def layer_sums(rows: Floats, labels: Ints, fold: Ints, layers: Layers) -> tuple[LogisticSums, ...]:
-    """Each layer's score, information and log-likelihood over the rows that it does not leave out.
+def layer_rows(
+    rows: Floats, labels: Ints, fold: Ints, layers: Layers
+) -> Iterator[tuple[Floats, Ints, Floats]]:
+    """Of each layer the design (n', 1 + k) and labels (n',) that it sees, and its coefficients.
 
     Args:
         rows: (n, k), NaN where a case has no value.
@@ -84,12 +86,18 @@ def layer_sums(rows: Floats, labels: Ints, fold: Ints, layers: Layers) -> tuple[
         fold: (n,).
         layers: At the coefficients asked.
     """
-    found = []
     for i, left_out in enumerate(layers.fold.tolist()):
         seen = fold != left_out
         design = fusion_design(layers.mean[i], layers.sd[i], rows[seen])
-        found.append(logistic_sums(design, labels[seen], layers.coefficients[i]))
-    return tuple(found)
+        yield design, labels[seen], layers.coefficients[i]
+
+
+def layer_sums(rows: Floats, labels: Ints, fold: Ints, layers: Layers) -> tuple[LogisticSums, ...]:
+    """Each layer's score, information and log-likelihood over the rows that it does not leave out.
+
+    See `layer_rows`.
+    """
+    return tuple(logistic_sums(*seen) for seen in layer_rows(rows, labels, fold, layers))
 
 
 def held_out_losses(rows: Floats, labels: Ints, fold: Ints, layers: Layers) -> tuple[Ints, Floats]:

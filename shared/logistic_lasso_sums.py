@@ -102,8 +102,28 @@ def problems_in_a_message(p: int) -> int:
     return max(1, MAX_NUMBERS // (p * (p + 1) // 2 + p + 4))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class LassoRows:
+    """Each row's part in each problem, all (n, m), at the site's own intercepts; stays at the site.
+
+    inside and outside say what a problem trains on and holds out. loss is every row's; weights,
+    p (1 - p), and residual, p - y, are zero outside.
+    """
+
+    inside: Bools
+    outside: Bools
+    loss: Floats
+    weights: Floats
+    residual: Floats
+
+
 def logistic_lasso_sums(X: Floats, y: Ints, block: Ints, problems: Problems) -> LogisticLassoSums:
-    """A site's part of each problem.
+    """A site's part of each problem; see `lasso_rows` and `sum_lasso_rows`."""
+    return sum_lasso_rows(X, lasso_rows(X, y, block, problems))
+
+
+def lasso_rows(X: Floats, y: Ints, block: Ints, problems: Problems) -> LassoRows:
+    """What each row has in each problem.
 
     Args:
         X: z-scored features (n, p), complete.
@@ -132,12 +152,23 @@ def logistic_lasso_sums(X: Floats, y: Ints, block: Ints, problems: Problems) -> 
     margin = X @ problems.beta.T
     eta = margin + _best_intercepts(margin, y, inside)
     probability = special.expit(eta)
-    loss = np.logaddexp(0.0, np.where(positive, -eta, eta))
-    weights = np.where(inside, probability * special.expit(-eta), 0.0)
+    return LassoRows(
+        inside,
+        outside,
+        np.logaddexp(0.0, np.where(positive, -eta, eta)),
+        np.where(inside, probability * special.expit(-eta), 0.0),
+        np.where(inside, probability - y[:, None], 0.0),
+    )
+
+
+def sum_lasso_rows(X: Floats, rows: LassoRows) -> LogisticLassoSums:
+    """The sums over the rows of a site, whose features are X (n, p)."""
+    inside, outside, loss, weights, residual = (
+        rows.inside, rows.outside, rows.loss, rows.weights, rows.residual,
+    )  # fmt: skip
     # The intercept follows beta, which centring on the weighted means takes into account; in the
     # gradient it also makes the last digits of the intercept matter to second order only.
     centre = weights.T @ X / np.maximum(weights.sum(axis=0), TINY)[:, None]
-    residual = np.where(inside, probability - y[:, None], 0.0)
     return LogisticLassoSums(
         inside.sum(axis=0),
         np.where(inside, loss, 0.0).sum(axis=0),

@@ -75,4 +75,4 @@ class LocalFederation:
             return settle(question.name, replies, codes, quorum)
         except FederationError as failure:
             told = "\n".join(f"{site}: {errors[site]}" for site in sorted(errors))
-            raise FederationError(f"{failure}\n{told}") from next(iter(errors.values()), None)
+            raise type(failure)(f"{failure}\n{told}") from next(iter(errors.values()), None)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from client.leverage import check_blanks, check_hats, check_logistic
 from client.release import check_classes, check_columns
 from client.workbench import Workbench
 from shared.checks import Floats, Ints
@@ -19,6 +20,8 @@ from shared.stages.clinical_model import (
     StepRequest,
 )
 
+WHAT = "the clinical model's sums"
+
 
 def answer_means(request: MeansRequest, bench: Workbench) -> MeansReply:  # noqa: ARG001
     """Moments of the predictors over the training cases."""
@@ -33,13 +36,17 @@ def answer_step(request: StepRequest, bench: Workbench) -> StepReply:
     if len(request.terms) != len(request.betas):
         raise CodecError("each regression needs its coefficients")
     designs, labels = regression_rows(request.terms, request.means, bench)
+    for X, b in zip(designs, request.betas, strict=True):
+        check_logistic(bench.site, WHAT, X, labels, b)
     sums = (logistic_sums(X, labels, b) for X, b in zip(designs, request.betas, strict=True))
     return StepReply(tuple(sums))
 
 
 def answer_hats(request: HatRequest, bench: Workbench) -> HatSums:
     """What the training cases' hat values add to gradient and information."""
-    (design,), _ = regression_rows((request.terms,), request.means, bench)
+    (design,), labels = regression_rows((request.terms,), request.means, bench)
+    check_logistic(bench.site, WHAT, design, labels, request.beta)
+    check_hats(bench.site, WHAT, design, request.beta, request.covariance)
     return hat_sums(design, request.beta, request.covariance)
 
 
@@ -51,6 +58,7 @@ def regression_rows(
     Raises:
         CodecError: If the study reports no such regression, or some twice.
         SmallCellError: If a label has too few cases.
+        LeverageError: If the means are far from the predictors' own numbers.
     """
     site, study = bench.site, bench.study
     predictors, sites = study.clinical.predictors, tuple(sorted(study.sites.training))
@@ -58,8 +66,10 @@ def regression_rows(
     if not set(terms) <= set(reported) or len(terms) > len(reported):
         raise CodecError("the request asks about regressions that the study does not report")
     labels = site.labels(site.training)
-    check_classes(site, "the clinical model's sums", labels)
-    filled = clinical_design(means, site.clinical(site.training, predictors))[:, 1:]
+    check_classes(site, WHAT, labels)
+    table = site.clinical(site.training, predictors)
+    check_blanks(site, WHAT, table, means)
+    filled = clinical_design(means, table)[:, 1:]
     designs = [
         regression_design(one, predictors, filled, sites=sites, own=site.name) for one in terms
     ]

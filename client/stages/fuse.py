@@ -3,6 +3,7 @@
 import numpy as np
 
 from client.folds import deal
+from client.leverage import check_blanks, check_logistic
 from client.release import check_columns, check_folds
 from client.seeds import generator_for
 from client.stages.embed import cases_of, fusion_rows
@@ -13,12 +14,14 @@ from shared.fusion_sums import (
     fold_moments,
     held_out_losses,
     held_out_scores,
+    layer_rows,
     layer_sums,
 )
 from shared.scores import ScoreSums, score_sums
 from shared.stages.embed import RowsRequest
 from shared.stages.fuse import LayersRequest, LossesReply, MomentsReply, StepsReply
 
+WHAT = "the fusion layer's sums"
 Rows = tuple[tuple[str, ...], np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -34,22 +37,19 @@ def answer_moments(request: RowsRequest, bench: Workbench) -> MomentsReply:
 
 def answer_steps(request: LayersRequest, bench: Workbench) -> StepsReply:
     """Score, information and log-likelihood of each layer over what it does not leave out."""
-    check_layers(request.layers, bench)
-    _, rows, labels, fold = folded_rows(request.rows, bench)
+    rows, labels, fold = carried_rows(request, bench)
     return StepsReply(layer_sums(rows, labels, fold, request.layers))
 
 
 def answer_losses(request: LayersRequest, bench: Workbench) -> LossesReply:
     """The summed loss of each layer on the fold that it leaves out."""
-    check_layers(request.layers, bench)
-    _, rows, labels, fold = folded_rows(request.rows, bench)
+    rows, labels, fold = carried_rows(request, bench)
     return LossesReply(*held_out_losses(rows, labels, fold, request.layers))
 
 
 def answer_scores(request: LayersRequest, bench: Workbench) -> ScoreSums:
     """Counts of the cases' scores, each by the layer that leaves its fold out."""
-    check_layers(request.layers, bench)
-    _, rows, labels, fold = folded_rows(request.rows, bench)
+    rows, labels, fold = carried_rows(request, bench)
     settings = bench.study.evaluation
     return score_sums(
         held_out_scores(rows, fold, request.layers),
@@ -58,6 +58,26 @@ def answer_scores(request: LayersRequest, bench: Workbench) -> ScoreSums:
         calibration_bins=settings.calibration_bins,
         threshold=float("nan"),
     )
+
+
+def carried_rows(
+    request: LayersRequest, bench: Workbench
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows, labels and fold of the cases, if enough of them carry the sums of each layer.
+
+    Losses and scores of a fold are told of layers alone whose sums over the other folds are.
+
+    Raises:
+        LeverageError: If they do not.
+    """
+    layers = request.layers
+    check_layers(layers, bench)
+    _, rows, labels, fold = folded_rows(request.rows, bench)
+    for mean in layers.mean:
+        check_blanks(bench.site, WHAT, rows, mean)
+    for design, seen, beta in layer_rows(rows, labels, fold, layers):
+        check_logistic(bench.site, WHAT, design, seen, beta)
+    return rows, labels, fold
 
 
 def folded_rows(request: RowsRequest, bench: Workbench) -> Rows:
@@ -73,7 +93,7 @@ def folded_rows(request: RowsRequest, bench: Workbench) -> Rows:
     labels = np.concatenate([site.labels(cases) for cases in cases_of(bench)])
     rng = generator_for(bench.study.seed, site.name, "fusion_folds")
     fold = deal(labels, fusion.folds, rng)
-    check_folds(site, "the fusion layer's sums", labels, fold, setting="fusion.folds")
+    check_folds(site, WHAT, labels, fold, setting="fusion.folds")
     columns, rows, labels = fusion_rows(request, bench)
     return columns, rows, labels, fold
 

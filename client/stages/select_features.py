@@ -3,6 +3,7 @@
 import numpy as np
 
 from client.folds import deal, training_without
+from client.leverage import check_carried, check_logistic
 from client.release import (
     check_cases,
     check_class_columns,
@@ -16,7 +17,7 @@ from client.site import Cases
 from client.workbench import Workbench
 from shared.glm import LogisticSums, logistic_sums
 from shared.gram import gram
-from shared.logistic_lasso_sums import LogisticLassoSums, logistic_lasso_sums
+from shared.logistic_lasso_sums import LogisticLassoSums, lasso_rows, sum_lasso_rows
 from shared.models import Scale, score_design, standardise, to_scale
 from shared.moments import class_moments
 from shared.quantiles import CountsBelow, counts_below, histogram
@@ -95,7 +96,9 @@ def answer_logistic_lasso(request: LogisticLassoRequest, bench: Workbench) -> Lo
     scaled, labels = scaled_features(bench, cases, request.scale), bench.site.labels(cases)
     fold = folds(labels, bench.study.selection.folds, bench)
     check_folds(bench.site, "the sums of the LASSO", labels, fold)
-    return logistic_lasso_sums(scaled, labels, fold, request.problems)
+    rows = lasso_rows(scaled, labels, fold, request.problems)
+    check_carried(bench.site, "the sums of the LASSO", rows.weights, rows.residual)
+    return sum_lasso_rows(scaled, rows)
 
 
 def answer_calibrate(request: CalibrateRequest, bench: Workbench) -> LogisticSums:
@@ -103,7 +106,9 @@ def answer_calibrate(request: CalibrateRequest, bench: Workbench) -> LogisticSum
     labels = bench.site.labels(bench.site.training)
     check_classes(bench.site, "the calibration's sums", labels)
     score = radiomics_scores(bench, bench.site.training, request.model)
-    return logistic_sums(score_design(score), labels, request.beta)
+    design = score_design(score)
+    check_logistic(bench.site, "the calibration's sums", design, labels, request.beta)
+    return logistic_sums(design, labels, request.beta)
 
 
 def gappy_features(bench: Workbench, cases: Cases, scale: Scale) -> np.ndarray:

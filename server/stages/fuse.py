@@ -9,6 +9,7 @@ from server.coordinator import Coordinator, need
 from server.fit_fusion import fit_fusion
 from server.fit_fusion_sums import fit_fusion_sums
 from server.study import ClinicalRecord, EmbeddingRecord, FusionRecord, Study
+from server.withheld import told_in_words
 from shared.fusion_sums import Layers
 from shared.glm import LogisticSums, pool_logistic_sums
 from shared.metrics import youden_threshold
@@ -61,7 +62,9 @@ def fitted_on_sums(study: Study, coordinator: Coordinator) -> FusionRecord:
     clinical: ClinicalRecord = need(study.clinical_model, "clinical_model")
     settings = coordinator.settings.fusion
     sites = Sites(coordinator, RowsRequest(embedding.parts, clinical.model))
-    fit = fit_fusion_sums(embedding.columns, sites, settings)
+    remedy = "Raise 'fusion.penalties', or take columns out of 'fusion.inputs'."
+    with told_in_words("the fusion layer", remedy):
+        fit = fit_fusion_sums(embedding.columns, sites, settings)
     return FusionRecord(
         model=fit.model,
         penalty=fit.penalty,

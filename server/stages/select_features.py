@@ -10,6 +10,7 @@ from server.screening import screen
 from server.selection import Screened, prune_features
 from server.site_look import look_alike
 from server.study import SelectionRecord, Study
+from server.withheld import told_in_words
 from shared.glm import LogisticFit, LogisticSums, fit_logistic, pool_logistic_sums
 from shared.gram import Gram, pool_grams
 from shared.lasso import LassoFit
@@ -102,14 +103,16 @@ def calibrate(coordinator: Coordinator, model: RadiomicsModel) -> LogisticFit:
         return pool_logistic_sums(list(replies.values()))
 
     settings = coordinator.settings.clinical
-    return fit_logistic(
-        ask,
-        ("intercept", "radiomics_score"),
-        tolerance=settings.tolerance,
-        max_iterations=settings.max_iterations,
-        penalty=np.array([0.0, CALIBRATION_RIDGE]),
-    )
+    with told_in_words("the radiomics score", FEWER):
+        return fit_logistic(
+            ask,
+            ("intercept", "radiomics_score"),
+            tolerance=settings.tolerance,
+            max_iterations=settings.max_iterations,
+            penalty=np.array([0.0, CALIBRATION_RIDGE]),
+        )
 
 
+FEWER = "Lower selection.max_features, or take selection.lasso_rule: one_se."
 CALIBRATION_RIDGE = 1e-3
 """Keeps the calibration finite where the score separates the training labels completely."""

@@ -6,7 +6,8 @@ Firth's penalty takes two questions a step.
 
 Leaves the hospital, over training cases: moments of each predictor; for each step of each
 regression the gradient, the information matrix and the log-likelihood; with Firth's penalty also
-what the cases' hat values add to gradient and information.
+what the cases' hat values add to gradient and information. Nothing at coefficients at which fewer
+than `release.min_cell` cases carry these sums.
 Stays: every case.
 """
 

@@ -7,7 +7,8 @@ Leaves the hospital: with ``statistics`` alone, over the cases that the layer is
 folds each site deals by itself: moments of each column in each fold; for each fold left out (and
 for none) and each penalty, at every Newton step, score, information and log-likelihood; of each
 fold the summed loss for each penalty; and counts of held-out scores in fixed bins by label, hits
-and misses, and sums for each calibration bin. Nothing where a fold or a class is too small.
+and misses, and sums for each calibration bin. Nothing where a fold or a class is too small, or at
+coefficients at which fewer than `release.min_cell` cases carry the sums.
 Stays: every case's row, its label, its fold and its score.
 """
 

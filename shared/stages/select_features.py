@@ -7,7 +7,8 @@ with the label, for each fold; with ``lasso: logistic``, over the cases of some 
 gradient and Hessian of the log-loss by the coefficients, at those asked, and the log-loss of the
 other folds; gradient and information of the two calibration numbers. Over `tune` cases: how many
 look like each training site's. Where the fusion layer is fitted on scores out of fold, all of it
-once more over the training cases outside of each outer fold (`held_out` in the requests).
+once more over the training cases outside of each outer fold (`held_out` in the requests). Nothing
+at coefficients at which fewer than `release.min_cell` cases carry the sums.
 Stays: every case, and each site's intercept in the logistic LASSO.
 """
 

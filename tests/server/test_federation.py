@@ -7,7 +7,7 @@ from flwr.app import ConfigRecord, Error, Message, RecordDict
 
 from server.aggregate import _identify_process
 from server.federation import FlowerFederation, failure_of, roll_call, settle
-from shared.errors import FederationError
+from shared.errors import FederationError, WithheldError
 from shared.stages import Question
 from shared.stages.roll_call import SiteName
 from shared.wire import error_record, from_record, to_record
@@ -181,3 +181,11 @@ def test_the_refusal_of_a_malformed_reply_quotes_nothing(caplog):
     with pytest.raises(FederationError, match="site_a: E_CODEC"):
         ask(except_at("site_a", record))
     assert "DOE" not in caplog.text
+
+
+def test_sums_are_withheld_if_leverage_is_all_that_stops_a_site():
+    with pytest.raises(WithheldError, match=r"site_b: E_LEVERAGE"):
+        ask(except_at("site_b", error_record("E_LEVERAGE")))
+    with pytest.raises(FederationError) as both:
+        settle("double", {}, {"site_a": "E_LEVERAGE", "site_b": "E_COHORT"}, None)
+    assert type(both.value) is FederationError

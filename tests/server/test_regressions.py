@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -10,8 +12,11 @@ import statsmodels.api as sm
 from scipy import stats
 from statsmodels.stats.outliers_influence import variance_inflation_factor
 
+from client.leverage import check_hats, check_logistic
+from client.settings import Release
+from client.site import Site
 from server.regressions import fit_regressions
-from shared.errors import CohortError
+from shared.errors import CohortError, LeverageError, WithheldError
 from shared.firth import hat_sums, pool_hat_sums
 from shared.glm import logistic_sums, pool_logistic_sums
 from shared.regressions import Regression, Terms, regression_design, reported_terms
@@ -31,6 +36,19 @@ class Divided:
     predictors: tuple[str, ...] = PREDICTORS
     cuts: tuple[int, ...] = CUTS
     asked: list[int] = field(default_factory=list)
+    min_cell: int = 1
+
+    def check(self, terms: Terms, beta: np.ndarray, covariance: np.ndarray | None = None):
+        """Every site's own gate, as the federation puts a refusal."""
+        release = SimpleNamespace(release=Release(min_cell=self.min_cell))
+        hospital = cast(Site, SimpleNamespace(settings=release))
+        try:
+            for X, y in self.parts(terms):
+                check_logistic(hospital, "the sums", X, y, beta)
+                if covariance is not None:
+                    check_hats(hospital, "the sums", X, beta, covariance)
+        except LeverageError as refusal:
+            raise WithheldError("clinical_step failed at site_a: E_LEVERAGE") from refusal
 
     def parts(self, terms: Terms):
         for site, (first, last) in zip(SITES, pairwise(self.cuts), strict=True):
@@ -40,6 +58,8 @@ class Divided:
 
     def steps(self, terms: Sequence[Terms], betas: Sequence[np.ndarray]):
         self.asked.append(len(terms))
+        for one, beta in zip(terms, betas, strict=True):
+            self.check(one, beta)
         return [
             pool_logistic_sums([logistic_sums(X, y, beta) for X, y in self.parts(one)])
             for one, beta in zip(terms, betas, strict=True)
@@ -47,6 +67,7 @@ class Divided:
 
     def hats(self, terms: Terms, beta: np.ndarray, covariance: np.ndarray):
         self.asked.append(-1)
+        self.check(terms, beta, covariance)
         return pool_hat_sums([hat_sums(X, beta, covariance) for X, _ in self.parts(terms)])
 
     def undivided(self, terms: Terms) -> np.ndarray:
@@ -139,3 +160,40 @@ def test_a_predictor_that_tells_the_sites_apart_has_no_model_by_site(rows):
 def test_a_site_with_one_label_takes_firths_penalty_for_its_intercept(rows):
     rows.y[CUTS[1] : CUTS[2]] = 0
     assert [one.method for one in rows.fit()] == ["likelihood"] * 4 + ["firth"]
+
+
+@pytest.mark.parametrize("min_cell", [3, 5, 10])
+def test_no_site_withholds_the_sums_of_an_honest_fit(rows, min_cell):
+    free = rows.fit()
+    gated = Divided(rows.X, rows.y, min_cell=min_cell)
+    for one, same in zip(free, gated.fit(), strict=True):
+        np.testing.assert_array_equal(one.fit.coefficients, same.fit.coefficients)
+    assert gated.asked == rows.asked
+
+
+def test_nor_those_of_firths_penalty_where_a_yes_separates_the_labels(rows):
+    rows.X[:, 1] = (rows.y == 1) & (rows.X[:, 2] > 2)
+    rows.min_cell = 5
+    found = rows.fit()
+    assert [one.method for one in found] == ["likelihood", "firth", "likelihood", "firth", "firth"]
+
+
+def test_sums_that_are_withheld_count_as_separated_and_end_in_firths_estimate(rows):
+    rows.X[:, 0] = np.random.default_rng(4).normal(size=150) + 3.6 * rows.y
+    assert [one.method for one in rows.fit()] == ["likelihood"] * 5
+    rows.min_cell = 5
+    found = rows.fit()
+    assert [one.method for one in found[1:]] == ["likelihood", "likelihood", "firth", "firth"]
+    beta, _, penalised = formulas.firth(rows.undivided(found[3].terms), rows.y)
+    np.testing.assert_allclose(found[3].fit.coefficients, beta, atol=1e-8)
+    assert found[3].reached == pytest.approx(penalised, abs=1e-8)
+
+
+def test_a_predictor_that_all_but_is_the_label_is_an_error_in_words(rows):
+    rows.X[:, 0] = np.random.default_rng(2).normal(size=150) + 6 * rows.y
+    rows.min_cell = 5
+    found = rows.fit()
+    assert [one.method for one in found[1:3]] == ["likelihood", "likelihood"]
+    for one in (found[0], found[3], found[4]):
+        for words in ("age", "all but separates", "keeps them to itself", "Drop the predictor"):
+            assert words in str(one)
