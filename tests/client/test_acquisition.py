@@ -1,4 +1,4 @@
-"""How a site's images were acquired: against the bytes of NIfTI and pydicom, and what never leaves."""
+"""How images were acquired, against the bytes of NIfTI and pydicom; and what never leaves."""
 
 import csv
 import gzip
