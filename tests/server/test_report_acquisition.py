@@ -64,7 +64,7 @@ def test_the_table_shows_that_scanners_have_slices_of_their_own(finished_run, re
     assert len(lines) == 4 * len(results["phases"])
     assert "<td" in (finished_run.out / "report.html").read_text()
     assert "Acquisition by site" in (finished_run.out / "report.html").read_text()
-    assert (finished_run.out / "tables" / "acquisition.csv").exists()
+    assert (finished_run.out / "report" / "tables" / "acquisition.csv").exists()
 
 
 def test_the_checklists_are_told_and_still_ask_what_headers_do_not_say(results):
