@@ -186,8 +186,10 @@ def _work(task: Task) -> Outcome:
     """Compute what the cache lacks of one case, and measure its images where that is asked."""
     case, least = task.case, task.study.cohort.min_roi_voxels
     try:
+        opens = task.measure or any(product.opens for product, _ in task.missing)
         opened = {
-            phase: volumes.read_case(case, phase, min_roi_voxels=least) for phase in case.images
+            phase: volumes.read_case(case, phase, min_roi_voxels=least)
+            for phase in (case.images if opens else ())
         }
         for product, key in task.missing:
             task.cache.put(key, product.compute(case, opened))

@@ -64,6 +64,11 @@ class Product(Protocol):
         """Digest of the settings, kind, and version of the code, for the cache's key."""
         ...
 
+    @property
+    def opens(self) -> bool:
+        """Whether it is computed from the opened volumes; `compute` is handed none otherwise."""
+        ...
+
     def is_for(self, case: Case) -> bool:
         """Whether the patient has the phases that it needs."""
         ...
@@ -85,6 +90,11 @@ class _OfDrawn:
     """What is computed from the images and the masks that were drawn on them."""
 
     __slots__ = ()
+
+    @property
+    def opens(self) -> bool:
+        """It looks at voxels."""
+        return True
 
     def is_for(self, case: Case) -> bool:
         """One phase is enough: what the others would give is missing."""
@@ -169,6 +179,11 @@ class Readings:
         if self.stability.by == "perturbation":
             way |= {"n": str(self.n_others), "seed": str(self.study.seed)}
         return digest(way), "readings", f"{row.depends_on[2]} {code_version(seeds)}"
+
+    @property
+    def opens(self) -> bool:
+        """It looks at voxels."""
+        return True
 
     def is_for(self, case: Case) -> bool:
         """An image whose mask can be redrawn, or a second reader's mask."""

@@ -5,6 +5,7 @@ from typing import Any
 
 from server.coordinator import need
 from server.study import CohortRecord, ExternalRecord, Study
+from shared.acquisition import Acquisition, Census
 from shared.moments import (
     ClassMoments,
     Moments,
@@ -21,6 +22,8 @@ from shared.two_groups import (
     difference_of_means,
     difference_of_shares,
 )
+
+OTHER = "other or too few"
 
 
 def cohort_results(study: Study) -> dict[str, Any]:
@@ -51,7 +54,34 @@ def site_results(role: str, description: Description) -> dict[str, Any]:
         },
         "missing_phases": description.missing_phases,
         "features_from": description.features_from,
+        "acquisition": {
+            phase: acquisition_results(told) for phase, told in description.acquisition.items()
+        },
     }
+
+
+def acquisition_results(told: Acquisition) -> dict[str, Any]:
+    """One phase's images; spacings are null where too few headers can be read."""
+    found, n = told.spacing, told.spacing.n
+    return {
+        "n_images": told.n_images,
+        **{
+            name: {
+                "n": int(n[i]),
+                "mean": float(found.mean[i]) if n[i] else None,
+                "sd": float(found.sd[i]),
+            }
+            for i, name in enumerate(found.names)
+        },
+        "kvp": census_results(told.kvp),
+        "manufacturer": census_results(told.manufacturer),
+        "kernel": census_results(told.kernel),
+    }
+
+
+def census_results(told: Census) -> dict[str, int]:
+    """Images by value; the rest under a name of its own where there is any."""
+    return told.counts | ({OTHER: told.rest} if told.rest else {})
 
 
 def table_one(

@@ -8,7 +8,8 @@ DISCLOSED = [
         "stage": "describe_cohort",
         "what": "counts by split and label; moments of clinical variables by label; at "
         "training sites how many values by label are at or below the numbers asked; whether "
-        "features come from images or a table",
+        "features come from images or a table; by phase, spacings of images as moments and counts "
+        "by tube voltage, maker and kernel, small ones as one",
     },
     {
         "stage": "discretise",

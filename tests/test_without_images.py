@@ -94,9 +94,13 @@ def test_the_report_names_the_sites_that_brought_a_table(run_study_file, hospita
         "site_c": "images",
         "site_d": "trifed",
     }
+    told = {site: list(entry["acquisition"]) for site, entry in sites.items()}
+    assert (told["site_b"], told["site_d"]) == ([], [])
+    assert told["site_a"] == told["site_c"] == results["phases"]
     report = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     said = "brought as a table, extracted by trifed with this study&#39;s settings: site_b, site_d."
     assert said in report
+    assert "No images, but a table of features: site_b, site_d." in report
 
 
 def test_a_study_needs_images_of_somebody_to_train_a_branch(run_changed, hospitals):

@@ -58,13 +58,7 @@ def read_series(folder: Path) -> Stored:
             twice or differs from the others, the slices are tilted against the table, or the
             values are not HU.
     """
-    slices = [one for path in list_files(folder) if (one := read_slice(path)) is not None]
-    if not slices:
-        raise FileError(folder, "holds no slice of a CT. Give the folder of the axial series.")
-    _check_one_series(folder, slices)
-    _check_alike(slices)
-    check_size(folder, (slices[0].shape[1], slices[0].shape[0], len(slices)))
-    ordered, step_mm = _in_order(folder, slices)
+    ordered, step_mm = find_slices(folder)
     image = sitk.GetImageFromArray(_pixels(ordered))
     first = ordered[0]
     image.SetSpacing((first.spacing_mm[1], first.spacing_mm[0], step_mm))
@@ -72,6 +66,21 @@ def read_series(folder: Path) -> Stored:
     columns = np.stack([first.axes[0], first.axes[1], first.normal], axis=1)
     image.SetDirection([float(value) for value in columns.ravel()])
     return Stored(image, first.frame, first.series)
+
+
+def find_slices(folder: Path) -> tuple[list[Slice], float]:
+    """The headers of a folder's one CT series in the order of positions, and the step in mm.
+
+    Raises:
+        FileError: As `read_series`, but for what is wrong with the pixels.
+    """
+    slices = [one for path in list_files(folder) if (one := read_slice(path)) is not None]
+    if not slices:
+        raise FileError(folder, "holds no slice of a CT. Give the folder of the axial series.")
+    _check_one_series(folder, slices)
+    _check_alike(slices)
+    check_size(folder, (slices[0].shape[1], slices[0].shape[0], len(slices)))
+    return _in_order(folder, slices)
 
 
 def list_files(folder: Path) -> list[Path]:

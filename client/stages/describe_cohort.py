@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from client.acquisition import acquired
 from client.release import check_class_columns, check_classes
 from client.site import Cases, Site
 from client.workbench import Workbench
@@ -77,4 +78,5 @@ def describe(bench: Workbench, handles: tuple[Cases, ...]) -> Description:
         exclusions=dict(Counter(exclusion.kind for exclusion in site.exclusions)),
         variables=class_moments(variables, rows, labels),
         features_from=site.features_from,
+        acquisition=acquired(site),
     )

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from server.report.acquisition import acquisition_tables
 from server.report.characteristics import characteristic_tables
 from server.report.table import Cell, Table, counted, ends, row, shown
 from server.report.words import (
@@ -25,9 +26,10 @@ from server.report.words import (
 
 
 def cohort_tables(results: Results) -> list[Table]:
-    """Table 1 of the training sites, and who took part."""
+    """Table 1 of the training sites, who took part, and how the images were acquired."""
     cohort = results.get("cohort") or {}
-    return [*characteristic_tables(results), *_site_table(cohort)]
+    tables = [*characteristic_tables(results), *_site_table(cohort)]
+    return [*tables, *acquisition_tables(cohort)]
 
 
 def _site_table(cohort: Mapping[str, Any]) -> list[Table]:

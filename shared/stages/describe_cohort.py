@@ -4,16 +4,22 @@ Leaves the hospital: counts of patients by split, label and missing phase, how m
 and for which kind of reason, and count, mean and summed squared deviation of each clinical
 variable by label; of each that is not 0 or 1, at a training site, how many values by label are at
 or below the numbers asked, for the quartiles; whether the radiomics features come from images or
-from a table, and whose.
-Stays: every patient's values.
+from a table, and whose. Of each phase's images, from their headers: how many there are, and count,
+mean and summed squared deviation of the spacing in the plane and from slice to slice; how many
+have each tube voltage, maker (of a closed list) and kernel (written as the makers write theirs),
+those of too few images as one number.
+Stays: every patient's values; every other word of a header.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
+from shared.acquisition import Acquisition
+from shared.checks import require
 from shared.moments import ClassMoments
+from shared.phases import PHASES
 from shared.quantiles import CountsBelow
 from shared.stages import Question
 
@@ -37,6 +43,7 @@ class Description:
 
     `features_from` says where its radiomics features come from: its images; a table that trifed
     extracted with the study's settings; or a table from elsewhere, for which only the site answers.
+    `acquisition` is of each phase's images; empty where it has no images.
     """
 
     n_cases: int
@@ -45,6 +52,12 @@ class Description:
     exclusions: dict[str, int]
     variables: ClassMoments
     features_from: Literal["images", "trifed", "elsewhere"] = "images"
+    acquisition: dict[str, Acquisition] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        require(set(self.acquisition) <= set(PHASES), "acquisition of a phase that there is not")
+        few = all(told.n_images <= self.n_cases for told in self.acquisition.values())
+        require(few, "acquisition of more images than there are cases")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

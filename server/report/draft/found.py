@@ -29,6 +29,14 @@ def _patients(results: Results) -> Iterator[str]:
         n = place("cohort", "sites", site, "n_cases", form="count")
         out = place("cohort", "sites", site, "n_excluded", form="count")
         yield f"{name(site)} ({value.get('role')}) had {n} patients, after {out} were set aside."
+        for phase in value.get("acquisition") or {}:
+            keys = ("cohort", "sites", site, "acquisition", phase)
+            pairs = [
+                (place(*keys, of, "mean", form="two"), place(*keys, of, "sd", form="two"))
+                for of in ("in_plane_mm", "slice_mm")
+            ]
+            plane, between = (f"{mean} mm (SD {sd})" for mean, sd in pairs)
+            yield f"Its {phase} images had a spacing of {plane} in the plane and {between} across."
     model = headline_model(results) or ""
     for split in ((results.get("models") or {}).get(model)) or {}:
         n = place("models", model, split, "n", form="count")

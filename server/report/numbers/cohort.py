@@ -10,6 +10,9 @@ QUARTILES = (
 )
 MOMENTS = "told by {0} as counts, means and sums of squared deviations, by label"
 TABLE = "pooled from the training sites' counts, means and sums of squared deviations, by label"
+IMAGES = "told by {0} as a count of its {1} images"
+HEADERS = "told by {0} as counts, means and sums of squared deviations over headers of {1} images"
+WORDS = "told by {0} as a count over headers of {1} images; values of too few images are one number"
 
 STUDY = (
     Origin("format", "version", "the form of the file"),
@@ -34,11 +37,20 @@ def _table(cohort: str, how: str, everyone: str) -> tuple[Origin, ...]:
     )
 
 
+ACQUISITION = (
+    Origin("n_images", "images", IMAGES, ("acquisition",)),
+    Origin("in_plane_mm|slice_mm.n", "images", HEADERS, ("acquisition",)),
+    Origin("in_plane_mm|slice_mm.mean", "mm", HEADERS, ("acquisition",), "n"),
+    Origin("in_plane_mm|slice_mm.sd", "mm, standard deviation", HEADERS, ("acquisition",), "n"),
+    Origin("kvp|manufacturer|kernel.*", "images", WORDS, ("acquisition",)),
+)
+
 COHORT = (
     Origin("cohort.sites.*.n_cases", "cases", OWN, ("sites", "#summary")),
     Origin("cohort.sites.*.n_excluded", "cases", OWN, ("sites",)),
     Origin("cohort.sites.*.exclusion_reasons|missing_phases.*", "cases", OWN, ("sites",)),
     Origin("cohort.sites.*.splits.*.n|n_positive", "cases", OWN, ("sites",)),
+    *under("cohort.sites.*.acquisition.*", ACQUISITION),
     *under("cohort", _table("training-sites", TABLE, "characteristics")),
     *under("cohort.external.*", _table("{0}", MOMENTS, "characteristics")),
 )

@@ -1,8 +1,10 @@
 """What the run knows of its patients: who took part, in which split, with which outcome."""
 
 from collections.abc import Mapping
+from itertools import repeat
 from typing import Any
 
+from server.report.acquisition import CENSUS_WORDS, SPACING_WORDS, census_words, spacing_words
 from server.report.checklists.answers.run import SETTINGS, Answer, Answerer, Run, of_settings
 from server.report.words import DASH, SPLIT_NAMES, count, is_number, listed, name, plural
 from shared.config import Study
@@ -41,6 +43,18 @@ def _excluded(run: Run) -> Answer | None:
 def _steps(run: Run) -> Answer | None:
     text = "Every step, with what each hospital computes, what leaves it and what the server does"
     return Answer(text, ("figures/design",)) if run.part("models") else None
+
+
+def _acquisition(run: Run) -> Answer | None:
+    told = []
+    for site, value in _sites(run).items():
+        for phase, found in (value.get("acquisition") or {}).items():
+            parts = [part for part in map(spacing_words, SPACING_WORDS, repeat(found)) if part]
+            parts += [part for part in map(census_words, CENSUS_WORDS, repeat(found)) if part]
+            if parts:
+                told.append(f"{site}, {phase}: {'; '.join(parts)}")
+    text = f"From the images' headers, mean (SD) or number of images. {'. '.join(told)}"
+    return Answer(text, ("tables/acquisition.csv",)) if told else None
 
 
 def _by_split(run: Run) -> dict[str, list[Mapping[str, Any]]]:
@@ -148,4 +162,5 @@ COHORT: dict[str, Answerer] = {
     "endpoint": _endpoint,
     "predictors": of_settings(_predictors),
     "baseline": _baseline,
+    "acquisition": _acquisition,
 }
