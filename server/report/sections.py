@@ -94,6 +94,16 @@ def sections(results: Results) -> list[Section]:
             [*design_pictures(results), *disclosed_tables(results)],
         ),
     }
+    lines = _lines(results)
+    return [
+        Section(key, title, tuple(line for line in lines.get(key, []) if line), tuple(found))
+        for key, (title, found) in blocks.items()
+        if found
+    ]
+
+
+def _lines(results: Results) -> dict[str, list[str]]:
+    """The sentences above each section's tables and pictures."""
     radiomics_line = stability_line(results) + _radiomics_line(results)
     lines = {"radiomics": [radiomics_line], "cohort": [_rule_of_words(results)]}
     lines["performance"] = [*comparison_lines(results), looks_line(results)]
@@ -101,11 +111,7 @@ def sections(results: Results) -> list[Section]:
     lines["subgroups"] = subgroup_lines(results)
     lines["baselines"] = baseline_lines(results)
     lines["branches"] = [privacy_line(results)]
-    return [
-        Section(key, title, tuple(line for line in lines.get(key, []) if line), tuple(found))
-        for key, (title, found) in blocks.items()
-        if found
-    ]
+    return lines
 
 
 def _performance(results: Results) -> list[Table | Picture]:
