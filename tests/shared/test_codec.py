@@ -181,7 +181,9 @@ def test_other_types_of_array_neither_leave_nor_enter(dtype):
 
 
 @pytest.mark.parametrize(
-    "value", [[1], {1: 2}, {1, 2}, b"DOE", 1j, object(), np.bool_(True), Leaf], ids=repr
+    "value",
+    [[1], {1: 2}, {1, 2}, b"DOE", 1j, object(), np.bool_(True), Leaf],
+    ids=lambda value: type(value).__name__,
 )
 def test_what_no_contract_holds_does_not_leave(value):
     with pytest.raises(CodecError, match="does not travel"):
