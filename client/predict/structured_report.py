@@ -97,9 +97,6 @@ def report_of(found: Prediction, sources: Sources) -> Any:
     )
     if found.synthetic:
         report.SyntheticData = "YES"
-    for element in report.iterall():
-        if element.VR == "PN":  # a name that was read keeps the bytes of its own character set
-            element.value = str(element.value or "")
     return report
 
 

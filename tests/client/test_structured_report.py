@@ -20,6 +20,8 @@ from tests.dicom_made import SERIES, STUDY, made_ct, made_roi, outline, write_rt
 
 PHASES = ("corticomedullary", "nephrographic", "excretory")
 HASH = "3f9ac21b" * 8
+SHAPE = (16, 8, 10)
+"""So many slices that the order of their files' names is another."""
 PARTS = (
     Contribution("radiomics_score", "radiomics score", 0.7, 0.1, 0.5, 1 / 3),
     Contribution("sessile", "clinical predictors", None, 0.4, 0.5, -2e-7),
@@ -62,7 +64,7 @@ def case_of(folder, *, name="Müller^Jörg", charset="ISO_IR 100", studies=(STUD
     images = {
         phase: write_series(
             folder / phase,
-            made_ct(),
+            made_ct(SHAPE),
             series=f"{SERIES}.{number}",
             change=change or headers(number, name, charset, studies[number - 2]),
         )
@@ -143,9 +145,9 @@ def test_every_slice_and_the_mask_are_evidence_in_the_images_study(written):
         (one.StudyInstanceUID, one.SeriesInstanceUID, one.SOPInstanceUID, one.SOPClassUID)
         for one in used
     )
-    assert len(used) == 19
+    assert len(used) == 49
     linked = [i.ReferencedSOPSequence[0] for i in items(report) if i.ValueType == "IMAGE"]
-    middle = [one.SOPInstanceUID for one in used[:-1] if one.InstanceNumber == 4]
+    middle = [one.SOPInstanceUID for one in used[:-1] if one.InstanceNumber == 9]
     assert [one.ReferencedSOPInstanceUID for one in linked] == middle
 
 
@@ -153,7 +155,7 @@ def test_a_phase_of_another_study_is_evidence_all_the_same(tmp_path):
     case = case_of(tmp_path / "ct", studies=(STUDY, STUDY, f"{STUDY}.7"))
     write_report(tmp_path / "p.dcm", replace(FOUND, sources=sources_of(case)))
     report = highdicom.sr.srread(tmp_path / "p.dcm")
-    assert len(report.get_evidence(current_procedure_only=True)) == 13
+    assert len(report.get_evidence(current_procedure_only=True)) == 33
     assert {uids[0] for uids in report.get_evidence()} == {STUDY, f"{STUDY}.7"}
 
 
