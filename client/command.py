@@ -77,15 +77,27 @@ that trained the models. Nothing is sent. Research use only: not a medical devic
 
 The patient stands in a hospital's manifest.csv and clinical.csv, which needs no label, or
 the files are named: an image for each phase (a folder with a DICOM series, NIfTI or NRRD),
-and a mask (RTSTRUCT, SEG, NIfTI or NRRD).""",
+and a mask (RTSTRUCT, SEG, NIfTI or NRRD).
+
+--sr writes the prediction as a DICOM Structured Report in the study of the CT series too. It holds
+the patient's name and identifiers, as an archive needs them: it stays in the hospital, and trifed
+sends it nowhere. A file that is there already is kept.""",
         epilog="""examples:
   trifed predict her2.bundle --site site.yaml --patient P001 --out p001
   trifed predict her2.bundle --image arterial=ct/2 --image venous=ct/3 --image delayed=ct/4 \\
-      --mask rtstruct.dcm --roi tumour --clinical sessile=yes age=71 --out new""",
+      --mask rtstruct.dcm --roi tumour --clinical sessile=yes age=71 --out new
+  trifed predict her2.bundle --site site.yaml --patient P001 --out p001 --sr p001.dcm""",
     )
     predict.add_argument("bundle", type=Path, metavar="BUNDLE", help="the bundle's file")
     add_patient_arguments(predict)
     predict.add_argument("--out", type=Path, required=True, metavar="DIR", help="the files' folder")
+    predict.add_argument(
+        "--sr",
+        type=Path,
+        metavar="FILE.dcm",
+        help="write a DICOM Structured Report too, for the hospital's own archive; the images must "
+        "be DICOM series. It names the patient and never leaves the hospital",
+    )
     predict.add_argument("--no-heat", action="store_true", help="do not show where networks look")
     add_bundle_arguments(predict)
     predict.set_defaults(run=run_predict)
@@ -135,6 +147,10 @@ def run_predict(options: argparse.Namespace) -> int:
     from client.progress import shown_progress
 
     wanted = wanted_of(options)
+    if options.sr:
+        from client.predict.structured_report import refuse_existing, write_report
+
+        refuse_existing(options.sr)
     with shown_progress(Console(stderr=True)) as progress:
         found = predict_file(
             options.bundle,
@@ -142,6 +158,7 @@ def run_predict(options: argparse.Namespace) -> int:
             bundle_hash=(options.hash or "").lower(),
             threads=options.threads,
             heat=not options.no_heat,
+            sources=options.sr is not None,
             progress=progress,
         )
     print(USE + (" Made-up patients: synthetic data." if found.synthetic else ""))
@@ -154,4 +171,7 @@ def run_predict(options: argparse.Namespace) -> int:
     print(found.scaling)
     for path in write_prediction(options.out, found):
         print(f"{path}: written")
+    if options.sr:
+        write_report(options.sr, found)
+        print(f"{options.sr}: written; it names the patient and stays in the hospital")
     return 0

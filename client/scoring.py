@@ -72,8 +72,14 @@ def bundle_columns(bench: Workbench, cases: Cases, bundle: Bundle) -> np.ndarray
     return columns
 
 
-def probabilities(bench: Workbench, cases: Cases, bundle: Bundle) -> dict[str, np.ndarray]:
-    """Each model's probability ``(n,)`` for a handle's cases; NaN where a branch has no input."""
+def probabilities(
+    bench: Workbench, cases: Cases, bundle: Bundle, *, columns: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """Each model's probability ``(n,)`` for a handle's cases; NaN where a branch has no input.
+
+    Args:
+        columns: The fusion layer's ``(n, k)``, where `bundle_columns` has given them already.
+    """
     rows = bench.site.clinical(cases, bundle.clinical.predictors)
     found = {
         "clinical": predict_logistic(
@@ -84,7 +90,9 @@ def probabilities(bench: Workbench, cases: Cases, bundle: Bundle) -> dict[str, n
     found["radiomics"] = predict_logistic(score_design(score), bundle.radiomics.calibration)
     for branch in bench.study.branches:
         found[branch.name] = branch_probability(bench, cases, branch.name, bundle.network_hashes)
-    found["fusion"] = fusion_probability(bundle.fusion, bundle_columns(bench, cases, bundle))
+    if columns is None:
+        columns = bundle_columns(bench, cases, bundle)
+    found["fusion"] = fusion_probability(bundle.fusion, columns)
     return found
 
 

@@ -4,7 +4,7 @@ Images are read, features extracted and scaled, networks and models applied by t
 stage `evaluate`, so that the score is the one that the patient would have in the run.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from client.predict.contributions import Explained, explained
 from client.predict.doubts import doubts_of
 from client.predict.named_files import NamedFiles
 from client.predict.patient import TablePatient, opened
+from client.predict.sources import Sources, sources_of
 from client.prepare import Progress
 from client.scoring import bundle_columns, probabilities
 from client.site import Site
@@ -54,6 +55,7 @@ class Prediction:
         warnings: Why the score may be of no worth for this patient, in words.
         looks: Where each network that can show it looks.
         trifed: The release that computed it.
+        sources: The headers of the files it was computed from, if they were asked for.
     """
 
     patient: str
@@ -70,6 +72,7 @@ class Prediction:
     warnings: tuple[str, ...]
     looks: tuple[Look, ...]
     heat_method: str
+    sources: Sources | None = field(default=None, repr=False)
 
 
 def predict_file(
@@ -79,6 +82,7 @@ def predict_file(
     bundle_hash: str = "",
     threads: int | None = None,
     heat: bool = True,
+    sources: bool = False,
     progress: Progress | None = None,
 ) -> Prediction:
     """Score one patient with a bundle's file.
@@ -86,6 +90,7 @@ def predict_file(
     Args:
         bundle_hash: What the bundle's hash must begin with; empty if nobody told it.
         heat: Whether to compute where the networks look.
+        sources: Whether to keep the headers of the patient's DICOM files, for a report.
 
     Raises:
         BundleError: If the file is damaged or not the one that is meant.
@@ -93,13 +98,14 @@ def predict_file(
         ConfigError: If an option does not say what it must.
         ManifestError: If the patient is not in the tables, or a file is not there.
         CohortError: If a phase is missing that the models must have.
-        ImageError: If an image or mask cannot be used.
+        ImageError: If an image or mask cannot be used, or is not DICOM where `sources` are kept.
     """
     found = read_bundle(bundle_file)
     check_meant(bundle_file, found.bundle.hash(), bundle_hash)
     check_maker(found)
     with opened(wanted, found.study, threads=threads, progress=progress) as site:
-        return _predict(found, site, wanted, heat=heat)
+        kept = sources_of(site.external_test.cases[0]) if sources else None
+        return replace(_predict(found, site, wanted, heat=heat), sources=kept)
 
 
 def _predict(
@@ -110,8 +116,8 @@ def _predict(
     cases = site.external_test
     for network in networks(study):
         keep_outputs(bench, network, found.weights[network.name], (cases,))
-    scores = probabilities(bench, cases, bundle)
     columns = bundle_columns(bench, cases, bundle)
+    scores = probabilities(bench, cases, bundle, columns=columns)
     named = isinstance(wanted, TablePatient)
     endpoint = study.endpoint
     looks = _looks(bench, found) if heat else ()

@@ -7,7 +7,9 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import highdicom
 import numpy as np
+import pydicom
 import pytest
 from scipy import special
 
@@ -197,6 +199,54 @@ def test_the_command_writes_numbers_and_a_page_that_names_nobody(
     asked = re.findall(r"(?:src|href)=\"([^\"]*)\"", page)
     assert len(asked) == 4
     assert all(address.startswith("data:") for address in asked)
+
+
+def test_the_command_writes_a_report_for_the_archive_of_a_dicom_patient(
+    bundle_file, dicom_hospital, tmp_path, capsys
+):
+    with (dicom_hospital / "manifest.csv").open(encoding="utf-8", newline="") as file:
+        row = next(csv.DictReader(file))
+    wanted = named(
+        dicom_hospital, row["patient_id"], read_bundle(bundle_file).study.clinical.predictors
+    )
+    report, out = tmp_path / "archive" / "new.dcm", tmp_path / "new"
+    options = [*arguments_of(wanted), "--roi", wanted.roi, "--threads", "1", "--no-heat"]
+    command = ["predict", str(bundle_file), *options, "--out", str(out), "--sr", str(report)]
+    assert trifed.main(command) == 0
+    assert "names the patient and stays in the hospital" in capsys.readouterr().out
+    numbers = json.loads((out / NUMBERS).read_text())
+    found = highdicom.sr.srread(report)
+    assert found.PatientID == row["patient_id"]
+    assert "synthetic data" in found.SeriesDescription
+    for group in found.content.get_image_measurement_groups():
+        model = numbers["models"][str(group.tracking_identifier)]
+        values = [item.value for item in group.get_measurements()]
+        expected = [model[key] for key in ("probability", "threshold") if model[key] is not None]
+        assert values == pytest.approx(expected, rel=0, abs=1e-9)
+    folders = [Path(text.partition("=")[2]) for text in wanted.images]
+    files = [file for folder in folders for file in folder.iterdir()] + [Path(wanted.masks[0])]
+    slices = {pydicom.dcmread(file, stop_before_pixels=True).SOPInstanceUID for file in files}
+    assert {uids[2] for uids in found.get_evidence()} == slices
+    for path in (out / NUMBERS, out / PAGE):
+        assert row["patient_id"] not in path.read_text()
+    (out / NUMBERS).unlink()
+    assert trifed.main(command) == 1
+    assert "is there already, and is kept" in capsys.readouterr().err
+    assert not (out / NUMBERS).exists()
+
+
+def test_no_report_is_written_of_a_patient_without_dicom(
+    finished_run, bundle_file, tmp_path, capsys
+):
+    folder = finished_run.out / "cohort" / "site_d"
+    patient = next(iter(of_run(finished_run, bundle_file, "site_d")))
+    who = ["--site", str(folder / "site.yaml"), "--patient", patient]
+    files = ["--out", str(tmp_path / "new"), "--sr", str(tmp_path / "new.dcm")]
+    assert trifed.main(["predict", str(bundle_file), *who, *files]) == 1
+    assert "Give the folder of each phase's DICOM series, or leave out --sr" in (
+        capsys.readouterr().err
+    )
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_label_need_not_be_known(finished_run, bundle_file, tmp_path):
