@@ -58,7 +58,8 @@ def check_carried(site: Site, what: str, *weights: Floats) -> None:
     """
     limit = site.settings.release.min_cell
     for some in weights:
-        least = effective_number(some.reshape(len(some), -1)).min(initial=np.inf)
+        sums = some[:, None] if some.ndim == 1 else some
+        least = effective_number(sums).min(initial=np.inf)
         # Rounding must not refuse just as many equal weights; what is not a number is refused.
         if not least >= limit * (1 - 1e-9):
             raise LeverageError(

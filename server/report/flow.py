@@ -136,13 +136,15 @@ def _steps(results: Results) -> Iterator[tuple[Box, Box, Box]]:
             ["logistic regression"],
         )
     if fusion.get("inputs"):
+        what = "embeddings and scores" if results.get("branches") else "scores"
         told = {
-            "embeddings": ["embeddings and scores", "of patients without ids"],
+            "embeddings": [what, "of patients without ids"],
             "scores": ["scores", "of patients without ids"],
             "statistics": ["sums"],
         }
+        own = "scores and embeddings of" if results.get("branches") else "scores of"
         yield (
-            ["scores and embeddings of", f"{fusion.get('fitted_on') or 'tune'} patients"],
+            [own, f"{fusion.get('fitted_on') or 'tune'} patients"],
             told.get(str(fusion.get("exchange")), ["rows without ids"]),
             [
                 f"fusion layer of {len(fusion['inputs']) - 1} columns",

@@ -45,7 +45,7 @@ def told(finished_run, frozen):
 
 def test_a_summary_holds_no_array_of_scores(told, frozen):
     arrays, k = pack(told("summary")).arrays, len(frozen[0].model_names)
-    rest = {n: a for n, a in arrays.items() if not n.startswith("description/variables/")}
+    rest = {n: a for n, a in arrays.items() if not n.startswith("description/")}
     shapes = {"comparison/aucs/auc": (k,), "comparison/aucs/covariance": (k, k)}
     shapes |= {"comparison/paired/sums": (2, k), "comparison/paired/products": (2, k, k)}
     decisions = {"thresholds": (k,), "positives": (k, k), "negatives": (k, k)}

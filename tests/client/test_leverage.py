@@ -237,3 +237,9 @@ def test_as_many_equal_weights_as_a_cell_has_patients_pass(limit):
     check_carried(site, "the sums", np.full(limit, 0.1))
     with pytest.raises(LeverageError):
         check_carried(site, "the sums", np.full(limit - 1, 0.1))
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 3), (5, 0)])
+def test_a_site_without_patients_or_sums_tells_nothing_and_is_not_refused(shape):
+    site = SimpleNamespace(settings=SimpleNamespace(release=Release(min_cell=5)))
+    check_carried(site, "the sums", np.zeros(shape))
