@@ -141,10 +141,11 @@ def run_predict(options: argparse.Namespace) -> int:
     """Predict, write both files and print what matters."""
     from rich.console import Console
 
-    from client.predict.page import USE, verdict, write_prediction
+    from client.predict.page import verdict, write_prediction
     from client.predict.patient import wanted_of
     from client.predict.predict import predict_file
     from client.progress import shown_progress
+    from shared.research_use import USE
 
     wanted = wanted_of(options)
     if options.sr:

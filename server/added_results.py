@@ -11,7 +11,7 @@ from server.cohort_results import site_results, table_one
 from server.comparisons import compared
 from server.performance import reply_results
 from server.plain import clean
-from server.subgroup_results import cohort_results, fits
+from server.subgroup_results import divided_results, fits
 from shared.errors import ResultError, StateError
 from shared.external_result import ExternalResult, read_result, write_result
 from shared.files import write_atomically
@@ -84,7 +84,7 @@ def with_added(results: dict[str, Any], run: Path) -> dict[str, Any]:
         pairs = pairs | {result.site: clean(compared(reply.comparison, level))}
         by_column = {column: {result.site: part} for column, part in reply.subgroups.items()}
         if columns:
-            here = cohort_results(columns, by_column, [result.site], level)
+            here = divided_results(columns, by_column, [result.site], level)
             added = added | {result.site: clean(here)}
         told = {"level": reply.level, "looks": reply.looks, "by": "file", "date": reply.date}
         told |= {"cohort_hash": reply.cohort, "trifed": result.trifed}

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from server.extras import how_to_install
 from server.onnx_card import EMBEDDING, INPUT, LOGIT, card_of
 from shared.branches import Network
 from shared.bundle_file import BundleFile
@@ -36,7 +37,7 @@ SMALLEST = 0.01
 BATCHES, SEEDS = (1, 3), (0, 1, 2)
 ERRORS_ONLY = 3
 NEEDED = ("onnx", "onnxruntime")
-INSTALL = 'pip install --no-build-isolation -c constraints.txt -e ".[onnx]" in the folder of trifed'
+INSTALL = how_to_install("onnx")
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,8 +155,8 @@ def run_bundle_card(options: argparse.Namespace) -> int:
 def run_bundle_onnx(options: argparse.Namespace) -> int:
     """Write the networks, and tell how far onnxruntime is from torch."""
     from server.bundle_onnx import export_onnx
-    from server.onnx_card import USE
     from shared.bundle_file import read_bundle
+    from shared.research_use import USE
 
     for written in export_onnx(read_bundle(options.file), options.out):
         told = ", ".join(f"{name} {value:.1e}" for name, value in written.differences.items())

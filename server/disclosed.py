@@ -53,8 +53,8 @@ DISCLOSED = [
         "stage": "evaluate",
         "what": "binned score counts by label, for each model and split; to compare the models, of "
         "internal test cases with all scores, such counts again, sums and sums of products of "
-        "placements and of probabilities by label, and how many "
-        "two models both call positive",
+        "placements and of probabilities by label, and how many two models "
+        "both call positive",
     },
     {
         "stage": "explain",

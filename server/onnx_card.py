@@ -5,9 +5,9 @@ from typing import Any
 from shared.branches import Branch25D, Network
 from shared.bundle_file import BundleFile
 from shared.networks import EMBEDDING_WIDTH, input_shape, input_stacks
+from shared.research_use import USE
 
 FORMAT = 1
-USE = "Research use only. Not a medical device; not for decisions about patients."
 INPUT, EMBEDDING, LOGIT = "image", "embedding", "logit"
 VALUES = (
     "Float32. Image channels: HU clipped to window_hu and scaled linearly to [-1, 1]; beyond the "

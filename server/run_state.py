@@ -41,13 +41,23 @@ def state_lines(run: Path) -> Iterator[str]:
         yield f"{number:2d} {stage:<18} {_state_of(run, stage, done)}".rstrip()
         if stage == "train_branches" and study.train_branches is not None:
             yield from _network_lines(study.train_branches, settings)
-    results = run / "results.json"
-    if results.exists():
+    results = results_of(run)
+    if results is not None:
         yield ""
-        yield from result_lines(json.loads(results.read_text(encoding="utf-8")))
+        yield from result_lines(results)
         yield f"\nreport: {run / 'report.html'}"
     else:
         yield "\nNot finished. The command that began it goes on with --resume."
+
+
+def results_of(run: Path) -> dict[str, Any] | None:
+    """The results of a run; None while it goes on."""
+    try:
+        text = (run / "results.json").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    found: dict[str, Any] = json.loads(text)
+    return found
 
 
 def look(folder: Path) -> Study:

@@ -71,15 +71,15 @@ def subgroup_results(study: Study, settings: Settings) -> dict[str, Any]:
     outside = by_column({s: reply.subgroups for s, reply in external.sites.items()}, settings)
     return {
         "columns": columns,
-        "internal_test": cohort_results(
+        "internal_test": divided_results(
             columns, evaluation.subgroups, sorted(settings.sites.training), level, thresholds
         ),
-        "external_test": cohort_results(columns, outside, sorted(external.sites), level),
+        "external_test": divided_results(columns, outside, sorted(external.sites), level),
         "added": {},
     }
 
 
-def cohort_results(
+def divided_results(
     columns: Sequence[Mapping[str, Any]],
     told: Mapping[str, Mapping[str, SubgroupScores]],
     asked: Sequence[str],

@@ -24,9 +24,8 @@ class DecisionCounts:
     """Patients whom each of k scores calls positive at its threshold, and each two scores both.
 
     A score at or above its threshold (k,) calls positive; one without a threshold (NaN) calls
-    nobody. positives and negatives (k, k) count,
-    among the patients of label 1 and 0, those called positive by both of two scores; on the
-    diagonal stand the true and the false positives of each.
+    nobody. positives and negatives (k, k) count, among the patients of label 1 and 0, those called
+    positive by both of two scores; on the diagonal stand the true and the false positives of each.
     """
 
     names: tuple[str, ...]
@@ -39,6 +38,7 @@ class DecisionCounts:
     def __post_init__(self) -> None:
         k = len(self.names)
         require(self.thresholds.shape == (k,), "decisions.thresholds are not the scores'")
+        require(self.thresholds.dtype == np.float64, "decisions.thresholds must be float64")
         require(not np.isinf(self.thresholds).any(), "decisions.thresholds must not be infinite")
         for label in ("positive", "negative"):
             both, n = getattr(self, f"{label}s"), getattr(self, f"n_{label}")

@@ -13,9 +13,9 @@ from client.explain.page import percent, picture
 from client.predict.predict import Prediction
 from shared.files import write_atomically
 from shared.pages import page_environment
+from shared.research_use import USE
 
 FORMAT = 1
-USE = "Research use only. Not a medical device; not for decisions about patients."
 NUMBERS, PAGE = "prediction.json", "prediction.html"
 MOST_BARS = 25
 HEAT = {"grad_cam": "Grad-CAM", "occlusion": "occlusion"}

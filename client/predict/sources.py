@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pydicom
 from pydicom.uid import generate_uid
 
 from client.cohort.manifest import Case
 from client.images.dicom_files import is_dicom, quiet
-from client.images.dicom_series import list_files, read_slice
+from client.images.dicom_series import find_slices
 from client.images.formats import FileError
 from shared.errors import ImageError
 from shared.phases import Phase
@@ -71,11 +70,7 @@ def _series(phase: Phase, folder: Path) -> tuple[Any, ...]:
             "do not have. Give the folder of each phase's DICOM series, or leave out --sr: "
             "prediction.json and prediction.html need no DICOM."
         )
-    slices = [one for path in list_files(folder) if (one := read_slice(path)) is not None]
-    if not slices:
-        raise FileError(folder, "holds no slice of a CT. Give the folder of the axial series.")
-    normal = slices[0].normal
-    slices.sort(key=lambda one: float(np.dot(one.position_mm, normal)))
+    slices, _ = find_slices(folder)
     return tuple(_header(one.path) for one in slices)
 
 

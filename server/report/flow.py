@@ -121,11 +121,10 @@ def _steps(results: Results) -> Iterator[tuple[Box, Box, Box]]:
         )
     for network, value in (results.get("branches") or {}).items():
         if value:
-            rounds = value.get("last_round")
             yield (
                 [f"{name(network)} trained", "on the hospital's patients"],
-                ["weights,", f"{count(rounds)} rounds"],
-                ["weights averaged;", f"round {count(value.get('best_round'))} kept"],
+                ["weights,", f"{count(value.get('last_round'))} rounds"],
+                ["weights aggregated;", f"round {count(value.get('best_round'))} kept"],
             )
     odds = (results.get("clinical") or {}).get("coefficients") or []
     predictors = [row for row in odds if row.get("predictor") != "intercept"]
@@ -142,9 +141,8 @@ def _steps(results: Results) -> Iterator[tuple[Box, Box, Box]]:
             "scores": ["scores", "of patients without ids"],
             "statistics": ["sums"],
         }
-        own = "scores and embeddings of" if results.get("branches") else "scores of"
         yield (
-            [own, f"{fusion.get('fitted_on') or 'tune'} patients"],
+            [f"{what} of", f"{fusion.get('fitted_on') or 'tune'} patients"],
             told.get(str(fusion.get("exchange")), ["rows without ids"]),
             [
                 f"fusion layer of {len(fusion['inputs']) - 1} columns",
@@ -153,7 +151,7 @@ def _steps(results: Results) -> Iterator[tuple[Box, Box, Box]]:
         )
     yield (
         ["every model on patients", "that nothing was fitted on"],
-        ["counts of scores"],
+        ["counts and sums of scores"],
         ["performance;", "models and thresholds frozen"],
     )
     external = list(results.get("external_sites") or {})

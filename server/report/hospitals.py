@@ -5,7 +5,8 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from server.report.picture import DASHES, GREY, HEADLINE, Panel, Picture, name_rows, say_beside
+from server.report.forest import auc_axis, auc_row
+from server.report.picture import DASHES, GREY, HEADLINE, Panel, Picture, say_beside
 from server.report.table import Cell, Table, counted, estimate, row, shown
 from server.report.words import (
     DASH,
@@ -55,16 +56,10 @@ def _draw(
     axes: Axes, sites: Mapping[str, Mapping[str, Any]], between: Mapping[str, Any] | None
 ) -> None:
     axes.axvline(0.5, color=GREY, lw=0.9, ls=DASHES[1])
-    names, ends = [], [0.4]
+    names, ends = list[str](), list[float]()
     for place, (site, value) in enumerate(sites.items()):
         names.append(f"{site}, {split_name(value['split']).lower()} (n = {count(value['n'])})")
-        bounds = [end for end in value.get("auc_ci") or [] if is_number(end)]
-        ends += bounds
-        if len(bounds) == 2:
-            axes.plot(bounds, [place, place], color=HEADLINE, lw=1.4)
-        if is_number(value.get("auc")):
-            axes.plot([value["auc"]], [place], marker="s", ms=5, color=HEADLINE)
-        say_beside(axes, place, with_interval(value.get("auc"), value.get("auc_ci")))
+        ends += auc_row(axes, place, value)
     if between:
         place, mean = len(sites), between["mean"]
         low, high = mean["ci"]
@@ -76,9 +71,7 @@ def _draw(
             ends += reach
         say_beside(axes, place, with_interval(mean["value"], mean["ci"]))
         names.append(f"Mean of {count(between['n_hospitals'])} hospitals")
-    name_rows(axes, names)
-    axes.set_xlim(max(min(ends) - 0.03, -0.02), 1.02)
-    axes.set_xlabel("AUC")
+    auc_axis(axes, names, ends, "AUC")
 
 
 def hospital_tables(results: Results) -> list[Table]:

@@ -56,9 +56,8 @@ def _metric_table(results: Results, split: str) -> Table:
 def half_tables(results: Results) -> list[Table]:
     """One table for each test split: would .5 as the threshold change what is said?"""
     found = [
-        (split, {model: v for model, v in evaluated(results, split).items() if v.get("at_half")})
-        for split in reversed(splits_of(results))
-        if split.endswith("test")
+        (split, {model: value for model, value in models.items() if value.get("at_half")})
+        for split, models in _on_tests(results)
     ]
     return [_half_table(results, split, models) for split, models in found if models]
 
@@ -91,12 +90,14 @@ def _half_table(results: Results, split: str, found: Mapping[str, Mapping[str, A
 
 def calibration_tables(results: Results) -> list[Table]:
     """One table for each test split: do the scores mean what they say."""
-    found = [(split, evaluated(results, split)) for split in splits_of(results)]
-    return [
-        _calibration_table(results, split, models)
-        for split, models in reversed(found)
-        if split.endswith("test") and models
-    ]
+    found = _on_tests(results)
+    return [_calibration_table(results, split, models) for split, models in found if models]
+
+
+def _on_tests(results: Results) -> list[tuple[str, Mapping[str, Mapping[str, Any]]]]:
+    """Each test split, the last first, with the models that were evaluated on it."""
+    tests = [split for split in reversed(splits_of(results)) if split.endswith("test")]
+    return [(split, evaluated(results, split)) for split in tests]
 
 
 def _calibration_table(

@@ -5,7 +5,8 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from server.report.picture import DASHES, GREY, HEADLINE, Panel, Picture, name_rows, say_beside
+from server.report.forest import auc_axis, auc_row
+from server.report.picture import DASHES, GREY, HEADLINE, Panel, Picture
 from server.report.table import Cell, Table, counted, estimate, row, shown
 from server.report.words import (
     DASH,
@@ -19,7 +20,6 @@ from server.report.words import (
     listed,
     name,
     p_value,
-    with_interval,
 )
 
 Cohort = tuple[str, str, Mapping[str, Any]]
@@ -185,19 +185,10 @@ def _panel(
 
 def _draw(axes: Axes, who: str, rows: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
     axes.axvline(0.5, color=GREY, lw=0.9, ls=DASHES[2])
-    names, ends = [], [0.4]
+    names, ends = list[str](), list[float]()
     if is_number(rows[0][1].get("auc")):
         axes.axvline(rows[0][1]["auc"], color=HEADLINE, lw=0.9, ls=DASHES[1])
     for place, (label, value) in enumerate(rows):
         names.append(f"{label} (n = {count(value['n'])}, {count(value['n_positive'])} positive)")
-        bounds = [end for end in value.get("auc_ci") or [] if is_number(end)]
-        ends += bounds
-        if len(bounds) == 2:
-            axes.plot(bounds, [place, place], color=HEADLINE, lw=1.4)
-        if is_number(value.get("auc")):
-            mark = "s" if place else "D"
-            axes.plot([value["auc"]], [place], marker=mark, ms=5, color=HEADLINE)
-        say_beside(axes, place, with_interval(value.get("auc"), value.get("auc_ci")))
-    name_rows(axes, names)
-    axes.set_xlim(max(min(ends) - 0.03, -0.02), 1.02)
-    axes.set_xlabel(f"AUC, {who}")
+        ends += auc_row(axes, place, value, mark="s" if place else "D")
+    auc_axis(axes, names, ends, f"AUC, {who}")

@@ -131,11 +131,8 @@ def _draw_lasso(axes: Axes, lasso: Mapping[str, Any]) -> None:
         high = [m + e for m, e in zip(error, spread, strict=True)]
         axes.fill_between(alphas, low, high, color=HEADLINE, alpha=0.13, lw=0)
     axes.plot(alphas, error, color=HEADLINE, marker=".", ms=3)
-    if is_number(lasso.get("alpha")):
-        axes.axvline(lasso["alpha"], color=INK, lw=0.9, ls=DASHES[2])
-    _penalty_axis(axes)
-    label = f"Cross-validated {_loss_name(lasso).lower()}"
-    axes.set(ylabel=label)
+    _penalty_axis(axes, lasso.get("alpha"))
+    axes.set_ylabel(f"Cross-validated {_loss_name(lasso).lower()}")
 
 
 def _draw_path(axes: Axes, lasso: Mapping[str, Any]) -> None:
@@ -150,15 +147,15 @@ def _draw_path(axes: Axes, lasso: Mapping[str, Any]) -> None:
         label = " ".join(str(line["feature"]).split("__"))
         colour, dash = COLOURS[k % len(COLOURS)], DASHES[k // len(COLOURS) % len(DASHES)]
         axes.plot(alphas, gaps(line["coefficients"]), lw=1.3, label=label, color=colour, ls=dash)
-    if is_number(alpha):
-        axes.axvline(alpha, color=INK, lw=0.9, ls=DASHES[2])
     if 0 < len(kept) <= NAMED:
         axes.legend(loc="upper left", bbox_to_anchor=(-0.05, -0.2), fontsize=6.2)
-    _penalty_axis(axes)
-    axes.set(ylabel="Coefficient")
+    _penalty_axis(axes, alpha)
+    axes.set_ylabel("Coefficient")
 
 
-def _penalty_axis(axes: Axes) -> None:
+def _penalty_axis(axes: Axes, alpha: object) -> None:
+    if is_number(alpha):
+        axes.axvline(alpha, color=INK, lw=0.9, ls=DASHES[2])
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())

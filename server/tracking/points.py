@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from server.branch_results import weighted_loss
+from server.report.words import TEST_SPLITS
 from server.study import NetworkRecord, RoundRecord, Study
-
-TESTS = ("internal_test", "external_test")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,7 @@ def _of_round(entry: RoundRecord, *, settled: bool) -> Iterator[tuple[str, float
 def _of_models(results: Mapping[str, Any]) -> Iterator[Point]:
     """Each model's AUC with its interval, patients and Brier score on the tests."""
     for model, splits in results["models"].items():
-        for split in TESTS:
+        for split in TEST_SPLITS:
             measured = splits.get(split)
             if measured is None or measured["auc"] is None:
                 continue

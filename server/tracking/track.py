@@ -5,26 +5,23 @@ on, after it, and after a `--resume`: it writes what is missing.
 """
 
 import importlib.util
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
-from server.run_state import look
+from server.extras import how_to_install
+from server.run_state import look, results_of
 from server.study import Study
 from server.tracking.points import Point, points_of
 from shared.config import Study as Settings
 from shared.config import digest, load_study
 from shared.errors import InstallError, StateError
+from shared.research_use import USE
 
 Program = Literal["tensorboard", "mlflow"]
 Key = tuple[str, str, int]
 FOLDER = "tracking"
 PAUSE_S = 10.0
-USE = "Research use only. Not a medical device; not for decisions about patients."
-INSTALL = (
-    'pip install --no-build-isolation -c constraints.txt -e ".[tracking]" in the folder of trifed'
-)
 
 
 class Book(Protocol):
@@ -76,16 +73,6 @@ def track(run: Path, program: Program) -> tuple[int, int]:
     return len(new), len(points)
 
 
-def results_of(run: Path) -> dict[str, Any] | None:
-    """The results of a run; None while it goes on."""
-    try:
-        text = (run / "results.json").read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return None
-    found: dict[str, Any] = json.loads(text)
-    return found
-
-
 def state_time(run: Path) -> float:
     """When the run's folder last changed, in seconds since 1970."""
     places = (run / "results.json", run / "study" / "train_branches.json", run / "study.yaml")
@@ -125,7 +112,7 @@ def open_book(run: Path, program: Program, told: Mapping[str, str]) -> Book:
     if importlib.util.find_spec(program) is None:
         raise InstallError(
             f"tracking with {program} needs its library, which trifed installs with its extra "
-            f"'tracking': {INSTALL}."
+            f"'tracking': {how_to_install('tracking')}."
         )
     if program == "mlflow":
         from server.tracking.mlflow import MlflowBook

@@ -54,11 +54,7 @@ def compare(
         Check(stage, "patients compared", difference(n, expected)),
         Check(stage, "AUCs of models compared", _known(found.aucs.auc, auc)),
         Check(stage, "covariance of the AUCs", _known(found.aucs.covariance, covariance)),
-        Check(
-            stage,
-            "decisions of two models",
-            difference(both, called),
-        ),
+        Check(stage, "decisions of two models", difference(both, called)),
         Check(stage, "sums of probabilities", difference(paired.sums, sums)),
         Check(stage, "products of probabilities", difference(paired.products, products)),
     ]

@@ -13,7 +13,7 @@ from statsmodels.stats.proportion import proportion_confint
 from server.added_results import check_belongs
 from server.report.picture import to_files
 from server.report.subgroups import subgroup_lines, subgroup_pictures, subgroup_tables
-from server.subgroup_results import by_column, cohort_results
+from server.subgroup_results import by_column, divided_results
 from shared.delong import correlated_aucs
 from shared.errors import CodecError, FederationError, ResultError
 from shared.scores import score_sums
@@ -87,7 +87,7 @@ def test_any_division_among_sites_gives_the_numbers_of_one_table(sites):
         "ihc": {site: told(r, IHC, 2, shared=True) for site, r in rows.items()},
     }
     thresholds = dict.fromkeys(MODELS, THRESHOLD)
-    found = cohort_results([COLUMN, OF_LABEL], parts, sorted(rows), 0.95, thresholds)
+    found = divided_results([COLUMN, OF_LABEL], parts, sorted(rows), 0.95, thresholds)
     assert (found["size"]["silent"], found["size"]["n_without"]) == ([], (PLACES == -1).sum())
     for model in MODELS:
         of_size = found["size"]["models"][model]
@@ -113,7 +113,7 @@ def test_an_external_hospital_s_own_summary_is_printed_from_every_score():
         for model, scores in SCORES.items()
     }
     here = SubgroupScores(int((PLACES == -1).sum()), {}, summaries)
-    found = cohort_results([COLUMN], {"size": {"site_x": here}}, ["site_x"], 0.95)
+    found = divided_results([COLUMN], {"size": {"site_x": here}}, ["site_x"], 0.95)
     for model in MODELS:
         for k, group in enumerate(found["size"]["models"][model]["groups"]):
             rows = (k == PLACES) & np.isfinite(SCORES[model])
@@ -122,7 +122,7 @@ def test_an_external_hospital_s_own_summary_is_printed_from_every_score():
             assert group["sensitivity"]["value"] == pytest.approx(
                 (SCORES[model][rows][LABELS[rows] == 1] >= THRESHOLD).mean()
             )
-    twice = cohort_results([COLUMN], {"size": {"x": here, "y": here}}, ["x", "y"], 0.95)
+    twice = divided_results([COLUMN], {"size": {"x": here, "y": here}}, ["x", "y"], 0.95)
     groups = twice["size"]["models"]["fusion"]["groups"]
     assert [g["n"] for g in groups] == [
         2 * g["n"] for g in found["size"]["models"]["fusion"]["groups"]
@@ -133,12 +133,12 @@ def test_an_external_hospital_s_own_summary_is_printed_from_every_score():
 def test_a_silent_site_is_named_and_the_others_are_pooled():
     first, second = np.arange(N) < 60, np.arange(N) >= 60
     parts = {"size": {"site_a": told(first, PLACES, 3, threshold=THRESHOLD)}}
-    found = cohort_results([COLUMN], parts, ["site_a", "site_b"], 0.95)["size"]
+    found = divided_results([COLUMN], parts, ["site_a", "site_b"], 0.95)["size"]
     assert found["silent"] == ["site_b"]
     assert [g["n"] for g in found["models"]["clinical"]["groups"]] == [
         int(((k == PLACES) & first).sum()) for k in range(3)
     ]
-    nobody = cohort_results([COLUMN], {"size": {}}, ["site_a", "site_b"], 0.95)["size"]
+    nobody = divided_results([COLUMN], {"size": {}}, ["site_a", "site_b"], 0.95)["size"]
     assert (nobody["silent"], nobody["models"]) == (["site_a", "site_b"], {})
     assert second.any()
 
@@ -177,7 +177,7 @@ def results():
     }
     thresholds = dict.fromkeys(MODELS, THRESHOLD)
     sites = ["site_a", "site_b"]
-    inside = cohort_results([COLUMN, OF_LABEL], parts, sites, 0.95, thresholds)
+    inside = divided_results([COLUMN, OF_LABEL], parts, sites, 0.95, thresholds)
     whole = {"auc": 0.72, "auc_ci": [0.6, 0.8], "n": N, "n_positive": 60}
     return {
         "endpoint": {"name": "HER2"},
@@ -212,7 +212,7 @@ def test_the_section_says_what_subgroups_are_worth_and_who_is_silent(results):
 
 
 def test_a_column_that_every_hospital_is_silent_of_is_said_to_be_so():
-    nobody = cohort_results([COLUMN], {"size": {}}, ["site_a"], 0.95)
+    nobody = divided_results([COLUMN], {"size": {}}, ["site_a"], 0.95)
     silent = {
         "models": {"fusion": {"internal_test": {"auc": 0.7, "n": 9, "n_positive": 4}}},
         "subgroups": {"columns": [COLUMN], "internal_test": nobody},
@@ -237,7 +237,7 @@ def test_the_forest_has_the_whole_cohort_and_each_subgroup(results):
 def test_names_with_braces_or_dots_are_printed_as_they_are(results):
     odd = {"column": "a{}.b", "groups": ["{x}", "1.5"], "of_label": False}
     part = told(np.ones(N, dtype=bool), np.maximum(PLACES, 0) % 2, 2)
-    found = cohort_results([odd], {"a{}.b": {"site_a": part}}, ["site_a"], 0.95)
+    found = divided_results([odd], {"a{}.b": {"site_a": part}}, ["site_a"], 0.95)
     divided = {"columns": [odd], "internal_test": found}
     (table,) = subgroup_tables(results | {"subgroups": divided})
     assert [line[1].text for line in table.rows[:2]] == ["A{}.b: {x}", "A{}.b: 1.5"]

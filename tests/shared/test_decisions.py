@@ -134,3 +134,12 @@ def test_counts_that_contradict_each_other_are_refused(both):
     zero = np.zeros((2, 2), dtype=np.int64)
     with pytest.raises(CodecError):
         DecisionCounts(("a", "b"), np.zeros(2), 5, 5, np.array(both), zero)
+
+
+@pytest.mark.parametrize(
+    "thresholds", [np.zeros(2, dtype=int), np.zeros(3), np.array([0.5, np.inf])]
+)
+def test_thresholds_that_are_none_of_the_scores_are_refused(thresholds):
+    zero = np.zeros((2, 2), dtype=np.int64)
+    with pytest.raises(CodecError, match="thresholds"):
+        DecisionCounts(("a", "b"), thresholds, 5, 5, zero, zero)
