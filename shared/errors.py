@@ -129,6 +129,12 @@ class LooksError(StateError):
     code = "E_LOOKS"
 
 
+class TicketError(TrifedError):
+    """A site does not know the question whose answer is waited for; it must be asked again."""
+
+    code = "E_TICKET"
+
+
 class TrainingError(TrifedError):
     """Local training broke down, for instance on a gradient that is not finite."""
 
