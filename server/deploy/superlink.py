@@ -1,0 +1,28 @@
+"""Flower's SuperLink as this product runs it: behind the gate, and never without its supervisor.
+
+Run as a module by `trifed server start`; the arguments are those of `flower-superlink`.
+"""
+
+import os
+from pathlib import Path
+
+from flwr.superlink import extensions
+from flwr.superlink.cli import flower_superlink
+from starlette.middleware import Middleware
+
+from server.deploy.gate import Gate, control_word
+from server.deploy.programs import SECRET
+from shared.supervision import end_with_parent
+
+
+def main() -> None:
+    """Put the gate in Flower's own place for such things, and serve."""
+    end_with_parent()
+    word = control_word(Path(os.environ[SECRET]).read_bytes())
+    gate = Middleware(Gate, word=word)
+    extensions.get_middleware = lambda: (gate,)
+    flower_superlink()
+
+
+if __name__ == "__main__":
+    main()
