@@ -9,6 +9,7 @@ def add_commands(commands: Any) -> None:
     """`trifed evaluate`, `predict`; `site init`, `check`, `join`, `extract`, `explain` ..."""
     from client.check.command import add_check
     from client.command import add_evaluate, add_predict
+    from client.deploy.command import add_deploy
     from client.joining.command import add_join
 
     add_evaluate(commands)
@@ -21,12 +22,14 @@ def add_commands(commands: Any) -> None:
 join a study.""",
         epilog="""examples:
   trifed site check site.yaml --study configs/her2_blca.yaml
-  trifed site join site_a.trifed-invitation --site site.yaml""",
+  trifed site join site_a.trifed-invitation --site site.yaml
+  trifed site start site.yaml""",
     )
     actions = site.add_subparsers(title="commands", required=True, metavar="COMMAND")
     add_init(actions)
     add_check(actions)
     add_join(actions)
+    add_deploy(actions)
     add_extract(actions)
     add_explain(actions)
     add_privacy(actions)

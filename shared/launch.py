@@ -39,8 +39,12 @@ def environment(
     for name in ("NO_PROXY", "no_proxy"):
         known = [part for part in found.get(name, "").split(",") if part]
         found[name] = ",".join(dict.fromkeys([*known, *LOOPBACK]))
-    if (ROOT / "pyproject.toml").exists():  # a checkout, which may not be installed
-        found["PYTHONPATH"] = os.pathsep.join(
-            dict.fromkeys([str(ROOT), *filter(None, found.get("PYTHONPATH", "").split(os.pathsep))])
-        )
-    return found | more
+    return found | path_of_checkout(found) | more
+
+
+def path_of_checkout(outer: Mapping[str, str]) -> dict[str, str]:
+    """What a program needs to find this code, where it is a checkout that may not be installed."""
+    if not (ROOT / "pyproject.toml").exists():
+        return {}
+    known = filter(None, outer.get("PYTHONPATH", "").split(os.pathsep))
+    return {"PYTHONPATH": os.pathsep.join(dict.fromkeys([str(ROOT), *known]))}

@@ -4,7 +4,9 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-FOLDER = "federation"
+from client.joining.folder import NAME, FederationFolder, joined_beside
+from shared.secret_files import write_secret
+
 SECRET_BYTES = 32
 
 
@@ -18,26 +20,17 @@ class Place:
 
     site_file: Path
     address: str
+    socket: Path
 
     @property
     def folder(self) -> Path:
         """What joining left."""
-        return self.site_file.parent / FOLDER
+        return self.joined.path
 
     @property
-    def ca(self) -> Path:
-        """The certificate that signed the server's."""
-        return self.folder / "ca.crt"
-
-    @property
-    def key(self) -> Path:
-        """What the site signs with."""
-        return self.folder / "node.key"
-
-    @property
-    def socket(self) -> Path:
-        """Where the service answers."""
-        return self.folder / "service.sock"
+    def joined(self) -> FederationFolder:
+        """The same, with the names of the files in it."""
+        return FederationFolder(self.site_file.parent / NAME)
 
     @property
     def flower(self) -> Path:
@@ -76,7 +69,16 @@ class Place:
 
     def make_secret(self) -> None:
         """A new secret, readable by this user alone."""
-        self.flower.mkdir(parents=True, exist_ok=True)
-        self.secret.unlink(missing_ok=True)
-        self.secret.touch(mode=0o600)
-        self.secret.write_bytes(secrets.token_bytes(SECRET_BYTES))
+        write_secret(self.secret, secrets.token_bytes(SECRET_BYTES))
+
+
+def open_place(site_file: Path) -> Place:
+    """The federation that a site joined; the site file itself is not read.
+
+    Raises:
+        StateError: If it joined none.
+        ConfigError: If federation.yaml does not say what it must.
+    """
+    site_file = site_file.resolve()
+    joined = joined_beside(site_file)
+    return Place(site_file, joined.settings().address, joined.socket_file())

@@ -19,7 +19,9 @@ TASK_POLL_S = "0.25"
 def service_programs(place: Place, *, outer: Mapping[str, str] | None = None) -> list[Program]:
     """What holds the patients."""
     around = environment(place.service_logs / "flower", outer=outer)
-    command = python("trifed", "site", "serve", str(place.site_file))
+    command = python(
+        *("trifed", "site", "serve", str(place.site_file)), *("--socket", str(place.socket))
+    )
     return [Program(SERVICE, command, around, place.service_logs / "service.log")]
 
 
@@ -45,8 +47,8 @@ def supernode(place: Place, port: int) -> tuple[str, ...]:
     return python(
         "client.deploy.supernode",
         *("--superlink", place.address),
-        *("--root-certificates", str(place.ca)),
-        *("--auth-supernode-private-key", str(place.key)),
+        *("--root-certificates", str(place.joined.authority_file)),
+        *("--auth-supernode-private-key", str(place.joined.key_file)),
         *("--node-config", f"socket={json.dumps(str(place.socket))}"),
         *("--isolation", "process"),
         *("--superexec-auth-secret-file", str(place.secret)),

@@ -62,10 +62,9 @@ def shorter_sleep(seconds: float) -> None:
 
 def be_patient() -> None:
     """Put the client and the wait in the place of Flower's own."""
-    fleet_http_connection.FleetHttpClient = PatientClient  # type: ignore[misc]
-    start_client_internal.time = SimpleNamespace(  # type: ignore[assignment]
-        sleep=shorter_sleep
-    )
+    fleet_http_connection.FleetHttpClient = PatientClient  # type: ignore[attr-defined]
+    waits = SimpleNamespace(sleep=shorter_sleep)
+    start_client_internal.time = waits  # type: ignore[attr-defined]
 
 
 def main() -> None:

@@ -1,8 +1,22 @@
 """Where the coordinator's deployment keeps what: one folder, made by `trifed server init`."""
 
-import ipaddress
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
+
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_ssh_public_key,
+)
+
+from server.joining.folder import ServerFolder, open_folder
+from shared.address import Address
+from shared.secret_files import write_secret
+
+SECRET_BYTES = 32
+ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""Where this machine reaches a server that listens on all of its addresses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,8 +24,7 @@ class Place:
     """The folder of one deployment, and where its SuperLink listens."""
 
     folder: Path
-    host: str
-    port: int
+    listens_on: Address
 
     @property
     def keys(self) -> Path:
@@ -71,7 +84,38 @@ class Place:
     @property
     def local_address(self) -> str:
         """How this machine itself reaches the SuperLink."""
-        host = self.host
-        if ipaddress.ip_address(host).is_unspecified:
-            host = "::1" if ":" in host else "127.0.0.1"
-        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+        host = self.listens_on.host
+        return str(Address(ANY_ADDRESS.get(host, host), self.listens_on.port))
+
+    def make_secret(self) -> None:
+        """The coordinator's secret, made once; whoever reads it rules the SuperLink."""
+        if not self.secret.exists():
+            write_secret(self.secret, secrets.token_bytes(SECRET_BYTES))
+
+
+def open_place(path: Path) -> Place:
+    """The deployment in a folder that `trifed server init` made.
+
+    Raises:
+        StateError: If it is none.
+        ConfigError: If server.yaml does not say what it must.
+    """
+    folder = open_folder(path.resolve())
+    return Place(folder.path, folder.settings.listens_on)
+
+
+def site_keys(path: Path) -> dict[str, bytes]:
+    """The public key of each site that was accepted so far, in PEM, by the site's name.
+
+    Raises:
+        StateError: If what is kept of a site is damaged.
+    """
+    folder = ServerFolder(path)
+    accepted = [site for name in folder.roles if (site := folder.accepted(name)) is not None]
+    return {site.name: pem_of(site.public_key) for site in accepted}
+
+
+def pem_of(public_key: str) -> bytes:
+    """A key in OpenSSH's form as the SuperLink stores it."""
+    key = load_ssh_public_key(public_key.encode())
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

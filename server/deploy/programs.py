@@ -32,7 +32,7 @@ def superlink(place: Place) -> tuple[str, ...]:
     """The SuperLink: always with TLS, always with the sites' keys, its state on disk."""
     return python(
         "server.deploy.superlink",
-        *("--host", place.host, "--port", str(place.port)),
+        *("--host", place.listens_on.host, "--port", str(place.listens_on.port)),
         *("--ssl-ca-certfile", str(place.ca)),
         *("--ssl-certfile", str(place.keys / "server.crt")),
         *("--ssl-keyfile", str(place.keys / "server.key")),

@@ -43,6 +43,7 @@ def start(place: Place, sites: Sites) -> Outcome | None:
         if found is not None and found.completed:
             return found
         place.ready.unlink(missing_ok=True)
+        place.make_secret()
         compact(place.database)
         supervisor = Supervisor(programs(place))
         control = Control(place.local_address, ca_file=place.ca, secret=place.secret.read_bytes())

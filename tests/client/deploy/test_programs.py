@@ -8,7 +8,9 @@ import pytest
 from client.deploy.place import Place
 from client.deploy.programs import courier_programs, free_port, service_programs
 
-PLACE = Place(Path("/srv/site/site.yaml"), "fl.example.org:443")
+PLACE = Place(
+    Path("/srv/site/site.yaml"), "fl.example.org:443", Path("/srv/site/federation/service.sock")
+)
 
 
 def options(command):
@@ -55,7 +57,10 @@ def test_nothing_calls_home_and_nothing_is_installed_at_run_time(program):
 
 def test_the_service_is_the_command_that_a_person_would_type():
     (service,) = service_programs(PLACE)
-    assert service.command[-5:] == ("-m", "trifed", "site", "serve", "/srv/site/site.yaml")
+    assert service.command[2:] == (
+        *("-m", "trifed", "site", "serve", "/srv/site/site.yaml"),
+        *("--socket", "/srv/site/federation/service.sock"),
+    )
 
 
 def test_the_services_log_is_out_of_the_couriers_folder():
@@ -64,7 +69,7 @@ def test_the_services_log_is_out_of_the_couriers_folder():
 
 
 def test_the_secret_is_new_each_time_and_its_owners_alone(tmp_path):
-    place = Place(tmp_path / "site.yaml", "localhost:1")
+    place = Place(tmp_path / "site.yaml", "localhost:1", tmp_path / "service.sock")
     place.make_secret()
     first = place.secret.read_bytes()
     assert place.secret.stat().st_mode & 0o777 == 0o600
