@@ -25,6 +25,7 @@ EXAMPLES = """examples:
   trifed site check site.yaml --study my.yaml              is this hospital ready?
   trifed site extract site.yaml --study my.yaml --out f.csv    radiomics to a table
   trifed site privacy site.yaml                            what private training has spent
+  trifed site serve site.yaml                              answer a study's questions
 
 Made for research; not a medical device."""
 

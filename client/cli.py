@@ -1,4 +1,4 @@
-"""The command line of one hospital: `trifed site` with its five actions."""
+"""The command line of one hospital: `trifed site` with its actions."""
 
 import argparse
 from pathlib import Path
@@ -6,8 +6,9 @@ from typing import Any
 
 
 def add_commands(commands: Any) -> None:
-    """`trifed evaluate`, `predict`; `site init`, `check`, `extract`, `explain` and `privacy`."""
+    """`trifed evaluate`, `predict`; `site init`, `check`, `extract`, `explain` and others."""
     from client.command import add_evaluate, add_predict
+    from client.serve_command import add_serve
 
     add_evaluate(commands)
     add_predict(commands)
@@ -15,15 +16,12 @@ def add_commands(commands: Any) -> None:
         "site",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         help="what one hospital does for itself",
-        description="What one hospital does for itself, before and without any network.",
+        description="What one hospital does: for itself, before any network, and in a study.",
         epilog="example:\n  trifed site check site.yaml --study configs/her2_blca.yaml",
     )
     actions = site.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    add_init(actions)
-    add_check(actions)
-    add_extract(actions)
-    add_explain(actions)
-    add_privacy(actions)
+    for add in (add_init, add_check, add_extract, add_explain, add_privacy, add_serve):
+        add(actions)
 
 
 def add_check(actions: Any) -> None:

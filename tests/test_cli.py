@@ -42,6 +42,7 @@ COMMANDS = [
     ["site", "check"],
     ["site", "extract"],
     ["site", "explain"],
+    ["site", "serve"],
 ]
 
 
