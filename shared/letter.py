@@ -132,9 +132,10 @@ def _checked_records(records: Any) -> dict[str, Record]:
 
 def _sealed(entry: Mapping[str, Any], data: bytes) -> Sealed:
     dtype, shape = entry.get("dtype"), entry.get("shape")
-    sound = isinstance(shape, list) and all(type(n) is int for n in shape)
-    if not sound or not isinstance(dtype, str) or set(entry) != {"dtype", "shape", "size"}:
+    if not isinstance(dtype, str) or not isinstance(shape, list) or len(entry) != 3:
         raise CodecError("an array does not declare its type and shape")
+    if not all(type(n) is int for n in shape):
+        raise CodecError("an array's shape must be of whole numbers")
     return Sealed(dtype, tuple(shape), data)
 
 

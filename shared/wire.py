@@ -18,8 +18,10 @@ def record_of(letter: Letter) -> RecordDict:
         name: Array(array.dtype, array.shape, "numpy.ndarray", array.data)
         for name, array in letter.arrays.items()
     }
-    records = {name: ConfigRecord(dict(record)) for name, record in letter.records.items()}
-    return RecordDict({**records, ARRAYS: ArrayRecord(arrays)} if arrays else records)
+    content = RecordDict({name: ConfigRecord(dict(r)) for name, r in letter.records.items()})
+    if arrays:
+        content[ARRAYS] = ArrayRecord(arrays)
+    return content
 
 
 def letter_of(record: RecordDict) -> Letter:
