@@ -85,9 +85,8 @@ class Answers:
         """
         if run == self._admitted:
             return True
-        try:
-            pinned = (self._folder / run / PIN).read_text("ascii")
-        except FileNotFoundError:
+        pinned = _pin(self._folder / run)
+        if pinned is None:
             return False
         if pinned != self._study_hash:
             raise HandshakeError(
@@ -106,11 +105,10 @@ class Answers:
         with self._lock:
             if self.knows(run):
                 return
-            others = [path.name for path in _runs(self._folder)]
+            before = sum(_pin(path) == self._study_hash for path in _runs(self._folder))
             write_atomically(self._folder / run / PIN, self._study_hash.encode())
             _flush(self._folder)
-            word = "a further run" if others else "the first run"
-            self._log.info("%s of a study begins here: %s", word, run)
+            self._log.info("run %s of this study begins; %d came before it here", run, before)
             self._forget_runs()
 
     def get(self, run: str, ticket: str) -> Letter | None:
@@ -231,6 +229,14 @@ def _checked(file: BinaryIO) -> Letter:
 
 def _runs(folder: Path) -> Iterator[Path]:
     return (path for path in folder.iterdir() if path.is_dir())
+
+
+def _pin(run: Path) -> str | None:
+    """The hash of the study that a run is of; None where nothing is known of the run."""
+    try:
+        return (run / PIN).read_text("ascii")
+    except FileNotFoundError:
+        return None
 
 
 def _latest(folder: Path) -> float:

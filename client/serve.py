@@ -5,10 +5,9 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from client.answers import Answers
 from client.counter import Counter
@@ -112,12 +111,11 @@ def stopped_by_signal() -> Iterator[None]:
 class PrivateLog(RotatingFileHandler):
     """A log of limited size that this user alone may read: texts in it may name patients."""
 
-    def _open(self) -> TextIOWrapper:
+    def _open(self) -> Any:
         def opener(path: str, flags: int) -> int:
             return os.open(path, flags, 0o600)
 
-        file = open(self.baseFilename, self.mode, encoding="utf-8", opener=opener)
-        return cast(TextIOWrapper, file)
+        return open(self.baseFilename, self.mode, encoding="utf-8", opener=opener)
 
 
 @contextmanager
