@@ -30,6 +30,7 @@ EXAMPLES = """examples:
   trifed site join site_a.trifed-invitation --site site.yaml   a hospital joins by it
   trifed server start server                               run the study between hospitals
   trifed site start site.yaml                              and a hospital's part of it
+  trifed site serve site.yaml                              only what answers there
 
 Made for research; not a medical device."""
 

@@ -22,6 +22,7 @@ MAY_IMPORT = {
 FLOWER_FILES = {
     "shared/wire.py",
     "client/app.py",
+    "client/courier.py",
     "client/deploy/executor.py",
     "client/deploy/supernode.py",
     "server/app.py",
