@@ -24,6 +24,7 @@ FLOWER_FILES = {
     "client/app.py",
     "server/app.py",
     "server/federation.py",
+    "server/deployed.py",
     "server/aggregate.py",
     "simulation/flower.py",
 }
