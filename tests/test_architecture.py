@@ -27,6 +27,7 @@ FLOWER_FILES = {
     "client/deploy/supernode.py",
     "server/app.py",
     "server/federation.py",
+    "server/deployed.py",
     "server/aggregate.py",
     "server/deploy/app.py",
     "server/deploy/bundle.py",
