@@ -26,7 +26,7 @@ def add_server(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         help="the server of a study between hospitals",
         description="""Make the server of one study, let hospitals join it, and run it. Each
-hospital gets an invitation as one file, and sends back one with the public half of a key of its own.""",
+hospital gets an invitation as one file, and sends back one with the public half of its own key.""",
         epilog="""examples:
   trifed server init my.yaml --out server --address fl.example.org:443
   trifed server invite server

@@ -10,14 +10,19 @@ from pathlib import Path
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from server.clock import Clock
 from server.coordinator import Coordinator
 from server.deploy.outcome import Outcome
-from server.deploy.place import Place, open_place
+from server.deploy.place import Place
 from server.deploy.programs import FOLDER
-from server.federation import FlowerFederation
+from server.deployed import DeployedFederation
+from server.desk import Limits
+from server.joining.folder import ServerFolder, open_folder
 from server.progress import LoggedProgress
 from server.report import read_results, write_report
 from server.run import run_study
+from server.status import StatusFile, StudyStatus
+from server.status_told import ToldProgress, told_to_the_end
 from server.study_folder import StudyFolder
 from shared.config import Study, digest, load_study
 from shared.errors import StateError, TrifedError
@@ -28,7 +33,6 @@ from shared.strict_yaml import dump_settings
 app = ServerApp()
 LOG_BYTES, LOGS_KEPT = 5_000_000, 3
 TAKEOVER_S = 120.0
-STAGE_TIMEOUT_S = 24 * 3600.0
 log = logging.getLogger("trifed.run")
 
 
@@ -42,11 +46,12 @@ def main(grid: Grid, _context: Context) -> None:
     Raises:
         TrifedError: What stopped the study; Flower notes that the run failed.
     """
-    place = open_place(Path(os.environ[FOLDER]))
+    folder = open_folder(Path(os.environ[FOLDER]))
+    place = Place(folder.path, folder.settings.listens_on)
     with logged(place.logs / "study.log"):
         try:
             with Hold(place.run / "running.lock", "the study", wait_s=TAKEOVER_S):
-                run(place, grid)
+                run(folder, place, grid)
         except TrifedError as error:
             log.error("%s: %s", error.code, error)
             Outcome(completed=False, code=error.code, words=str(error)).write(place.outcome)
@@ -54,46 +59,48 @@ def main(grid: Grid, _context: Context) -> None:
         Outcome(completed=True).write(place.outcome)
 
 
-def run(place: Place, grid: Grid) -> None:
+def run(folder: ServerFolder, place: Place, grid: Grid) -> None:
     """Every stage that is still to be done, then results and report.
 
     Raises:
         TrifedError: If a stage cannot be done; all that was done is saved.
     """
-    study = laid_out(place)
-    run_study(
-        Coordinator(
-            settings=study,
-            federation=FlowerFederation(grid, nodes_of(grid), timeout_s=STAGE_TIMEOUT_S),
-            folder=StudyFolder(place.run / "study"),
-            out=place.run,
-            progress=LoggedProgress(),
-        )
+    study, settings, clock = laid_out(folder, place), folder.settings, Clock()
+    told = StudyStatus(study.name, digest(study))
+    status = StatusFile(place.run, told, settings.run, dict(folder.roles), clock)
+    progress = ToldProgress(status, LoggedProgress(), clock)
+    federation = DeployedFederation(
+        grid,
+        status,
+        run=settings.run,
+        folder=place.run,
+        limits=Limits(settings.stall_limit_s, settings.round_limit_s),
+        report=progress.site_works,
+        clock=clock,
     )
-    write_report(read_results(place.run), place.run / "report.html")
+    with told_to_the_end(status):
+        federation.join_quorum(settings.join_quorum)
+        saved = StudyFolder(place.run / "study")
+        run_study(Coordinator(study, federation, saved, place.run, progress))
+        write_report(read_results(place.run), place.run / "report.html")
 
 
-def laid_out(place: Place) -> Study:
+def laid_out(folder: ServerFolder, place: Place) -> Study:
     """The study, its settings written out in the run's folder.
 
     Raises:
         StateError: If the folder was begun with other settings.
     """
-    study = load_study(place.folder / "study.yaml")
+    study = folder.study
     resolved = place.run / "study.yaml"
     if not resolved.exists():
         write_atomically(resolved, dump_settings(study).encode())
     elif digest(load_study(resolved)) != digest(study):
         raise StateError(
-            f"{place.run} was begun with other settings than {place.folder / 'study.yaml'}; put "
-            "that file back as it was. Another study needs a folder of its own."
+            f"{place.run} was begun with other settings than {folder.study_file}; put that file "
+            "back as it was. Another study needs a folder of its own."
         )
     return study
-
-
-def nodes_of(grid: Grid) -> dict[str, int]:
-    """Each registered site's node, by the name its key was registered with."""
-    return {node.name: int(node.node_id) for node in grid.get_nodes() if node.name}
 
 
 @contextmanager

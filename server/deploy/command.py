@@ -19,8 +19,8 @@ def add_start(actions: Any) -> None:
         help="run the study, or go on with it",
         description="""Run everything that a study's server needs, until the study has ended:
 Flower's SuperLink with TLS, to which hospitals connect; the keys of the sites that were accepted,
-also those that join later; and the study, which goes on wherever its folder says it stopped. What dies is
-started again. Nothing that happens to these processes costs more than time.
+also those that join later; and the study, which goes on wherever its folder says it stopped. What
+dies is started again. Nothing that happens to these processes costs more than time.
 
 Without --foreground the command returns when the study is under way. Exit code of --foreground: 0
 when the study is done, or was stopped; 1 when it ended with an error, which is told.""",
@@ -79,11 +79,15 @@ def stay(folder: Path) -> int:
     """Run until the study has ended."""
     from server.deploy.place import open_place, site_keys
     from server.deploy.start import start
+    from shared.errors import StoppedError
 
     place = open_place(folder)
     outcome = start(place, lambda: site_keys(place.folder))
     if outcome is None:
         print("stopped; what was done is saved")
+        return 0
+    if outcome.code == StoppedError.code:
+        print(outcome.words)
         return 0
     if not outcome.completed:
         print(f"the study stopped: {outcome.code}\n{outcome.words}")
