@@ -15,12 +15,16 @@ from server.deploy.programs import SECRET
 from shared.supervision import end_with_parent
 
 
-def main() -> None:
-    """Put the gate in Flower's own place for such things, and serve."""
-    end_with_parent()
-    word = control_word(Path(os.environ[SECRET]).read_bytes())
+def place_gate(word: str) -> None:
+    """Put the gate first, in Flower's own place for what others add before its application."""
     gate = Middleware(Gate, word=word)
     extensions.get_middleware = lambda: (gate,)
+
+
+def main() -> None:
+    """Serve behind the gate."""
+    end_with_parent()
+    place_gate(control_word(Path(os.environ[SECRET]).read_bytes()))
     flower_superlink()
 
 

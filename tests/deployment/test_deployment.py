@@ -1,7 +1,6 @@
 """A study between real processes, with TLS and node keys, gives the simulation's numbers."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,7 @@ from tests.deployment.real_processes import (
     Federation,
     copied_hospitals,
     joined,
-    processes,
     trifed,
-    until,
 )
 
 pytestmark = [
