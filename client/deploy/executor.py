@@ -16,7 +16,7 @@ from flwr.supercore.superexec import run_superexec
 from flwr.supercore.superexec.executor import ExecutionSpec, LaunchResult
 from flwr.supernode.runtime.run_clientapp import run_clientapp
 
-READY = ["client.deploy.executor", "client.courier"]
+READY = ["flwr.supercore.cli", "flwr.supernode.runtime.run_clientapp", "client.courier"]
 """What is loaded before the first message."""
 
 

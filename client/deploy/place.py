@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from client.joining.folder import NAME, FederationFolder, joined_beside
-from shared.secret_files import write_secret
+from shared.secret_files import make_private, write_secret
 
 SECRET_BYTES = 32
 
@@ -69,6 +69,7 @@ class Place:
 
     def make_secret(self) -> None:
         """A new secret, readable by this user alone."""
+        make_private(self.flower)
         write_secret(self.secret, secrets.token_bytes(SECRET_BYTES))
 
 

@@ -12,7 +12,6 @@ import os
 import time
 from contextlib import suppress
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -26,8 +25,10 @@ from shared.supervision import end_with_parent
 
 HEARTBEAT_S = 300.0
 """Announced; a site counts as online for twice as long after its last heartbeat."""
-POLL_S = 0.5
-"""The longest wait between two looks for a message, or for an answer."""
+POLL_S, EAGER = 0.5, 120
+"""The wait between two looks for a message, and how many looks it is kept up after the last one."""
+REPLY_S = 0.1
+"""The wait between two looks whether the courier is back, which is a look into memory."""
 VISIT = "visit"
 """The file, in Flower's folder, with the number under which the SuperLink knew this site last."""
 
@@ -55,16 +56,29 @@ class PatientClient(FleetHttpClient):
         )
 
 
-def shorter_sleep(seconds: float) -> None:
-    """Flower's waits between two looks, cut short."""
-    time.sleep(min(seconds, POLL_S))
+class Waits:
+    """Flower's waits, cut short while a study goes on: its long one is for the next message.
+
+    Between messages come the short ones, until the courier is back.
+    """
+
+    def __init__(self) -> None:
+        self._n_idle = 0
+
+    def sleep(self, seconds: float) -> None:
+        """Wait at most so long, in seconds."""
+        if seconds <= POLL_S:
+            self._n_idle = 0
+            time.sleep(min(seconds, REPLY_S))
+        else:
+            self._n_idle += 1
+            time.sleep(POLL_S if self._n_idle <= EAGER else seconds)
 
 
 def be_patient() -> None:
     """Put the client and the wait in the place of Flower's own."""
     fleet_http_connection.FleetHttpClient = PatientClient  # type: ignore[attr-defined]
-    waits = SimpleNamespace(sleep=shorter_sleep)
-    start_client_internal.time = waits  # type: ignore[attr-defined]
+    start_client_internal.time = Waits()  # type: ignore[assignment,attr-defined]
 
 
 def main() -> None:

@@ -99,7 +99,13 @@ class Control:
             else:
                 self._ask("UnregisterNode", UnregisterNodeRequest(node_id=node.node_id))
         for name, key in sorted(wanted - known):
-            self._ask("RegisterNode", RegisterNodeRequest(public_key=key, name=name))
+            try:
+                self._ask("RegisterNode", RegisterNodeRequest(public_key=key, name=name))
+            except FederationError as error:
+                raise FederationError(
+                    f"{name} cannot be registered: {error} A key that was taken back is never "
+                    "taken again: let the hospital move federation/node.key away and join anew."
+                ) from None
 
     def submit(self) -> int:
         """Start a run of the bundle, and tell its number."""

@@ -10,13 +10,14 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_public_key,
 )
 
+from server.deploy.local_tls import NAME, make_local_certificate
 from server.joining.folder import ServerFolder, open_folder
 from shared.address import Address
-from shared.secret_files import write_secret
+from shared.errors import ConfigError
+from shared.secret_files import make_private, write_secret
 
 SECRET_BYTES = 32
-ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-"""Where this machine reaches a server that listens on all of its addresses."""
+EVERYWHERE = ("0.0.0.0", "::")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,23 @@ class Place:
 
     @property
     def ca(self) -> Path:
-        """The certificate that signed the SuperLink's."""
+        """What signed the certificate that hospitals see."""
         return self.keys / "ca.crt"
+
+    @property
+    def local_ca(self) -> Path:
+        """What signed the certificate that this machine sees."""
+        return self.keys / "local-ca.crt"
+
+    @property
+    def local_certificate(self) -> Path:
+        """The certificate that this machine sees; see `server.deploy.local_tls`."""
+        return self.keys / "local.crt"
+
+    @property
+    def local_key(self) -> Path:
+        """Its private key."""
+        return self.keys / "local.key"
 
     @property
     def flower(self) -> Path:
@@ -84,13 +100,17 @@ class Place:
     @property
     def local_address(self) -> str:
         """How this machine itself reaches the SuperLink."""
-        host = self.listens_on.host
-        return str(Address(ANY_ADDRESS.get(host, host), self.listens_on.port))
+        return str(Address(NAME, self.listens_on.port))
 
-    def make_secret(self) -> None:
-        """The coordinator's secret, made once; whoever reads it rules the SuperLink."""
+    def make_secrets(self) -> None:
+        """The coordinator's secret, made once, and this machine's certificate, made anew.
+
+        Whoever reads the secret rules the SuperLink.
+        """
+        make_private(self.flower)
         if not self.secret.exists():
             write_secret(self.secret, secrets.token_bytes(SECRET_BYTES))
+        make_local_certificate(self.local_ca, self.local_certificate, self.local_key)
 
 
 def open_place(path: Path) -> Place:
@@ -98,10 +118,18 @@ def open_place(path: Path) -> Place:
 
     Raises:
         StateError: If it is none.
-        ConfigError: If server.yaml does not say what it must.
+        ConfigError: If server.yaml does not say what it must, or names an address to listen on by
+            which this machine would not reach its own server.
     """
     folder = open_folder(path.resolve())
-    return Place(folder.path, folder.settings.listens_on)
+    listens_on = folder.settings.listens_on
+    if not listens_on.is_this_machine and listens_on.host not in EVERYWHERE:
+        raise ConfigError(
+            f"{folder.settings_file}: listen must be an address of this machine alone, such as "
+            f"127.0.0.1:{listens_on.port}, or all of them (0.0.0.0:{listens_on.port}); found "
+            f"{listens_on}."
+        )
+    return Place(folder.path, listens_on)
 
 
 def site_keys(path: Path) -> dict[str, bytes]:

@@ -11,6 +11,8 @@ SECRET = "TRIFED_SECRET_FILE"
 """The variable that names the file of the coordinator's secret to the SuperLink."""
 FOLDER = "TRIFED_SERVER_FOLDER"
 """The variable that names the deployment's folder to the ServerApp."""
+CERTIFICATE, KEY = "TRIFED_LOCAL_CERTIFICATE", "TRIFED_LOCAL_KEY"
+"""The variables that name the files of this machine's certificate to the SuperLink."""
 TASK_POLL_S = "0.5"
 
 
@@ -20,7 +22,12 @@ def programs(place: Place, *, outer: Mapping[str, str] | None = None) -> list[Pr
         place.home,
         outer=outer,
         FLWR_SUPEREXEC_TASK_POLL_INTERVAL=TASK_POLL_S,
-        **{SECRET: str(place.secret), FOLDER: str(place.folder)},
+        **{
+            SECRET: str(place.secret),
+            FOLDER: str(place.folder),
+            CERTIFICATE: str(place.local_certificate),
+            KEY: str(place.local_key),
+        },
     )
     return [
         Program(SUPERLINK, superlink(place), around, place.logs / "superlink.log"),
@@ -49,6 +56,6 @@ def executor(place: Place) -> tuple[str, ...]:
     return python(
         "server.deploy.executor",
         *("--runtime-api-address", place.local_address),
-        *("--root-certificates", str(place.ca)),
+        *("--root-certificates", str(place.local_ca)),
         *("--superexec-auth-secret-file", str(place.secret)),
     )

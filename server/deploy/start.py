@@ -12,7 +12,7 @@ from server.deploy.outcome import Outcome, read_outcome
 from server.deploy.place import Place
 from server.deploy.programs import EXECUTOR, SUPERLINK, programs
 from server.deploy.supervise import Study, supervise
-from shared.errors import FederationError
+from shared.errors import FederationError, TrifedError
 from shared.one_at_a_time import Hold, stop_holder
 from shared.supervision import Supervisor, last_lines, stop_on_signals
 
@@ -43,10 +43,12 @@ def start(place: Place, sites: Sites) -> Outcome | None:
         if found is not None and found.completed:
             return found
         place.ready.unlink(missing_ok=True)
-        place.make_secret()
+        place.make_secrets()
         compact(place.database)
         supervisor = Supervisor(programs(place))
-        control = Control(place.local_address, ca_file=place.ca, secret=place.secret.read_bytes())
+        control = Control(
+            place.local_address, ca_file=place.local_ca, secret=place.secret.read_bytes()
+        )
         try:
             with stop_on_signals() as stopped:
                 return _run(place, supervisor, control, Registry(control, sites), stopped)
@@ -129,12 +131,12 @@ class Registry:
         if self._clock() < self._next:
             return
         self._next = self._clock() + SITES_LOOK_S
-        sites = dict(self._sites())
-        if sites == self._registered:
-            return
         try:
+            sites = dict(self._sites())
+            if sites == self._registered:
+                return
             self._control.register(sites)
-        except FederationError as error:
+        except TrifedError as error:
             log.warning("%s", error)
             return
         self._registered = sites

@@ -4,14 +4,18 @@ Run as a module by `trifed server start`; the arguments are those of `flower-sup
 """
 
 import os
+import ssl
 from pathlib import Path
+from typing import Any
 
+import uvicorn.config
 from flwr.superlink import extensions
 from flwr.superlink.cli import flower_superlink
 from starlette.middleware import Middleware
 
 from server.deploy.gate import Gate, control_word
-from server.deploy.programs import SECRET
+from server.deploy.local_tls import also_local
+from server.deploy.programs import CERTIFICATE, KEY, SECRET
 from shared.supervision import end_with_parent
 
 
@@ -21,9 +25,20 @@ def place_gate(word: str) -> None:
     extensions.get_middleware = lambda: (gate,)
 
 
+def place_certificate(certificate: Path, key: Path) -> None:
+    """Let the server of Flower's choice show this machine a certificate of its own."""
+    make = uvicorn.config.create_ssl_context
+
+    def make_both(*arguments: Any, **named: Any) -> ssl.SSLContext:
+        return also_local(make(*arguments, **named), certificate, key)
+
+    uvicorn.config.create_ssl_context = make_both
+
+
 def main() -> None:
     """Serve behind the gate."""
     end_with_parent()
+    place_certificate(Path(os.environ[CERTIFICATE]), Path(os.environ[KEY]))
     place_gate(control_word(Path(os.environ[SECRET]).read_bytes()))
     flower_superlink()
 

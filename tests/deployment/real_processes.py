@@ -52,6 +52,7 @@ class Federation:
     """A server's folder and hospitals that joined it; their processes while they run."""
 
     server: Path
+    port: int
     site_files: list[Path]
     running: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
 
@@ -83,7 +84,7 @@ class Federation:
 
     def kill_program(self, *words: str) -> int:
         """Kill one program by words of its command line, and tell which process that was."""
-        (found,) = [pid for pid in processes(*words) if str(self.server.parent) in line(pid)]
+        found = min(processes(*words))  # what it forked came later
         os.kill(found, signal.SIGKILL)
         return found
 
@@ -133,8 +134,8 @@ def copied_hospitals(cohort: Path, to: Path) -> list[Path]:
 @contextmanager
 def joined(study_file: Path, site_files: list[Path], folder: Path) -> Iterator[Federation]:
     """A server and hospitals that have joined it by the commands; all is ended afterwards."""
-    server, address = folder / "server", f"127.0.0.1:{free_port()}"
-    trifed("server", "init", study_file, "--out", server, "--address", address)
+    server, port = folder / "server", free_port()
+    trifed("server", "init", study_file, "--out", server, "--address", f"127.0.0.1:{port}")
     trifed("server", "invite", server)
     for site_file in site_files:
         invitation = server / "invitations" / f"{site_file.parent.name}.trifed-invitation"
@@ -142,7 +143,7 @@ def joined(study_file: Path, site_files: list[Path], folder: Path) -> Iterator[F
     answers = [answer for s in site_files for answer in s.parent.rglob("*.trifed-answer")]
     assert len(answers) == len(site_files)
     trifed("server", "accept", server, *answers)
-    federation = Federation(server, site_files)
+    federation = Federation(server, port, site_files)
     try:
         yield federation
     finally:

@@ -6,12 +6,15 @@ from typing import Any
 
 import pytest
 
+from server.stages import RUNS
 from tests.conftest import TINY, FinishedRun
 from tests.deployment.real_processes import (
     Federation,
     copied_hospitals,
     joined,
+    processes,
     trifed,
+    until,
 )
 
 pytestmark = [
@@ -64,3 +67,39 @@ def test_a_deployment_gives_the_simulations_numbers_bit_for_bit(federation, fini
     assert "finished" in trifed("study", "status", run).stdout
     again = trifed("server", "start", federation.server, "--foreground").stdout
     assert "the study is done" in again
+
+
+def has_reached(federation: Federation, stage: str) -> bool:
+    """Whether the study is at a stage, or past it."""
+    try:
+        status = json.loads((federation.server / "run" / "status.json").read_text())
+    except (OSError, ValueError):
+        return False
+    return status["stage"] is not None and status["stage"]["number"] > list(RUNS).index(stage)
+
+
+@pytest.mark.timeout(LIMIT_S)
+def test_whatever_is_killed_the_numbers_are_the_same(federation, finished_run):
+    server, hospitals = str(federation.server), federation.site_files
+    federation.start_server()
+    for site_file in hospitals:
+        federation.start_site(site_file)
+
+    def at(stage: str) -> None:
+        until(lambda: has_reached(federation, stage), limit_s=LIMIT_S, what=stage)
+
+    at("describe_cohort")
+    federation.kill_program("server.deploy.superlink", server)
+    at("select_features")
+    federation.kill_program("client.deploy.supernode", str(hospitals[0].parent))
+    federation.kill_program("client.deploy.executor", str(hospitals[1].parent))
+    at("train_branches")
+    federation.kill_program("site serve", str(hospitals[2]))
+    federation.kill("server")
+    until(lambda: not processes("server.deploy", server), limit_s=60, what="all have ended")
+    federation.start_server()
+    at("embed")
+    federation.kill_program("flwr-serverapp", "--runtime-api-address", f":{federation.port} ")
+    to_the_end(federation)
+    assert results_of(federation.server / "run") == results_of(finished_run.out)
+    same_weights(federation.server / "run", finished_run.out)

@@ -52,7 +52,7 @@ def test_flowers_loop_uses_the_clock_for_nothing_but_sleep():
         and ast.unparse(node.func) == "time.sleep"
         and isinstance(node.args[0], ast.Constant)
     ]
-    assert max(waits) <= 3, MOVED
+    assert sorted(set(waits)) == [0.5, 3], MOVED
 
 
 def test_flower_accepts_the_heartbeat():
@@ -67,15 +67,32 @@ def test_both_replacements_are_put_in_place(monkeypatch):
     monkeypatch.setattr(start_client_internal, "time", start_client_internal.time)
     supernode.be_patient()
     assert fleet_http_connection.FleetHttpClient is supernode.PatientClient
-    assert start_client_internal.time.sleep is supernode.shorter_sleep
+    assert isinstance(start_client_internal.time, supernode.Waits)
 
 
-def test_long_waits_are_cut_short_and_short_ones_kept(monkeypatch):
+@pytest.fixture
+def slept(monkeypatch):
+    """The waits that were had, instead of waiting."""
     slept = []
     monkeypatch.setattr(supernode, "time", SimpleNamespace(sleep=slept.append))
-    for seconds in (3, 0.5, 0.1):
-        supernode.shorter_sleep(seconds)
-    assert slept == [supernode.POLL_S, supernode.POLL_S, 0.1]
+    return slept
+
+
+def test_while_a_study_goes_on_messages_are_looked_for_soon(slept):
+    waits = supernode.Waits()
+    for seconds in (3, 3, 0.5, 3):
+        waits.sleep(seconds)
+    assert slept == [supernode.POLL_S, supernode.POLL_S, supernode.REPLY_S, supernode.POLL_S]
+
+
+def test_a_server_that_has_nothing_to_ask_is_left_in_peace(slept):
+    waits = supernode.Waits()
+    for _ in range(supernode.EAGER + 2):
+        waits.sleep(3)
+    assert slept[-3:] == [supernode.POLL_S, 3, 3]
+    waits.sleep(0.5)
+    waits.sleep(3)
+    assert slept[-1] == supernode.POLL_S
 
 
 @pytest.fixture

@@ -2,15 +2,18 @@
 
 import ast
 import inspect
+from pathlib import Path
 
 import flwr
 import pytest
+import uvicorn
 from flwr.superlink import extensions, main
 from starlette.middleware import Middleware
 from starlette.testclient import TestClient
 
+from server.deploy import superlink as superlink_module
 from server.deploy.gate import HEADER, Gate, control_word
-from server.deploy.superlink import place_gate
+from server.deploy.superlink import place_certificate, place_gate
 
 MOVED = f"flwr {flwr.__version__} moved this: server/deploy/superlink.py must follow it"
 WORD = control_word(b"secret")
@@ -36,6 +39,17 @@ def test_the_gate_is_the_outermost(monkeypatch):
     monkeypatch.setattr(extensions, "get_middleware", extensions.get_middleware)
     place_gate(WORD)
     assert main._get_middleware()[0].cls is Gate, MOVED
+
+
+def test_uvicorn_makes_its_tls_by_this_name(monkeypatch):
+    made = []
+    monkeypatch.setattr(uvicorn.config, "create_ssl_context", lambda **_: made.append(1))
+    monkeypatch.setattr(superlink_module, "also_local", lambda *_: "both")
+    place_certificate(Path("local.crt"), Path("local.key"))
+    config = uvicorn.Config("app", ssl_certfile="a", ssl_keyfile="b", http="h11", lifespan="off")
+    monkeypatch.setattr(config, "app", lambda: None)
+    config.load()
+    assert (made, config.ssl) == ([1], "both"), MOVED
 
 
 @pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/v1/runtime/pull-messages"])
