@@ -61,13 +61,13 @@ def contribution_tables(results: Results) -> list[Table]:
         for kind, part in (("source", "sources"), ("column", "columns"))
         for each in found.get(part) or []
     ]
-    silent = [f"{listed(f['silent'])} ({who})" for who, f in _cohorts(results) if f.get("silent")]
+    silent = [site for _, found in _cohorts(results) for site in found.get("silent") or []]
     if not rows and not silent:
         return []
     notes = [f"In logits. {METHOD} A source is all its columns together. {WORTH}"]
     if silent:
         notes.append(
-            f"Nothing was told by {'; '.join(silent)}, where patients of a label, or those with a "
+            f"Nothing was told by {listed(silent)}, where patients of a label, or those with a "
             "value of an input, are too few."
         )
     columns = (
@@ -81,7 +81,7 @@ def contribution_tables(results: Results) -> list[Table]:
 def _cohorts(results: Results) -> Iterator[tuple[str, Mapping[str, Any]]]:
     found = results.get("contributions") or {}
     if found.get("internal_test"):
-        yield "internal test", found["internal_test"]
+        yield "Internal test", found["internal_test"]
     yield from (found.get("external_sites") or {}).items()
 
 
@@ -95,7 +95,7 @@ def _row(
 ) -> tuple[Cell, ...]:
     n, positive = cohort.get("n"), cohort.get("n_positive")
     return row(
-        name(who),
+        who,
         name(each["name"]),
         kind,
         Cell(count(n), f"{count(positive)} positive", {"": n, "positive": positive}),
@@ -133,7 +133,7 @@ def _drawer(who: str, found: Mapping[str, Any], order: Sequence[str]) -> Any:
                 axes.plot(at, where, ls="", marker=mark, ms=5, color=colour, label=f"mean, {label}")
         name_rows(axes, [name(column) for column in order])
         n, positive = count(found.get("n")), count(found.get("n_positive"))
-        axes.set_title(f"{name(who)} (n = {n}, {positive} positive)")
+        axes.set_title(f"{who} (n = {n}, {positive} positive)")
         axes.set_xlabel("Added to the logit (logit)")
         axes.legend(
             loc="upper center", bbox_to_anchor=(0.5, -0.45 / (0.5 + 0.27 * len(order))), ncols=3
