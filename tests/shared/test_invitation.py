@@ -193,6 +193,11 @@ def test_a_signed_invitation_that_contradicts_itself_is_refused(server, file, ch
         read_invitation(forged(file, server.signing_key(), **change))
 
 
+def test_a_signed_certificate_that_is_none_is_refused(server, file):
+    with pytest.raises(InvitationError, match="its certificate is not readable"):
+        read_invitation(forged(file, server.signing_key(), certificate=str(OTHERS["certificate"])))
+
+
 def test_a_signed_study_that_is_none_is_refused_with_the_line(server, file):
     with pytest.raises(InvitationError, match="in it line 16: nome is not a setting"):
         read_invitation(forged(file, server.signing_key(), study=STUDY + "nome: x\n"))

@@ -80,7 +80,8 @@ def test_a_wrong_setting_is_refused(folder, old, new, words):
         folder.settings()
 
 
-def test_an_authority_that_is_no_text_is_told_of(folder):
-    folder.authority_file.write_bytes(b"\xff")
+@pytest.mark.parametrize("content", [b"", b"\xff", b"no certificate"])
+def test_an_authority_that_is_no_certificate_is_told_of(folder, content):
+    folder.authority_file.write_bytes(content)
     with pytest.raises(StateError, match=r"ca\.crt: is damaged"):
         folder.authority()

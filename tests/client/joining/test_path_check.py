@@ -109,7 +109,7 @@ def test_a_good_way_is_fine_at_every_step(serve):
         f"{address}: the port is open",
         f"{address}: TLS is fine, the certificate is the study's",
     ]
-    assert findings[4].text.startswith("the clocks differ by ")
+    assert findings[4].text.startswith("this machine's clock is ")
     assert serve.asked == ["GET /health HTTP/1.1"]
 
 
@@ -175,17 +175,18 @@ def test_a_server_that_says_nothing_is_not_waited_for():
 
 
 @pytest.mark.parametrize(
-    ("apart", "way"), [(301, "ahead of"), (4000, "ahead of"), (-302, "behind"), (-4000, "behind")]
+    ("apart", "way"), [(6, "ahead of"), (4000, "ahead of"), (-302, "behind"), (-4000, "behind")]
 )
-def test_a_clock_more_than_300_s_off_ends_it(serve, apart, way):
+def test_a_clock_too_far_off_ends_it(serve, apart, way):
     then = 1_800_000_000
     address = serve(date=formatdate(then, usegmt=True))
-    said = end(go(address, now=lambda: then + apart))
+    said = end(go(address, now=lambda: then + 0.5 + apart))
     assert said.startswith(f"this machine's clock is {abs(apart)} s {way} the server's")
+    assert "the server takes no request" in said
 
 
-@pytest.mark.parametrize("apart", [-300, 0, 300])
-def test_a_clock_within_300_s_is_fine(serve, apart):
+@pytest.mark.parametrize("apart", [-299, 0, 4])
+def test_a_clock_that_is_right_or_somewhat_late_is_fine(serve, apart):
     then = 1_800_000_000
     address = serve(date=formatdate(then, usegmt=True))
     assert go(address, now=lambda: then + apart)[-1].fine
@@ -287,7 +288,9 @@ def test_a_server_named_in_no_proxy_is_reached_directly(serve, monkeypatch):
     assert f"set, but not for {address}; the way is direct" in findings[0].text
 
 
-def test_the_limit_is_what_flower_allows():
-    from flwr.supercore.constant import TIMESTAMP_TOLERANCE
+def test_the_limits_are_within_what_flower_allows():
+    from flwr.superlink.routers.fleet import node_auth
 
-    assert path_check.MOST_S == TIMESTAMP_TOLERANCE
+    behind = node_auth.TIMESTAMP_TOLERANCE + node_auth.SYSTEM_TIME_TOLERANCE
+    assert behind - 10 < path_check.MOST_BEHIND_S < behind
+    assert path_check.MOST_AHEAD_S == node_auth.SYSTEM_TIME_TOLERANCE
