@@ -134,7 +134,7 @@ def read_invitation(path: Path, *, told: str | None = None) -> tuple[Invitation,
         )
     try:
         client_context(found.certificate)
-    except ssl.SSLError:
+    except (ssl.SSLError, ValueError):
         why = "its certificate is not readable"
         raise InvitationError(f"{path}: {damaged(WHAT, why)}") from None
     _refuse_other_code(path, found)
