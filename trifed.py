@@ -25,6 +25,9 @@ EXAMPLES = """examples:
   trifed site check site.yaml --study my.yaml              is this hospital ready?
   trifed site extract site.yaml --study my.yaml --out f.csv    radiomics to a table
   trifed site privacy site.yaml                            what private training has spent
+  trifed server init my.yaml --out server --address fl.example.org:443   a study's server
+  trifed server invite server                              one file for each hospital
+  trifed site join site_a.trifed-invitation --site site.yaml   a hospital joins by it
 
 Made for research; not a medical device."""
 

@@ -1,4 +1,4 @@
-"""The command line of one hospital: `trifed site` with its five actions."""
+"""The command line of one hospital: `trifed site` with its actions."""
 
 import argparse
 from pathlib import Path
@@ -6,8 +6,10 @@ from typing import Any
 
 
 def add_commands(commands: Any) -> None:
-    """`trifed evaluate`, `predict`; `site init`, `check`, `extract`, `explain` and `privacy`."""
+    """`trifed evaluate`, `predict`; `site init`, `check`, `join`, `extract`, `explain` ..."""
+    from client.check.command import add_check
     from client.command import add_evaluate, add_predict
+    from client.joining.command import add_join
 
     add_evaluate(commands)
     add_predict(commands)
@@ -15,47 +17,19 @@ def add_commands(commands: Any) -> None:
         "site",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         help="what one hospital does for itself",
-        description="What one hospital does for itself, before and without any network.",
-        epilog="example:\n  trifed site check site.yaml --study configs/her2_blca.yaml",
+        description="""What one hospital does for itself: before and without any network, and to
+join a study.""",
+        epilog="""examples:
+  trifed site check site.yaml --study configs/her2_blca.yaml
+  trifed site join site_a.trifed-invitation --site site.yaml""",
     )
     actions = site.add_subparsers(title="commands", required=True, metavar="COMMAND")
     add_init(actions)
     add_check(actions)
+    add_join(actions)
     add_extract(actions)
     add_explain(actions)
     add_privacy(actions)
-
-
-def add_check(actions: Any) -> None:
-    """`trifed site check`."""
-    check = actions.add_parser(
-        "check",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        help="is this hospital ready to take part?",
-        description="""Open every file that training will open, the way training does, and say for
-each patient whether it can take part, why not, and what to do. Nothing is sent.
-Exit code 0 if the site is ready, else 1.""",
-        epilog="""examples:
-  trifed site check site.yaml --study configs/her2_blca.yaml
-  trifed site check site.yaml --study my.yaml --html""",
-    )
-    add_site_arguments(check)
-    check.add_argument(
-        "--html",
-        type=Path,
-        nargs="?",
-        const=Path(),
-        metavar="FILE",
-        help="also write a page of all findings (default: check.html beside the site file)",
-    )
-    check.add_argument(
-        "--study-hash",
-        type=hash_or_beginning,
-        metavar="HASH",
-        help="the study's hash as the coordinator told it, or its first eight or more digits; "
-        "a study file with another hash is not the study's",
-    )
-    check.set_defaults(run=run_site_check)
 
 
 def add_extract(actions: Any) -> None:
@@ -208,33 +182,6 @@ def run_site_init(options: argparse.Namespace) -> int:
     write_draft(draft, options.folder, options.out, name=options.name, role=role)
     print_draft(draft, options.out, options.study, Console())
     return 0
-
-
-def run_site_check(options: argparse.Namespace) -> int:
-    """Print the verdict on every patient."""
-    from rich.console import Console
-
-    from client.check.doctor import check_site
-    from client.check.page import write_page
-    from client.check.report import print_report
-    from client.progress import shown_progress
-    from shared.config import load_study
-
-    study = load_study(options.study)
-    with shown_progress(Console(stderr=True)) as progress:
-        report = check_site(
-            options.site_file,
-            study,
-            threads=options.threads,
-            progress=progress,
-            study_hash=options.study_hash or "",
-        )
-    print_report(report, Console())
-    if options.html is not None:
-        page = options.html if options.html.name else options.site_file.parent / "check.html"
-        write_page(report, page)
-        print(f"{page}: written; it holds patients' ids and stays in the hospital")
-    return 0 if report.ready else 1
 
 
 def run_site_extract(options: argparse.Namespace) -> int:

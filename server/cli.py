@@ -1,4 +1,4 @@
-"""The command line of the coordinator: `trifed report`, `trifed study` and `trifed bundle`."""
+"""The command line of the coordinator: `trifed server`, `report`, `study` and `bundle`."""
 
 import argparse
 from collections.abc import Mapping
@@ -7,12 +7,33 @@ from typing import Any
 
 
 def add_commands(commands: Any) -> None:
-    """`trifed report`, `trifed study` and `trifed bundle`."""
+    """`trifed server`, `trifed report`, `trifed study` and `trifed bundle`."""
     from server.command import add_bundle
 
+    add_server(commands)
     add_report(commands)
     add_study(commands)
     add_bundle(commands)
+
+
+def add_server(commands: Any) -> None:
+    """`trifed server` with its actions."""
+    from server.joining.command import add_joining
+
+    server = commands.add_parser(
+        "server",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        help="the server of a study between hospitals",
+        description="""Make the server of one study, and let hospitals join it: each gets an
+invitation as one file, and sends back one with the public half of a key that it made itself.""",
+        epilog="""examples:
+  trifed server init my.yaml --out server --address fl.example.org:443
+  trifed server invite server
+  trifed server accept server site_a.trifed-answer
+  trifed server sites server""",
+    )
+    actions = server.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    add_joining(actions)
 
 
 def add_report(commands: Any) -> None:

@@ -53,6 +53,12 @@ class HandshakeError(TrifedError):
     code = "E_HANDSHAKE"
 
 
+class InvitationError(TrifedError):
+    """An invitation or an answer to one is damaged, or not from whom it says it is."""
+
+    code = "E_SIGN"
+
+
 class PolicyError(TrifedError):
     """The hospital does not permit what the study asks."""
 

@@ -32,7 +32,7 @@ DRAWERS = {"utils", "util", "helpers", "helper", "common", "misc", "task"}
 UNSAFE_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 UNSAFE_NAMES = {"eval", "exec", "compile", "__import__"}
 UNSAFE_CALLS = {"yaml.load", "yaml.load_all", "yaml.unsafe_load", "yaml.full_load", "os.system"}
-MAY_PRINT = re.compile(r"trifed\.py|(client|server|simulation)/(__main__|cli|command)\.py")
+MAY_PRINT = re.compile(r"trifed\.py|(client|server|simulation)/(\w+/)?(__main__|cli|command)\.py")
 FILE_LINES, FUNCTION_LINES = 300, 60
 
 FILES = sorted(

@@ -16,6 +16,11 @@ from tests.conftest import STUDY, TINY, write_csv, write_image, write_patient
 COMMANDS = [
     [],
     ["simulate"],
+    ["server"],
+    ["server", "init"],
+    ["server", "invite"],
+    ["server", "accept"],
+    ["server", "sites"],
     ["verify"],
     ["baselines"],
     ["stats"],
@@ -40,6 +45,7 @@ COMMANDS = [
     ["site"],
     ["site", "init"],
     ["site", "check"],
+    ["site", "join"],
     ["site", "extract"],
     ["site", "explain"],
 ]

@@ -1,0 +1,1 @@
+"""How a study's server comes to be, whom it invites, and whose keys it accepts."""

@@ -1,0 +1,50 @@
+"""`trifed server invite`: one file for each hospital, to be sent by any way."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from server.joining.folder import ServerFolder
+from shared.branches import PUBLISHED
+from shared.config import digest
+from shared.errors import ConfigError
+from shared.files import write_atomically
+from shared.identity import code_hash
+from shared.invitation import Invitation, flwr_version, render_invitation, server_key_of
+from shared.strict_yaml import dump_settings
+
+
+def invite(folder: ServerFolder, sites: Sequence[str] = ()) -> list[Path]:
+    """Write the invitations of some sites, or of all; the same again gives the same files.
+
+    Raises:
+        ConfigError: If the study does not name a site.
+    """
+    strange = [site for site in sites if site not in folder.roles]
+    if strange:
+        raise ConfigError(
+            f"{strange[0]}: is not a site of the study; it names {', '.join(folder.roles)}."
+        )
+    files = []
+    for site in dict.fromkeys(sites or folder.roles):
+        files.append(folder.invitation_file(site))
+        write_atomically(files[-1], invitation_of(folder, site))
+    return files
+
+
+def invitation_of(folder: ServerFolder, site: str) -> bytes:
+    """The content of a site's invitation: the same to the byte while nothing in it changes."""
+    key = folder.signing_key()
+    invitation = Invitation(
+        version=1,
+        site=site,
+        role=folder.roles[site],
+        address=folder.settings.address,
+        certificate=folder.authority(),
+        study=dump_settings(folder.study, context=PUBLISHED),
+        study_hash=digest(folder.study),
+        code_hash=code_hash(),
+        flwr=flwr_version(),
+        run=folder.settings.run,
+        server_key=server_key_of(key),
+    )
+    return render_invitation(invitation, key)
