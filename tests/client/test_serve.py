@@ -68,13 +68,14 @@ def as_bytes(letter):
     return stream.getvalue()
 
 
-def patient_answer(path, letter):
+def answer_of(path, letter):
     """Ask until the answer is there."""
     while still_at_work(reply := deliver(path, letter)) is not None:
         pass
     return reply
 
 
+@pytest.mark.slow
 def test_a_served_site_answers_as_the_federation_in_one_process_does(served, site, study, tmp_path):
     path, process = served
     assert as_bytes(deliver(path, roll_call())) == as_bytes(written(SiteName("site_a")))
@@ -86,7 +87,7 @@ def test_a_served_site_answers_as_the_federation_in_one_process_does(served, sit
     oracle = LocalFederation({"site_a": write_site(tmp_path / "site")}, study, threads=1)
     for name, request in requests.items():
         expected = written(oracle.service("site_a").answer(name, request))
-        found = patient_answer(path, question(name, RUN, request))
+        found = answer_of(path, question(name, RUN, request))
         assert refused(found) is None
         assert as_bytes(found) == as_bytes(expected)
     assert refused(deliver(path, question("get_images", RUN, SiteName("x")))) == "E_CODEC"
@@ -102,7 +103,8 @@ def test_a_served_site_answers_as_the_federation_in_one_process_does(served, sit
     assert "stopped; what was answered is kept" in log.read_text()
 
 
-def test_a_site_that_is_stopped_while_it_opens_or_works_leaves_at_once(served):
+@pytest.mark.slow
+def test_a_site_that_is_stopped_while_it_opens_leaves_at_once(served):
     path, process = served
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=60)
