@@ -93,7 +93,7 @@ def test_a_served_site_answers_as_the_federation_in_one_process_does(served, sit
     assert refused(deliver(path, question("get_images", RUN, SiteName("x")))) == "E_CODEC"
 
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=150)
     assert process.returncode == 0, said
     assert not path.exists()
     assert "site_a opens for the study tiny" in said
@@ -107,7 +107,7 @@ def test_a_served_site_answers_as_the_federation_in_one_process_does(served, sit
 def test_a_site_that_is_stopped_while_it_opens_leaves_at_once(served):
     path, process = served
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=150)
     assert process.returncode == 0, said
     assert not path.exists()
     with pytest.raises(ServiceError):
