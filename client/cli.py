@@ -6,10 +6,11 @@ from typing import Any
 
 
 def add_commands(commands: Any) -> None:
-    """`trifed evaluate`, `predict`; `site init`, `check`, `join`, `extract`, `explain` ..."""
+    """`trifed evaluate`, `predict`; `site init`, `check`, `join`, `extract` and others."""
     from client.check.command import add_check
     from client.command import add_evaluate, add_predict
     from client.joining.command import add_join
+    from client.serve_command import add_serve
 
     add_evaluate(commands)
     add_predict(commands)
@@ -17,19 +18,14 @@ def add_commands(commands: Any) -> None:
         "site",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         help="what one hospital does for itself",
-        description="""What one hospital does for itself: before and without any network, and to
-join a study.""",
+        description="What one hospital does: for itself, before any network, and in a study.",
         epilog="""examples:
   trifed site check site.yaml --study configs/her2_blca.yaml
   trifed site join site_a.trifed-invitation --site site.yaml""",
     )
     actions = site.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    add_init(actions)
-    add_check(actions)
-    add_join(actions)
-    add_extract(actions)
-    add_explain(actions)
-    add_privacy(actions)
+    for add in (add_init, add_check, add_join, add_extract, add_explain, add_privacy, add_serve):
+        add(actions)
 
 
 def add_extract(actions: Any) -> None:

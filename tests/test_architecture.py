@@ -22,6 +22,7 @@ MAY_IMPORT = {
 FLOWER_FILES = {
     "shared/wire.py",
     "client/app.py",
+    "client/courier.py",
     "server/app.py",
     "server/federation.py",
     "server/aggregate.py",

@@ -48,6 +48,7 @@ COMMANDS = [
     ["site", "join"],
     ["site", "extract"],
     ["site", "explain"],
+    ["site", "serve"],
 ]
 
 

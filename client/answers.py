@@ -1,0 +1,264 @@
+"""What a site answered, kept on its own disk: nothing that is asked again is worked on again.
+
+An answer is on disk before it leaves. One whose content is random by intent (noise of differential
+privacy, rows in shuffled order) is therefore told once and then repeated to the bit; nobody learns
+more by asking the same again. An answer that was lost before it was kept has not left either.
+Errors are not kept: asked again, the question is tried again.
+
+    answers/RUN/study.hash   the hash of the study that the run is of
+    answers/RUN/TICKET       small answers, for the whole run
+    answers/RUN/NAME/TICKET  large ones, the newest few of each question
+
+Each file is the letter and its SHA-256; a damaged one counts as absent.
+"""
+
+import fcntl
+import hashlib
+import logging
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self, cast
+
+from shared.errors import CodecError, HandshakeError, StateError
+from shared.files import remove_leftovers, replace_atomically, write_atomically, write_past_cache
+from shared.letter import Letter, read_letter, write_letter
+
+LARGE_BYTES = 1_000_000
+LARGE_KEPT = 3
+SMALL_BYTES_KEPT = 2_000_000_000
+LOOK_EVERY_BYTES = SMALL_BYTES_KEPT // 10
+RUNS_KEPT = 5
+RUN_KEPT_S = 90 * 86_400.0
+PIN = "study.hash"
+
+
+class Answers:
+    """A site's answers; a context that lets no other service of the site in.
+
+    Args:
+        folder: Where they are; made readable by this user alone.
+        study_hash: Of the study that the site takes part in.
+
+    Raises:
+        StateError: If another service of the site has them open.
+    """
+
+    def __init__(self, folder: Path, study_hash: str, log: logging.Logger) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        self._folder, self._study_hash, self._log = folder, study_hash, log
+        self._alone = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(self._alone, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._alone)
+            raise StateError(
+                f"{folder}: another service of this site is at work. Stop that one first."
+            ) from None
+        remove_leftovers(folder)
+        self._unlooked = LOOK_EVERY_BYTES
+        self._admitted = ""
+        self._lock = threading.Lock()
+        self._forget_runs()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        os.close(self._alone)
+
+    def knows(self, run: str) -> bool:
+        """Whether a run has asked before.
+
+        Raises:
+            HandshakeError: If the run is of another study.
+        """
+        if run == self._admitted:
+            return True
+        pinned = _pin(self._folder / run)
+        if pinned is None:
+            return False
+        if pinned != self._study_hash:
+            raise HandshakeError(
+                f"run {run} is of the study {pinned[:16]}; this service has the study "
+                f"{self._study_hash[:16]}. Serve the run's study, or begin a new run."
+            )
+        self._admitted = run
+        return True
+
+    def admit(self, run: str) -> None:
+        """Let a run ask, and remember of which study it is.
+
+        Raises:
+            HandshakeError: If it is of another study.
+        """
+        with self._lock:
+            if self.knows(run):
+                return
+            before = sum(_pin(path) == self._study_hash for path in _runs(self._folder))
+            write_atomically(self._folder / run / PIN, self._study_hash.encode())
+            _flush(self._folder)
+            self._log.info("run %s of this study begins; %d came before it here", run, before)
+            self._forget_runs()
+
+    def get(self, run: str, ticket: str) -> Letter | None:
+        """The answer to the question with this ticket; None where it is absent or damaged."""
+        folder = self._folder / run
+        for path in (folder / ticket, *folder.glob(f"*/{ticket}")):
+            try:
+                with path.open("rb") as file:
+                    return _checked(file)
+            except FileNotFoundError:
+                continue
+            except (OSError, CodecError) as error:
+                self._log.warning("%s is damaged and counts as absent: %s", path, error)
+        return None
+
+    def put(self, run: str, ticket: str, name: str, letter: Letter) -> None:
+        """Keep an answer: written beside, flushed to disk, then renamed.
+
+        Args:
+            name: Of the question; one that is known here.
+
+        Raises:
+            StateError: If it cannot be written.
+        """
+        parts = _parts(letter)
+        digest = hashlib.sha256()
+        for part in parts:
+            digest.update(part)
+        parts.append(memoryview(digest.digest()))
+        size = sum(map(len, parts))
+        large = size >= LARGE_BYTES
+        path = self._folder / run / name / ticket if large else self._folder / run / ticket
+        try:
+            replace_atomically(path, _writer(parts, large=large))
+            _flush(path.parent)
+        except OSError as error:
+            raise StateError(
+                f"{path}: cannot be written ({error.strerror}); an answer that is not kept does "
+                "not leave. Make room on the disk, or let the service's user write there."
+            ) from None
+        if large:
+            _forget(_oldest_first(path.parent)[:-LARGE_KEPT])
+        else:
+            self._make_room(path.parent, size)
+
+    def _make_room(self, folder: Path, size: int) -> None:
+        """Forget the oldest small answers where all of them are too much; rarely looked at."""
+        self._unlooked += size
+        if self._unlooked < LOOK_EVERY_BYTES:
+            return
+        self._unlooked = 0
+        files = _oldest_first(folder)
+        too_much = sum(path.stat().st_size for path in files) - SMALL_BYTES_KEPT
+        for path in files[:-1]:
+            if too_much <= 0:
+                return
+            too_much -= path.stat().st_size
+            _forget([path])
+
+    def _forget_runs(self) -> None:
+        """Forget what is long past, and the oldest runs where there are too many."""
+        newest_first = sorted(_runs(self._folder), key=_latest, reverse=True)
+        for place, folder in enumerate(newest_first):
+            old = time.time() - _latest(folder) > RUN_KEPT_S
+            if folder.name != self._admitted and (old or place >= RUNS_KEPT):
+                self._log.info("the answers of run %s are forgotten", folder.name)
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+class _Parts:
+    """What is written to it, part by part, without a copy."""
+
+    def __init__(self) -> None:
+        self.found: list[memoryview] = []
+
+    def write(self, part: bytes) -> None:
+        self.found.append(memoryview(part))
+
+    def flush(self) -> None:
+        pass
+
+
+class _Hashed:
+    """A file that is read, and the hash of what was read so far."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._digest = hashlib.sha256()
+
+    def read(self, n: int) -> bytes:
+        part = self._file.read(n)
+        self._digest.update(part)
+        return part
+
+    def ends_well(self) -> bool:
+        return self._file.read() == self._digest.digest()
+
+
+def _parts(letter: Letter) -> list[memoryview]:
+    stream = _Parts()
+    write_letter(cast(BinaryIO, stream), letter)
+    return stream.found
+
+
+def _writer(parts: list[memoryview], *, large: bool) -> Callable[[Path], object]:
+    if large:
+        return lambda beside: write_past_cache(beside, parts)
+    return lambda beside: beside.write_bytes(b"".join(parts))
+
+
+def _checked(file: BinaryIO) -> Letter:
+    stream = _Hashed(file)
+    letter = read_letter(cast(BinaryIO, stream))
+    if not stream.ends_well():
+        raise CodecError("its checksum is not right")
+    return letter
+
+
+def _runs(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.iterdir() if path.is_dir())
+
+
+def _pin(run: Path) -> str | None:
+    """The hash of the study that a run is of; None where nothing is known of the run."""
+    try:
+        return (run / PIN).read_text("ascii")
+    except FileNotFoundError:
+        return None
+
+
+def _latest(folder: Path) -> float:
+    """When something was last written to a run's folder, in seconds of the system's clock."""
+    folders = [folder, *(path for path in folder.iterdir() if path.is_dir())]
+    return max(path.stat().st_mtime for path in folders)
+
+
+def _oldest_first(folder: Path) -> list[Path]:
+    files = [path for path in folder.iterdir() if path.is_file() and path.name != PIN]
+    return sorted(files, key=lambda path: path.stat().st_mtime_ns)
+
+
+def _forget(paths: list[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
+def _flush(folder: Path) -> None:
+    """Flush a folder's list of files: a rename may otherwise be lost in a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,143 @@
+"""The site service as a process: it holds the patients' data and answers until it is stopped."""
+
+import logging
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import Any
+
+from client.answers import Answers
+from client.counter import Counter
+from client.desk import Desk
+from client.progress import SpokenProgress
+from client.service import SiteService
+from client.settings import check_role, load_site_settings
+from client.stages import ANSWERS
+from client.workers import n_threads
+from shared.config import Study, digest
+from shared.errors import CodecError, ConfigError
+from shared.letter import Letter, read, written
+
+LOG_BYTES, LOGS_KEPT = 10_000_000, 5
+
+
+class Stopped(BaseException):
+    """Somebody ended this process; no error, and nothing that work may answer."""
+
+
+class LetterService:
+    """The site service, asked by letter."""
+
+    def __init__(self, service: SiteService) -> None:
+        self._service = service
+
+    def open(self, name: str, letter: Letter) -> Any:
+        """The request that a letter holds.
+
+        Raises:
+            CodecError: If there is no such question, or the letter does not hold its request.
+        """
+        if name not in ANSWERS:
+            raise CodecError(f"{name} is not a question of this release")
+        return read(ANSWERS[name][0].request, letter)
+
+    def answer(self, name: str, request: Any) -> Letter:
+        """The answer.
+
+        Raises:
+            TrifedError: Of the class that fits; see `SiteService.answer`.
+        """
+        return written(self._service.answer(name, request))
+
+
+def serve(site_file: Path, study: Study, socket: Path, *, threads: int | None = None) -> None:
+    """Answer a study's questions until the process is stopped.
+
+    The socket is open before the site is: opening may prepare all images, and whoever asks
+    meanwhile is told how far that is.
+
+    Args:
+        threads: Cores; None takes `device.threads` of the site file, and 0 all.
+
+    Raises:
+        ConfigError: If the site file is wrong, or the study does not know the site in its role.
+        ManifestError: If the tables are wrong.
+        CohortError: If too few patients can be used.
+        StateError: If another service of the site, or on that socket, is at work.
+    """
+    settings = load_site_settings(site_file)
+    check_role(settings, study)
+    log = logging.getLogger(f"trifed.site.{settings.name}")
+    cores = n_threads(settings.device.threads if threads is None else threads)
+    spoken = SpokenProgress()
+    folder = site_file.parent / settings.cache / "answers"
+    with (
+        suppress(Stopped, KeyboardInterrupt),
+        stopped_by_signal(),
+        Answers(folder, digest(study), log) as answers,
+    ):
+        desk = Desk(answers, log)
+
+        def report(what: str, done: int, total: int) -> None:
+            desk.report(what, done, total)
+            spoken(what, done, total)
+
+        with Counter(socket, desk, settings.name, log=log):
+            log.info("%s opens for the study %s", settings.name, study.name)
+            service = SiteService.open(site_file, study, threads=cores, report=report)
+            log.info("answering on %s, a socket of this machine; stop with Ctrl-C", socket)
+            desk.work(LetterService(service))
+    log.info("stopped; what was answered is kept")
+
+
+@contextmanager
+def stopped_by_signal() -> Iterator[None]:
+    """Let SIGTERM end what this process is at as Ctrl-C does: cleaned up, and nothing half sent."""
+
+    def stop(_number: int, _frame: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise Stopped
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class PrivateLog(RotatingFileHandler):
+    """A log of limited size that this user alone may read: texts in it may name patients."""
+
+    def _open(self) -> Any:
+        def opener(path: str, flags: int) -> int:
+            return os.open(path, flags, 0o600)
+
+        return open(self.baseFilename, self.mode, encoding="utf-8", opener=opener)
+
+
+@contextmanager
+def logged_to(path: Path) -> Iterator[None]:
+    """Write what the product logs to a file as well.
+
+    Raises:
+        ConfigError: If the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        handler = PrivateLog(path, maxBytes=LOG_BYTES, backupCount=LOGS_KEPT)
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: the log cannot be written ({error.strerror}). Let the service's user write "
+            "there."
+        ) from None
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log = logging.getLogger("trifed")
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        handler.close()

@@ -1,0 +1,68 @@
+"""The command line of the site service: `trifed site serve`."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+FOLDER, STUDY, SOCKET, LOG = "federation", "study.yaml", "service.sock", "service.log"
+
+
+def add_serve(actions: Any) -> None:
+    """`trifed site serve`."""
+    serve = actions.add_parser(
+        "serve",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        help="answer a study's questions inside the hospital until stopped",
+        description="""Open this hospital with the study that it joined, and answer the study's
+questions until stopped (Ctrl-C or SIGTERM). This process alone opens patients' files. It listens
+to a socket of this machine and to no network; the courier of 'trifed site start' brings the
+questions. What may leave is decided by the site file.
+
+Answers are kept in the cache folder before they leave: after a crash, start it again, and what was
+answered is not worked on again. The log (federation/service.log beside the site file) may
+name patients and stays in the hospital.""",
+        epilog="""examples:
+  trifed site serve site.yaml
+  trifed site serve site.yaml --study my.yaml --socket /run/trifed/service.sock""",
+    )
+    serve.add_argument("site_file", type=Path, metavar="SITE.yaml", help="the site file")
+    serve.add_argument(
+        "--study",
+        type=Path,
+        help="the study file (default: federation/study.yaml beside the site file)",
+    )
+    serve.add_argument(
+        "--socket",
+        type=Path,
+        metavar="PATH",
+        help="where to listen (default: federation/service.sock beside the site file)",
+    )
+    serve.add_argument(
+        "--threads",
+        type=int,
+        help="cores to use; 0: all (default: device.threads of the site file)",
+    )
+    serve.set_defaults(run=run_serve)
+
+
+def run_serve(options: argparse.Namespace) -> int:
+    """Serve until stopped.
+
+    Raises:
+        ConfigError: If there is no study file; and see `client.serve.serve`.
+    """
+    from client.serve import logged_to, serve
+    from shared.config import load_study
+    from shared.errors import ConfigError
+
+    folder = options.site_file.resolve().parent / FOLDER
+    study_file = options.study or folder / STUDY
+    if options.study is None and not study_file.exists():
+        raise ConfigError(
+            f"{study_file}: there is no such file. Join the study first (trifed site join), or "
+            "name the study file with --study."
+        )
+    study = load_study(study_file)
+    with logged_to(folder / LOG):
+        serve(options.site_file, study, options.socket or folder / SOCKET, threads=options.threads)
+    return 0
