@@ -10,7 +10,7 @@ from server.failures import STALLED, TIMEOUT, UNREACHABLE, told
 from server.federation import Replies
 from server.roster import Connection
 from server.status import QuestionStatus, RoundStatus, SiteStatus
-from shared.errors import CodecError, HandshakeError, TicketError
+from shared.errors import CodecError, HandshakeError, ServiceError, TicketError
 from shared.letter import Letter, read, ticket_of
 from shared.stages.roll_call import SiteName
 from shared.stages.train_branches import Request as TrainRequest
@@ -99,6 +99,8 @@ class Asking:
         if code == TicketError.code and sent.kind == "wait":
             log.info("%s: %s does not know it any more, and is asked again", *self._at(errand))
             errand.must_ask_again()
+        elif code == ServiceError.code:
+            self._lost(errand, code)
         elif code is not None:
             self._fail(errand, code)
         elif sent.kind == "greeting":
@@ -106,12 +108,15 @@ class Asking:
         else:
             self._advance(errand, letter)
 
-    def _lost(self, errand: Errand) -> None:
-        """Flower says that no reply will come; its own words of why may quote a site's."""
-        self._desk.status.count_error(errand.site, UNREACHABLE)
+    def _lost(self, errand: Errand, code: str = UNREACHABLE) -> None:
+        """A letter came to nothing, and another may fare better.
+
+        Flower's own words of why are not read: they may quote a site's.
+        """
+        self._desk.status.count_error(errand.site, code)
         rest = errand.trouble()
         if rest < LONGEST_REST_S:
-            log.info("%s: no reply of %s came through; asking again", *self._at(errand))
+            log.info("%s: %s is asked again in %.0f s, %s", *self._at(errand), rest, told(code))
 
     def _meet(self, errand: Errand, sent: Sent, letter: Letter) -> None:
         """Compare the site's own word with the name that its key is registered by."""

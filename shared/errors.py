@@ -141,6 +141,12 @@ class TicketError(TrifedError):
     code = "E_TICKET"
 
 
+class ServiceError(TrifedError):
+    """A hospital's site service is not there, has too much to do, or broke off; ask it again."""
+
+    code = "E_SERVICE"
+
+
 class TrainingError(TrifedError):
     """Local training broke down, for instance on a gradient that is not finite."""
 
