@@ -106,7 +106,7 @@ class Asking:
         elif sent.kind == "greeting":
             self._meet(errand, sent, letter)
         else:
-            self._advance(errand, letter)
+            self._advance(errand, sent, letter)
 
     def _lost(self, errand: Errand, code: str = UNREACHABLE) -> None:
         """A letter came to nothing, and another may fare better.
@@ -133,7 +133,7 @@ class Asking:
         )
         self._fail(errand, HandshakeError.code)
 
-    def _advance(self, errand: Errand, letter: Letter) -> None:
+    def _advance(self, errand: Errand, sent: Sent, letter: Letter) -> None:
         """The site is at work, or this is its answer."""
         working = still_at_work(letter)
         if working is None:
@@ -145,7 +145,7 @@ class Asking:
                 self._fail(errand, code)
         elif working.ticket != self._ticket:
             raise CodecError("working: it is another question that the site works on")
-        elif errand.works(working):
+        elif errand.works(working, sent):
             self._desk.report(errand.site, working.what, working.done, working.total)
 
     def _judge(self) -> None:

@@ -12,6 +12,7 @@ from shared.stages.roll_call import SiteName
 from shared.talk import Working, asked, at_work, refusal, waited_for
 from shared.wire import letter_of, record_of
 
+PATIENCE_S, TAKES_S = 20.0, 0.1
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -46,7 +47,7 @@ class Grid:
     """
 
     def __init__(self, time: Time):
-        self.time, self.takes_s = time, 0.1
+        self.time = time
         self.nodes, self.behaviours = {}, {}
         self.sent, self.under_way, self.extra = [], {}, []
         self.refuses = False
@@ -86,7 +87,10 @@ class Grid:
                 ttl=message.metadata.ttl,
             )
         )
-        self.under_way[number] = (there, self.time.now, self.behaviours[node](letter))
+        reply = self.behaviours[node](letter)
+        waits = isinstance(reply, Letter) and "working" in reply.records
+        due = self.time.now + (PATIENCE_S if waits else TAKES_S)
+        self.under_way[number] = (there, due, reply)
         return number
 
     def pull_messages(self, numbers):
@@ -94,10 +98,10 @@ class Grid:
         found = [arrived(number, reply) for number, reply in self.extra]
         self.extra = []
         for number in numbers:
-            there, sent, reply = self.under_way.get(number, (None, 0.0, None))
+            there, due, reply = self.under_way.get(number, (None, 0.0, None))
             if there is not None and self.nodes.get(there.node_id) is None:
                 reply = Error(5, "Node Unavailable: DOE^JOHN")
-            elif there is None or reply is None or self.time.now < sent + self.takes_s:
+            elif there is None or reply is None or self.time.now < due:
                 continue
             del self.under_way[number]
             found.append(arrived(number, reply))

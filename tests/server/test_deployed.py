@@ -9,6 +9,7 @@ import pytest
 from flwr.app import ConfigRecord, Error, RecordDict
 
 from server.aggregate import _identify_process
+from server.asking import QUICKEST_S, SLOWEST_S
 from server.deployed import DeployedFederation
 from server.desk import Limits
 from server.status import StatusFile, StudyStatus
@@ -40,6 +41,14 @@ def doubled(_name, request):
 @pytest.fixture(autouse=True)
 def run_identity():
     _identify_process()
+
+
+@pytest.fixture(autouse=True)
+def few_looks(monkeypatch):
+    """Weeks are many seconds; most tests need no look at each of them."""
+    monkeypatch.setattr("server.asking.QUICKEST_S", 2.0)
+    monkeypatch.setattr("server.asking.SLOWEST_S", 20.0)
+    monkeypatch.setattr("server.deployed.LOOK_S", 20.0)
 
 
 @pytest.fixture
@@ -121,7 +130,7 @@ def test_a_site_that_works_is_waited_for_without_the_question_again(world):
     kinds = world.grid.kinds("site_b")
     assert kinds[:2] == ["roll_call", "ask"]
     assert set(kinds[2:]) == {"wait"}
-    assert ("site_b", "patients", 150, 300) in world.reported
+    assert len({news for news in world.reported if news[0] == "site_b"}) > 5
 
 
 def test_a_node_that_is_registered_as_one_site_and_says_it_is_another_fails(world, caplog):
@@ -159,7 +168,7 @@ def test_a_site_that_is_absent_is_asked_once_it_comes(world):
     world.grid.disconnect(10)
     world.time.at(1.5 * HOUR, lambda: world.grid.connect("site_b", 10, world.services["site_b"]))
     assert world.ask() == ALL
-    assert world.time.now == pytest.approx(1.5 * HOUR, abs=10)
+    assert world.time.now == pytest.approx(1.5 * HOUR, abs=40)
 
 
 def test_a_site_that_dies_at_work_and_comes_back_as_another_node_is_asked_again(world):
@@ -195,7 +204,7 @@ def test_a_node_that_connects_anew_between_two_looks_is_asked_again(world):
     world.behave("site_b", lambda _: None)
     world.time.at(50, lambda: world.grid.connect("site_b", 10, service))
     assert world.ask() == ALL
-    assert world.time.now < 60
+    assert world.time.now < 75
 
 
 @pytest.mark.parametrize("code", [2, 3, 5, 8])
@@ -205,9 +214,9 @@ def test_after_flower_s_errors_a_site_is_asked_again_ever_more_rarely(world, cod
     assert world.ask() == ALL
     tries = [sent.at for sent in world.grid.sent if sent.site == "site_b" and sent.at < HOUR]
     gaps = [after - before for before, after in pairwise(tries)]
-    assert gaps[0] < 3
-    assert all(before < 1.2 * after for before, after in pairwise(gaps))
-    assert 60 <= max(gaps) < 70
+    assert gaps[0] < 5
+    assert all(before <= after + 5 for before, after in pairwise(gaps))
+    assert 60 <= max(gaps) < 80
 
 
 def test_a_letter_that_flower_does_not_take_is_sent_again(world):
@@ -231,7 +240,7 @@ def test_a_reply_that_is_lost_without_a_word_is_asked_for_again(world):
 
     world.behave("site_b", loses_the_second)
     assert world.ask() == ALL
-    assert 900 <= world.time.now < 910
+    assert 900 <= world.time.now < 930
 
 
 CODES = ("E_COHORT", "E_POLICY", "E_HANDSHAKE", "E_INTERNAL", "E_TRAINING")
@@ -285,16 +294,17 @@ def test_a_site_that_hangs_is_stalled_after_the_stall_limit(world):
     world.behave("site_b", hangs)
     with pytest.raises(FederationError, match="site_b: E_STALLED"):
         world.ask()
-    assert world.time.now == pytest.approx(LIMIT, rel=0.01)
+    assert world.time.now == pytest.approx(LIMIT, rel=0.03)
 
 
 def test_a_courier_that_never_replies_is_stalled(world):
     world.behave("site_b", lambda _: None)
     assert world.ask(quorum=2) == BUT_B
-    assert world.time.now == pytest.approx(LIMIT, rel=0.01)
+    assert world.time.now == pytest.approx(LIMIT, rel=0.03)
 
 
-def test_a_slow_site_that_comes_on_for_ten_hours_is_not_stalled(world):
+def test_a_slow_site_that_comes_on_for_ten_hours_is_not_stalled(world, monkeypatch):
+    monkeypatch.setattr("server.asking.QUICKEST_S", 20.0)
     world.limit(Limits(stall_s=600))
     world.services["site_b"].works_s = 10 * HOUR
     assert world.ask() == ALL
@@ -304,7 +314,6 @@ def test_a_site_that_forgets_its_work_over_and_over_is_stalled(world):
     """It says each time that it begins: that is no step further."""
     service = world.services["site_b"]
     service.works_s = HOUR
-    world.grid.takes_s = 20.0
 
     def forgets(letter):
         reply = service(letter)
@@ -320,9 +329,9 @@ def test_a_site_that_forgets_its_work_over_and_over_is_stalled(world):
 def test_a_site_that_stays_away_is_stalled_and_the_next_round_does_not_wait_as_long(world):
     world.grid.disconnect(10)
     assert world.ask(quorum=2) == BUT_B
-    assert world.time.now == pytest.approx(LIMIT, rel=0.01)
+    assert world.time.now == pytest.approx(LIMIT, rel=0.03)
     world.ask(4, quorum=2)
-    assert world.time.now == pytest.approx(LIMIT, rel=0.01)
+    assert world.time.now == pytest.approx(LIMIT, rel=0.03)
     world.grid.connect("site_b", 10, world.services["site_b"])
     assert list(world.ask(5, quorum=2)) == sorted(SITES)
 
@@ -332,7 +341,7 @@ def test_a_round_ends_after_its_limit_though_the_site_comes_on(world):
     world.services["site_b"].works_s = 10 * HOUR
     with pytest.raises(FederationError, match="site_b: E_TIMEOUT"):
         world.ask()
-    assert world.time.now == pytest.approx(HOUR, rel=0.01)
+    assert world.time.now == pytest.approx(HOUR, rel=0.03)
 
 
 def test_the_quorum_is_not_met_by_those_who_failed(world):
@@ -414,7 +423,7 @@ def test_an_answer_that_overtakes_an_older_letter_s_reply_counts(world):
 
     world.behave("site_b", slow_at_first)
     assert world.ask() == ALL
-    assert 900 <= world.time.now < 1000
+    assert 900 <= world.time.now < 1030
 
 
 def test_what_keep_returns_takes_the_reply_s_place(world):
@@ -438,7 +447,7 @@ def test_the_study_begins_when_enough_sites_are_there_however_long_that_takes(wo
     world.time.at(4 * LIMIT, lambda: world.grid.connect("site_b", 10, world.services["site_b"]))
     with caplog.at_level(logging.INFO):
         world.federation.join_quorum()
-    assert world.time.now == pytest.approx(4 * LIMIT, abs=5)
+    assert world.time.now == pytest.approx(4 * LIMIT, abs=40)
     assert caplog.text.count("waiting for site_b, site_c to come online") == 1
     assert "waiting for site_b to come online" in caplog.text
     assert world.ask() == ALL
@@ -451,10 +460,15 @@ def test_whoever_is_absent_at_the_beginning_has_the_stall_limit_from_then_on(wor
     world.federation.join_quorum(2)
     began = world.time.now
     assert world.ask(quorum=2) == BUT_B
-    assert world.time.now - began == pytest.approx(LIMIT, rel=0.01)
+    assert world.time.now - began == pytest.approx(LIMIT, rel=0.03)
 
 
-def test_the_server_looks_often_while_something_is_expected_and_rarely_otherwise(world):
+def test_the_server_looks_often_while_something_is_expected_and_rarely_otherwise(
+    world, monkeypatch
+):
+    monkeypatch.setattr("server.asking.QUICKEST_S", QUICKEST_S)
+    monkeypatch.setattr("server.asking.SLOWEST_S", SLOWEST_S)
+    world.limit(Limits(stall_s=600))
     world.ask()
     assert world.time.n_sleeps >= 3
     assert world.time.now < 1.0
