@@ -84,10 +84,12 @@ def add_study(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         help="where a run stands",
         description="""Look at a run's folder, also while the run goes on. Nothing that the run has
-saved is touched.""",
+saved is touched. Of a run over a network: who is there, who is waited for, and how to stop it.""",
         epilog="""examples:
   trifed study show runs/demo
-  trifed study track runs/demo --to tensorboard""",
+  trifed study track runs/demo --to tensorboard
+  trifed study status server/
+  trifed study stop server/""",
     )
     actions = study.add_subparsers(title="commands", required=True, metavar="COMMAND")
     show = actions.add_parser(
@@ -103,6 +105,44 @@ its rounds is the best on tune patients, how much was sent for it, and how the m
     show.add_argument("run_folder", type=Path, metavar="RUN", help="a run's folder")
     show.set_defaults(run=run_study_show)
     add_track(actions)
+    add_status(actions)
+    add_stop(actions)
+
+
+def add_status(actions: Any) -> None:
+    """`trifed study status`."""
+    status = actions.add_parser(
+        "status",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        help="of a run over a network: who is there, and who is waited for",
+        description="""What the server does now, whom it waits for and since when, how far each
+site is, how many sites were in each round, and what went wrong. All of it stands in
+DIR/run/status.json, which the server writes at every change and four times a minute; an older file
+means that the server computes, or does not run.""",
+        epilog="""examples:
+  trifed study status server/
+  trifed study status server/ --follow      until the run is over, or Ctrl-C""",
+    )
+    status.add_argument("folder", type=Path, metavar="DIR", help="the server's folder, or a run's")
+    form = status.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="the file as it is")
+    form.add_argument("--follow", action="store_true", help="look every second")
+    status.set_defaults(run=run_study_status)
+
+
+def add_stop(actions: Any) -> None:
+    """`trifed study stop`."""
+    stop = actions.add_parser(
+        "stop",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        help="of a run over a network: let the server stop",
+        description="""Ask the server to stop. It does within a second while it waits for sites,
+and otherwise before its next question. Nothing is lost: what was done is saved, sites that are at
+work finish and keep their answers, and 'trifed server start' goes on.""",
+        epilog="example:\n  trifed study stop server/",
+    )
+    stop.add_argument("folder", type=Path, metavar="DIR", help="the server's folder, or a run's")
+    stop.set_defaults(run=run_study_stop)
 
 
 def add_track(actions: Any) -> None:
@@ -136,6 +176,47 @@ def run_study_show(options: argparse.Namespace) -> int:
 
     for line in state_lines(options.run_folder):
         print(line)
+    return 0
+
+
+def run_study_status(options: argparse.Namespace) -> int:
+    """Print a run's status, once or until it is over."""
+    import time
+    from datetime import UTC, datetime
+
+    from rich.console import Console
+    from rich.live import Live
+
+    from server.status import OVER, read_status, status_file
+    from server.status_table import status_table
+
+    file = status_file(options.folder)
+    status = read_status(file)
+    if options.json:
+        print(file.read_text(encoding="utf-8"))
+    elif not options.follow:
+        Console().print(status_table(status, datetime.now(UTC)))
+    else:
+        with Live(status_table(status, datetime.now(UTC)), auto_refresh=False) as live:
+            while status.phase not in OVER:
+                time.sleep(1.0)
+                status = read_status(file)
+                live.update(status_table(status, datetime.now(UTC)), refresh=True)
+    return 0
+
+
+def run_study_stop(options: argparse.Namespace) -> int:
+    """Leave the request to stop."""
+    from datetime import UTC, datetime
+
+    from server.status import read_status, status_file
+    from server.status_table import age_warning
+    from server.stop_request import request_stop
+
+    file = status_file(options.folder)
+    status = read_status(file)
+    request_stop(file.parent, status)
+    print(age_warning(status, datetime.now(UTC)) or "The server stops within a few seconds.")
     return 0
 
 

@@ -4,15 +4,17 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from flwr.app import Message
 from flwr.serverapp import Grid
 
+from server.failures import ABSENT, TIMEOUT, UNREACHABLE
 from shared.errors import CodecError, FederationError, LeverageError, WithheldError
+from shared.letter import Letter, read
 from shared.stages import Question
 from shared.stages.roll_call import RollCall, SiteName
-from shared.wire import error_code, from_record, to_record
+from shared.wire import error_code, from_record, letter_of, to_record
 
 RequestT = TypeVar("RequestT")
 ReplyT = TypeVar("ReplyT")
@@ -72,6 +74,68 @@ def settle(
     return {site: replies[site] for site in sorted(replies)}
 
 
+class Replies(Generic[ReplyT]):
+    """What has come of one question so far.
+
+    Args:
+        question: What was asked.
+        sites: Who was asked.
+        quorum: How many must answer; None: all.
+        keep: See `Federation.ask`.
+    """
+
+    def __init__(
+        self,
+        question: Question[Any, ReplyT],
+        sites: Iterable[str],
+        quorum: int | None,
+        keep: Callable[[str, ReplyT], ReplyT] | None,
+    ) -> None:
+        self._question = question
+        self.sites = tuple(sorted(sites))
+        self.needed = len(self.sites) if quorum is None else quorum
+        self._keep = keep
+        self.answers: dict[str, ReplyT] = {}
+        self.failures: dict[str, str] = {}
+
+    @property
+    def pending(self) -> list[str]:
+        """Who has neither answered nor failed."""
+        return [s for s in self.sites if s not in self.answers and s not in self.failures]
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether there cannot be enough answers any more, whatever the others say.
+
+        Where `LeverageError` is all that has failed yet, the others' word decides in which way the
+        question failed, so it is waited for.
+        """
+        possible = len(self.sites) - len(self.failures)
+        return possible < self.needed and set(self.failures.values()) != {LeverageError.code}
+
+    def take(self, site: str, letter: Letter) -> None:
+        """Read a site's answer by the question's contract; one of another form is a failure."""
+        try:
+            reply = read(self._question.reply, letter)
+        except CodecError as error:
+            self.refuse(site, error)
+        else:
+            self.answers[site] = reply if self._keep is None else self._keep(site, reply)
+
+    def refuse(self, site: str, error: CodecError) -> None:
+        """What came from the site is not what it must be; the error quotes nothing of it."""
+        log.warning("%s: the reply of %s is refused: %s", self._question.name, site, error)
+        self.fail(site, error.code)
+
+    def fail(self, site: str, code: str) -> None:
+        """There will be no answer of the site."""
+        self.failures[site] = code
+
+    def settled(self) -> dict[str, ReplyT]:
+        """The answers, if there are enough; see `settle`."""
+        return settle(self._question.name, self.answers, self.failures, self.needed)
+
+
 class WithoutFold:
     """A federation whose questions leave an outer fold of each site's training cases out."""
 
@@ -113,29 +177,28 @@ class FlowerFederation:
         keep: Callable[[str, ReplyT], ReplyT] | None = None,
     ) -> dict[str, ReplyT]:
         """Ask over Flower; see `Federation.ask`."""
-        sites = sorted(sites)
+        replies = Replies(question, sites, quorum, keep)
         content = to_record(request)
         kind = f"{question.verb}.{question.name}"
-        failures = {site: "E_ABSENT" for site in sites if site not in self._nodes}
         messages = {
             site: Message(content=content, message_type=kind, dst_node_id=self._nodes[site])
-            for site in sites
-            if site not in failures
+            for site in replies.sites
+            if site in self._nodes
         }
-        replies: dict[str, ReplyT] = {}
+        for site in set(replies.sites) - set(messages):
+            replies.fail(site, ABSENT)
         for site, message in exchange(self._grid, messages, self._timeout_s):
             code = failure_of(message)
-            if code is None:
-                try:
-                    reply = from_record(question.reply, message.content)  # type: ignore[union-attr]
-                except CodecError as error:
-                    log.warning("%s: the reply of %s is refused: %s", question.name, site, error)
-                    code = error.code
-                else:
-                    replies[site] = reply if keep is None else keep(site, reply)
-            if code is not None:
-                failures[site] = code
-        return settle(question.name, replies, failures, quorum)
+            if code is not None or message is None:
+                replies.fail(site, code or TIMEOUT)
+                continue
+            try:
+                letter = letter_of(message.content)
+            except CodecError as error:
+                replies.refuse(site, error)
+            else:
+                replies.take(site, letter)
+        return replies.settled()
 
 
 def failure_of(message: Message | None) -> str | None:
@@ -144,9 +207,9 @@ def failure_of(message: Message | None) -> str | None:
     Flower's own error text is never read: it carries whatever an exception at the site said.
     """
     if message is None:
-        return "E_TIMEOUT"
+        return TIMEOUT
     if message.has_error():
-        return "E_UNREACHABLE"
+        return UNREACHABLE
     return error_code(message.content)
 
 

@@ -105,6 +105,12 @@ class WithheldError(FederationError):
     """Sites tell no sums at the coefficients that were asked: too few patients carry them there."""
 
 
+class StoppedError(TrifedError):
+    """Somebody asked the server to stop; what was done is saved."""
+
+    code = "E_STOPPED"
+
+
 class StateError(TrifedError):
     """A run's saved state is missing, damaged or belongs to another study."""
 

@@ -25,6 +25,7 @@ FLOWER_FILES = {
     "client/courier.py",
     "server/app.py",
     "server/federation.py",
+    "server/deployed.py",
     "server/aggregate.py",
     "simulation/flower.py",
 }
