@@ -5,7 +5,7 @@ privacy, rows in shuffled order) is therefore told once and then repeated to the
 more by asking the same again. An answer that was lost before it was kept has not left either.
 Errors are not kept: asked again, the question is tried again.
 
-    answers/RUN/study        the hash of the study that the run is of
+    answers/RUN/study.hash   the hash of the study that the run is of
     answers/RUN/TICKET       small answers, for the whole run
     answers/RUN/NAME/TICKET  large ones, the newest few of each question
 
@@ -32,9 +32,9 @@ LARGE_BYTES = 1_000_000
 LARGE_KEPT = 3
 SMALL_BYTES_KEPT = 2_000_000_000
 LOOK_EVERY_BYTES = SMALL_BYTES_KEPT // 10
-RUNS_KEPT = 20
+RUNS_KEPT = 5
 RUN_KEPT_S = 90 * 86_400.0
-PIN = "study"
+PIN = "study.hash"
 
 
 class Answers:

@@ -100,12 +100,20 @@ class Desk:
 
     def work(self, service: Answering) -> None:
         """Work on what is asked, until `close`; in the one thread that does so."""
-        while self._work_on(self._waiting.get(), service):
+        while self._work_on(self._next(), service):
             pass
 
     def close(self) -> None:
         """Let `work` end after what waits before this."""
         self._waiting.put(None)
+
+    def _next(self) -> Job | None:
+        """What comes next; looked for every second, as a signal on the brink of waiting is lost."""
+        while True:
+            try:
+                return self._waiting.get(timeout=1.0)
+            except queue.Empty:
+                continue
 
     def _ask(self, letter: Letter) -> Job | Letter:
         ask, request = asked(letter)

@@ -9,6 +9,8 @@ from typing import Any
 
 from server.cohort_results import site_results, table_one
 from server.comparisons import compared
+from server.contribution_results import contributed
+from server.contribution_results import fits as fits_inputs
 from server.performance import reply_results
 from server.plain import clean
 from server.subgroup_results import divided_results, fits
@@ -56,6 +58,8 @@ def check_belongs(result: ExternalResult, results: dict[str, Any], run: Path) ->
         raise ResultError(
             "the result is of other subgroups than the run's; ask the hospital again."
         )
+    if not fits_inputs(result.reply.contributions, _inputs(results)):
+        raise ResultError("the result is of other inputs than the run's; ask the hospital again.")
     there = results["external_looks"].get(result.site)
     if there and there.get("cohort_hash") != result.reply.cohort:
         raise ResultError(
@@ -74,6 +78,8 @@ def with_added(results: dict[str, Any], run: Path) -> dict[str, Any]:
     pairs = comparisons.get("external_sites") or {}
     divided = results.get("subgroups") or {}
     columns, added = divided.get("columns") or [], divided.get("added") or {}
+    contributions = results.get("contributions") or {}
+    drives = contributions.get("external_sites") or {}
     for path in sorted((run / FOLDER).glob("*.json")):
         result = read_result(path)
         reply = result.reply
@@ -86,6 +92,8 @@ def with_added(results: dict[str, Any], run: Path) -> dict[str, Any]:
         if columns:
             here = divided_results(columns, by_column, [result.site], level)
             added = added | {result.site: clean(here)}
+        parts = {result.site: reply.contributions} if reply.contributions else {}
+        drives = drives | {result.site: clean(contributed(parts, [result.site]))}
         told = {"level": reply.level, "looks": reply.looks, "by": "file", "date": reply.date}
         told |= {"cohort_hash": reply.cohort, "trifed": result.trifed}
         looks = looks | {result.site: told}
@@ -93,4 +101,9 @@ def with_added(results: dict[str, Any], run: Path) -> dict[str, Any]:
     found |= {"external_sites": models, "external_looks": looks}
     found |= {"comparisons": comparisons | {"external_sites": pairs}}
     found |= {"subgroups": divided | {"added": added}}
+    found |= {"contributions": contributions | {"external_sites": drives}}
     return found | {"cohort": cohort | {"sites": sites, "external": tables}}
+
+
+def _inputs(results: dict[str, Any]) -> list[dict[str, str]]:
+    return list((results.get("contributions") or {}).get("inputs") or [])

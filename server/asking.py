@@ -10,7 +10,7 @@ from server.failures import STALLED, TIMEOUT, UNREACHABLE, told
 from server.federation import Replies
 from server.roster import Connection
 from server.status import QuestionStatus, RoundStatus, SiteStatus
-from shared.errors import CodecError, HandshakeError, TicketError
+from shared.errors import CodecError, HandshakeError, ServiceError, TicketError
 from shared.letter import Letter, read, ticket_of
 from shared.stages.roll_call import SiteName
 from shared.stages.train_branches import Request as TrainRequest
@@ -99,19 +99,24 @@ class Asking:
         if code == TicketError.code and sent.kind == "wait":
             log.info("%s: %s does not know it any more, and is asked again", *self._at(errand))
             errand.must_ask_again()
+        elif code == ServiceError.code:
+            self._lost(errand, code)
         elif code is not None:
             self._fail(errand, code)
         elif sent.kind == "greeting":
             self._meet(errand, sent, letter)
         else:
-            self._advance(errand, letter)
+            self._advance(errand, sent, letter)
 
-    def _lost(self, errand: Errand) -> None:
-        """Flower says that no reply will come; its own words of why may quote a site's."""
-        self._desk.status.count_error(errand.site, UNREACHABLE)
+    def _lost(self, errand: Errand, code: str = UNREACHABLE) -> None:
+        """A letter came to nothing, and another may fare better.
+
+        Flower's own words of why are not read: they may quote a site's.
+        """
+        self._desk.status.count_error(errand.site, code)
         rest = errand.trouble()
         if rest < LONGEST_REST_S:
-            log.info("%s: no reply of %s came through; asking again", *self._at(errand))
+            log.info("%s: %s is asked again in %.0f s, %s", *self._at(errand), rest, told(code))
 
     def _meet(self, errand: Errand, sent: Sent, letter: Letter) -> None:
         """Compare the site's own word with the name that its key is registered by."""
@@ -128,7 +133,7 @@ class Asking:
         )
         self._fail(errand, HandshakeError.code)
 
-    def _advance(self, errand: Errand, letter: Letter) -> None:
+    def _advance(self, errand: Errand, sent: Sent, letter: Letter) -> None:
         """The site is at work, or this is its answer."""
         working = still_at_work(letter)
         if working is None:
@@ -140,7 +145,7 @@ class Asking:
                 self._fail(errand, code)
         elif working.ticket != self._ticket:
             raise CodecError("working: it is another question that the site works on")
-        elif errand.works(working):
+        elif errand.works(working, sent):
             self._desk.report(errand.site, working.what, working.done, working.total)
 
     def _judge(self) -> None:

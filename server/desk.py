@@ -88,10 +88,11 @@ class Desk:
 
     def tell(self, sites: dict[str, SiteStatus], waits_for: Sequence[str]) -> None:
         """Tell how some sites are, and of all whether they are there."""
-        known = {**self.status.status.sites, **sites}
         told = {}
-        for site, entry in known.items():
-            there = self.roster.connection(site) is not None
-            told[site] = replace(entry, online=there, last_seen=self.roster.last_seen.get(site))
+        for site, before in self.status.status.sites.items():
+            there, seen = self.roster.connection(site) is not None, before.last_seen
+            if not (there and before.online):
+                seen = self.roster.last_seen.get(site)
+            told[site] = replace(sites.get(site, before), online=there, last_seen=seen)
         self.status.change(sites=told, waits_for=tuple(waits_for))
         self.status.tick()

@@ -54,7 +54,8 @@ DISCLOSED = [
         "what": "binned score counts by label, for each model and split; to compare the models, of "
         "internal test cases with all scores, such counts again, sums and sums of products of "
         "placements and of probabilities by label, and how many two models "
-        "both call positive",
+        "both call positive; counts and moments by label, and summed sizes, of what each input of "
+        "the fusion layer adds to their logits",
     },
     {
         "stage": "explain",
@@ -67,7 +68,9 @@ DISCLOSED = [
         "what": "the external cohort's counts and moments by label; for each model, as the site "
         "file lets leave, a summary (AUC, counts at the threshold, Brier score, calibration; the "
         "covariance of the models' AUCs), "
-        "binned score counts by label too, or scores and label of each case without ids",
+        "binned score counts by label too, or scores and label of each case without ids; of what "
+        "each input of the fusion layer adds to the logits, counts and moments by label and summed "
+        "sizes",
     },
 ]
 

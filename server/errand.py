@@ -108,9 +108,13 @@ class Errand:
         """The site has said who it is."""
         self._settle_down()
 
-    def works(self, working: Working) -> bool:
-        """The site is at work; whether it came one step further since it last said so."""
+    def works(self, working: Working, sent: Sent) -> bool:
+        """The site is at work; whether it came one step further since it last said so.
+
+        The service waits before it says so; one that does not is asked once a second all the same.
+        """
         self._settle_down()
+        self._rest_until = sent.at + FIRST_REST_S
         self.ticket = working.ticket
         further = working != self.working
         if further:

@@ -1,6 +1,6 @@
 """The closed codes of what keeps a site's answer from the server, beside those that sites send."""
 
-from shared.errors import CodecError, HandshakeError
+from shared.errors import CodecError, HandshakeError, ServiceError
 
 ABSENT = "E_ABSENT"
 TIMEOUT = "E_TIMEOUT"
@@ -12,6 +12,7 @@ IN_WORDS = {
     TIMEOUT: "no answer within round_limit_s",
     UNREACHABLE: "Flower could not bring a letter there and back",
     STALLED: "offline, or no step further, for stall_limit_s",
+    ServiceError.code: "the hospital's courier does not reach its site service",
     CodecError.code: "its reply is not of the form that the stage's contract gives it",
     HandshakeError.code: "it is not the site, or does not run the code, that the study expects",
 }
@@ -20,5 +21,5 @@ IN_WORDS = {
 
 def told(code: str) -> str:
     """A code and what it means."""
-    words = IN_WORDS.get(code, "the site refused; its own log says why")
+    words = IN_WORDS.get(code, "the site's own log says why")
     return f"{code}: {words}"

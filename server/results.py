@@ -10,6 +10,7 @@ from server.branch_results import branch_results
 from server.clinical_results import clinical_results
 from server.cohort_results import cohort_results
 from server.comparisons import comparison_results
+from server.contribution_results import contribution_results
 from server.coordinator import Coordinator, need
 from server.disclosed import disclosed_by
 from server.explain_results import explain_results
@@ -77,6 +78,7 @@ def collect_results(study: Study, settings: Settings) -> dict[str, Any]:
             "explanations": explain_results(study, settings),
             "privacy": total_privacy(need(study.train_branches, "train_branches"), settings),
             "fusion": fusion_results(study, settings),
+            "contributions": contribution_results(study, settings),
             "models": model_results(study, settings),
             "hospitals": hospital_results(study, settings),
             "subgroups": subgroup_results(study, settings),

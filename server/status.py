@@ -64,7 +64,8 @@ class SiteStatus:
     """One site, as of the current question.
 
     Attributes:
-        last_seen: When it was last online; None if never since the server started.
+        last_seen: When it was last online, or of one that is, when it came; None if it was never
+            there since the server started.
         since: Since when it is in this state.
         code: Why it failed.
         bytes_sent: Content of letters of this question; Flower sends what sites share only once.

@@ -9,6 +9,7 @@ import numpy as np
 
 from shared.combat import Combat
 from shared.comparison import Comparison
+from shared.contributions import FusionContributions
 from shared.glm import LogisticFit
 from shared.heat import HeatSums
 from shared.icc import Icc, IccSums
@@ -213,7 +214,7 @@ class EvaluationRecord:
 
     `comparison` is of the internal test patients of all sites but the `silent` ones, which have
     too few of some; None where all are silent. `subgroups` are by column, then by site, of those
-    that told of them.
+    that told of them, `contributions` by site likewise.
     """
 
     bundle: Bundle
@@ -221,6 +222,7 @@ class EvaluationRecord:
     comparison: Comparison | None = None
     silent: tuple[str, ...] = ()
     subgroups: dict[str, dict[str, SubgroupScores]] = field(default_factory=dict)
+    contributions: dict[str, FusionContributions] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

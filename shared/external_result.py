@@ -15,7 +15,7 @@ from shared.errors import CodecError, ResultError
 from shared.files import read_at_most, write_atomically
 from shared.stages.external_evaluate import ExternalReply
 
-FORMAT = 1
+FORMAT = 2
 MAX_BYTES = 50_000_000
 
 

@@ -7,6 +7,7 @@ its fingerprint by telephone.
 """
 
 import re
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,6 +24,7 @@ from shared.identity import code_hash, installed_version, release
 from shared.signed_file import damaged, read_signed, render_signed
 from shared.strict_yaml import MAX_BYTES as MAX_STUDY_BYTES
 from shared.strict_yaml import parse_settings
+from shared.tls import client_context
 
 Role = Literal["training", "external"]
 WHAT = "invitation"
@@ -130,6 +132,11 @@ def read_invitation(path: Path, *, told: str | None = None) -> tuple[Invitation,
             f"{grouped(told)}. If you mistyped it, try again. If not, the file is not from that "
             "coordinator: do not join, and tell the coordinator."
         )
+    try:
+        client_context(found.certificate)
+    except (ssl.SSLError, ValueError):
+        why = "its certificate is not readable"
+        raise InvitationError(f"{path}: {damaged(WHAT, why)}") from None
     _refuse_other_code(path, found)
     return found, _study(path, found)
 

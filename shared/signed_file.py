@@ -83,7 +83,7 @@ def parse_signed(data: bytes, what: str, kind: type[T]) -> Signed[T]:
 
 def damaged(what: str, why: str) -> str:
     """Words for a file that is not what its sender wrote."""
-    return f"is damaged, or no {what} of trifed: {why}. Ask its sender for it again."
+    return f"is damaged, or no {what} of trifed ({why}). Ask its sender for it again."
 
 
 def _message(what: str, text: str) -> bytes:

@@ -12,7 +12,7 @@ def client_context(certificate: str) -> ssl.SSLContext:
     """What a client needs that trusts one CA, given as PEM, and no other.
 
     Raises:
-        ssl.SSLError: If it is no certificate.
+        ssl.SSLError: If it is no certificate; ValueError if it is empty.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(cadata=certificate)

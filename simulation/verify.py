@@ -11,6 +11,7 @@ from simulation.verification.checks import Verification
 from simulation.verification.clinical_model import check_clinical
 from simulation.verification.cohort import check_cohorts, read_cohorts
 from simulation.verification.comparison import check_comparison
+from simulation.verification.contributions import check_contributions
 from simulation.verification.fusion import check_fusion
 from simulation.verification.lasso import check_frequency, check_lasso
 from simulation.verification.rows import pool_rows
@@ -39,6 +40,7 @@ CHECKS = (
     check_fusion,
     check_comparison,
     check_subgroups,
+    check_contributions,
 )
 
 

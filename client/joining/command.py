@@ -15,7 +15,8 @@ def add_join(actions: Any) -> None:
 site of the site file, and that the server runs the code that is installed here. Say in plain words
 what the study is, what it asks, and what the site file lets leave. Then write the folder
 federation/ beside the site file, with a key of this hospital's own, and NAME.trifed-answer for the
-coordinator, which holds the key's public half. The private half never leaves the folder. Nothing is sent.
+coordinator, which holds the key's public half. The private half never leaves the folder. Nothing is
+sent.
 
 The coordinator tells the fingerprint by telephone: with --fingerprint an invitation by anybody else
 is refused. The same again keeps the key.""",

@@ -1,5 +1,6 @@
 """The folder `federation/` beside a site file: the study joined, its server, this site's key."""
 
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from shared.errors import StateError
 from shared.files import read_at_most
 from shared.invitation import MAX_CERTIFICATE_BYTES
 from shared.secret_files import write_secret
+from shared.tls import client_context
 
 NAME = "federation"
 MAX_KEY_BYTES = 10_000
@@ -79,9 +81,14 @@ class FederationFolder:
         content = read_at_most(
             self.authority_file, MAX_CERTIFICATE_BYTES, "a certificate", StateError
         )
-        if not content.isascii():
-            raise StateError(f"{self.authority_file}: is damaged. Join again to write it anew.")
-        return content.decode()
+        try:
+            text = content.decode("ascii")
+            client_context(text)
+        except (ValueError, ssl.SSLError):
+            raise StateError(
+                f"{self.authority_file}: is damaged. Join again to write it anew."
+            ) from None
+        return text
 
     def key(self) -> ec.EllipticCurvePrivateKey:
         """The site's private key, made now if there is none: P-384, in OpenSSH's form.

@@ -20,8 +20,11 @@ from shared.address import Address
 from shared.tls import UNKNOWN_CA, client_context, why_refused
 
 LIMIT_S = 10.0
-MOST_S = 300
-"""By so much a hospital's clock may differ: Flower signs each request with the time."""
+MOST_BEHIND_S, MOST_AHEAD_S = 300, 5
+"""How far a hospital's clock may be off. Flower signs each request with the time, and the server
+takes a request that is older than that, or from the future by more than that, for a forged one."""
+HALF_A_SECOND = timedelta(seconds=0.5)
+"""What an HTTP date, which has whole seconds, leaves off on average."""
 SOON = timedelta(days=30)
 
 
@@ -177,25 +180,27 @@ def _certificate(secure: ssl.SSLSocket, address: Address, now_s: float) -> list[
 
 def _clock(secure: ssl.SSLSocket, address: Address, now: Callable[[], float]) -> Finding:
     """How far this machine's clock is from the server's."""
+    begun = now()
     try:
         request = f"GET /health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
         secure.sendall(request.encode())
         answer = http.client.HTTPResponse(secure)
         answer.begin()
-        date = answer.headers.get("Date", "")
-        there = parsedate_to_datetime(date)
+        there = parsedate_to_datetime(answer.headers.get("Date", ""))
     except (OSError, http.client.HTTPException):
         raise _Stop(f"{address}: speaks TLS, but not HTTP. Tell the coordinator.") from None
     except (ValueError, TypeError):
         return Finding(True, f"{address}: tells no time; keep this machine's clock right by NTP")
-    here = datetime.fromtimestamp(now(), UTC)
-    there = there if there.tzinfo else there.replace(tzinfo=UTC)
-    apart = (here - there).total_seconds()
-    if abs(apart) <= MOST_S:
-        return Finding(True, f"the clocks differ by {abs(apart):.0f} s; {MOST_S} s is allowed")
-    way = "ahead of" if apart > 0 else "behind"
+    here = datetime.fromtimestamp((begun + now()) / 2, UTC)
+    there = (there if there.tzinfo else there.replace(tzinfo=UTC)) + HALF_A_SECOND
+    ahead = (here - there).total_seconds()
+    way = "ahead of" if ahead > 0 else "behind"
+    allowed = f"{MOST_BEHIND_S} s behind and {MOST_AHEAD_S} s ahead are allowed"
+    found = f"this machine's clock is {abs(ahead):.0f} s {way} the server's; {allowed}"
+    if -MOST_BEHIND_S <= ahead <= MOST_AHEAD_S:
+        return Finding(True, found)
     return Finding(
         False,
-        f"this machine's clock is {abs(apart):.0f} s {way} the server's; more than {MOST_S} s, and "
-        "the server takes no request. Set it right (NTP); or the server's, if yours is.",
+        f"{found}, and the server takes no request. Set it right by NTP; or the server's, if this "
+        "one is right.",
     )

@@ -1,14 +1,12 @@
-"""What each input of the fusion layer adds to a patient's logit: linear SHAP values."""
+"""A patient's logit by the fusion layer, taken apart by its inputs."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from shared.config import Study
-from shared.models import FusionModel, fusion_design
-
-CLINICAL = "clinical predictors"
-RADIOMICS = "radiomics score"
+from shared.contributions import contributions, source_of
+from shared.models import FusionModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,37 +50,21 @@ class Explained:
 def explained(model: FusionModel, columns: np.ndarray, study: Study) -> Explained:
     """The fusion layer's logit of one patient, whose columns are ``(k,)``, NaN where it has none.
 
-    A column adds its coefficient times (value - mean), which is its Shapley value in a model that
-    is linear in its inputs and takes them as independent. The logit is linear in the columns, so
-    that the mean logit is the logit of the means.
-
-    References:
-        Lundberg & Lee (2017). A unified approach to interpreting model predictions. Advances in
-        Neural Information Processing Systems 30, section 4.2 (corollary 1, linear SHAP).
+    The logit is linear in the columns, so that the mean logit is the logit of the means.
     """
-    design = fusion_design(model.mean, model.sd, columns[None])[0]
-    parts = design * model.coefficients
+    parts = contributions(model, columns[None])[0]
+    mean_logit = float(model.coefficients[0])
     found = tuple(
         Contribution(
             column=name,
-            source=_source(name, study),
+            source=source_of(name, study),
             value=float(value) if np.isfinite(value) else None,
             mean=float(mean),
             sd=float(sd),
             logit=float(part),
         )
         for name, value, mean, sd, part in zip(
-            model.columns, columns, model.mean, model.sd, parts[1:], strict=True
+            model.columns, columns, model.mean, model.sd, parts, strict=True
         )
     )
-    return Explained(float(parts.sum()), float(parts[0]), found)
-
-
-def _source(column: str, study: Study) -> str:
-    """The part of the fusion layer that a column comes from."""
-    if column == "radiomics_score":
-        return RADIOMICS
-    if column in study.clinical.predictors:
-        return CLINICAL
-    branches = [b.name for b in study.branches if column.startswith(b.name)]
-    return max(branches, key=len, default=column)
+    return Explained(mean_logit + float(parts.sum()), mean_logit, found)

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from client.predict.contributions import CLINICAL, Contribution, explained
+from client.predict.contributions import Contribution, explained
 from client.site import Site
 from shared.bundle_file import BundleFile
 from shared.checks import places
+from shared.contributions import CLINICAL
 from shared.models import Scale
 from shared.moments import Moments, is_binary
 

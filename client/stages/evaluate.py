@@ -1,6 +1,7 @@
 """The site's half of `evaluate`."""
 
 from client.comparing import check_counted, comparable, counted, thresholds_of
+from client.contributing import told_contributions
 from client.embeddings import keep_outputs
 from client.scoring import binned, checked_scores
 from client.subgroups import subgroup_scores
@@ -28,7 +29,7 @@ def answer_outputs(request: OutputsRequest, bench: Workbench) -> OutputsReply:
 
 
 def answer_scores(request: ScoresRequest, bench: Workbench) -> ScoresReply:
-    """Each model's sums on each split; of internal test cases also those compared, and divided."""
+    """Each model's sums on each split; of internal test cases more, which only they are for."""
     site, bundle = bench.site, request.bundle
     models: dict[str, dict[str, ScoreSums]] = {}
     for cases in (site.training, site.tuning, site.internal_test):
@@ -37,7 +38,8 @@ def answer_scores(request: ScoresRequest, bench: Workbench) -> ScoresReply:
             models.setdefault(model, {})[cases.split] = sums
     compared = counted(site, found, labels, bench.study.evaluation.score_bins)
     divided = subgroup_scores(bench, cases, bundle, found, labels)
-    return ScoresReply(models, compared, divided)
+    added = told_contributions(bench, cases, bundle, labels)
+    return ScoresReply(models, compared, divided, added)
 
 
 def answer_placements(request: PlacementsRequest, bench: Workbench) -> PlacementsReply:

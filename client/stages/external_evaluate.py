@@ -3,6 +3,7 @@
 import numpy as np
 
 from client.comparing import compared_here
+from client.contributing import told_contributions
 from client.embeddings import keep_outputs
 from client.looks import Cohort, Look, now, open_cohort, write_down
 from client.scoring import binned, checked_scores, summarised
@@ -84,7 +85,17 @@ def evaluate_bundle(bench: Workbench, bundle: Bundle, cohort: Cohort) -> Externa
         bench, cases, bundle, found, labels, sums=level != "summary", summaries=True
     )
     return ExternalReply(
-        level, cohort.hash, looks, now(), description, summaries, sums, table, together, divided
+        level=level,
+        cohort=cohort.hash,
+        looks=looks,
+        date=now(),
+        description=description,
+        summaries=summaries,
+        sums=sums,
+        scores=table,
+        comparison=together,
+        subgroups=divided,
+        contributions=told_contributions(bench, cases, bundle, labels),
     )
 
 

@@ -110,9 +110,9 @@ def add_sites(actions: Any) -> None:
         "sites",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         help="who is invited, and who is accepted",
-        description="""Print a row for each site of the study: whether its invitation is written, and the
-fingerprint of its accepted key. An invitation is outdated once study, address, certificate or
-release changed after it was written: invite that site again.""",
+        description="""Print a row for each site of the study: whether its invitation is written,
+and the fingerprint of its accepted key. An invitation is outdated once study, address, certificate
+or release changed after it was written: invite that site again.""",
         epilog="example:\n  trifed server sites server",
     )
     add_folder(sites)

@@ -27,16 +27,16 @@ address: "{address}"
 # hospitals through to what is theirs.
 listen: "{listen}"
 
-# How long the study waits, in seconds, with no site coming one step further, until it stops and
-# says whom it waits for. What is done is saved; started again it goes on. 604800 is a week.
+# How long a site may be offline, or come no step further with what it was asked, in seconds, until
+# that question is closed without it. With fewer answers than the study's quorum the study stops;
+# what is done is saved, and started again it goes on from there. 604800 is a week.
 stall_limit_s: {stall_limit_s}
 
-# How long one round may take, in seconds, until it is closed without the sites that have not
-# answered; with fewer answers than the study's quorum the study stops. null: a round waits for
-# every site, as long as stall_limit_s lets it.
+# How long a site may take from a question (of the networks: one round) to its answer, in seconds,
+# however busy it is; then as above. null: as long as it comes on.
 round_limit_s: null
 
-# How many of the study's sites must be there before the study begins; null for all of them.
+# How many of the study's sites must be online before the study begins; null for all of them.
 join_quorum: null
 
 # Processor threads for the server's own computing; 0 for all cores. It decides the last digits of

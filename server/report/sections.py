@@ -8,6 +8,7 @@ from server.report.baseline_figures import baseline_pictures
 from server.report.baselines import baseline_lines, baseline_tables
 from server.report.coefficient_figures import clinical_pictures, fusion_pictures
 from server.report.comparisons import comparison_lines, comparison_tables
+from server.report.contributions import contribution_pictures, contribution_tables
 from server.report.decision_figures import decision_pictures, no_curve_line
 from server.report.explanations import explanation_pictures, explanation_tables
 from server.report.external import external_tables, looks_line
@@ -85,7 +86,9 @@ def sections(results: Results) -> list[Section]:
             [
                 *fusion_pictures(results),
                 *nomogram_pictures(results),
+                *contribution_pictures(results),
                 *fusion_tables(results),
+                *contribution_tables(results),
             ],
         ),
         "verification": ("Verification", [*verify_tables(results)]),

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from server.contribution_results import told_by
 from server.coordinator import Coordinator, need
 from server.stages.train_branches import best_weights
 from server.study import (
@@ -58,7 +59,8 @@ def run(study: Study, coordinator: Coordinator) -> Study:
     silent = tuple(site for site in replies if site not in told)
     comparison = compare(coordinator, bundle, told, sums) if told else None
     divided = by_column({s: reply.subgroups for s, reply in replies.items()}, coordinator.settings)
-    record = EvaluationRecord(bundle, sums, comparison, silent, divided)
+    added = told_by({s: reply.contributions for s, reply in replies.items()}, coordinator.settings)
+    record = EvaluationRecord(bundle, sums, comparison, silent, divided, added)
     return coordinator.save(study, evaluate=record)
 
 

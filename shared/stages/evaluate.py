@@ -9,6 +9,10 @@ less the AUC, and of the products of two models' placements; how many patients t
 positive at their frozen thresholds; and the sums of the models' probabilities and of the products
 of two of them. A site where that would be of too few patients, or where the ones left out are too
 few, tells nothing of it.
+Of internal test patients also what each column of the fusion layer, and each branch, score or table
+that it comes from, adds to their logits against the mean: by label count, mean and summed squared
+deviation; over both labels the summed sizes, and how many have no value. A site where patients of a
+label, or those of them who have a value, are too few tells nothing of it.
 Of each subgroup that the study names (`evaluation.subgroups`), of internal test patients: the same
 counts and sums as of all of them, and how many have no value of its column. A site tells nothing of
 a column if in a subgroup, among those without a value, or between subgroups of two columns of which
@@ -20,6 +24,7 @@ Stays: every patient's score.
 
 from dataclasses import dataclass, field
 
+from shared.contributions import FusionContributions
 from shared.models import Bundle
 from shared.networks import Weights
 from shared.paired import PairedSums
@@ -55,13 +60,14 @@ class ScoresRequest:
 class ScoresReply:
     """Model name to split to sums, and of internal test patients what compares the models.
 
-    `compared` is None where cells are too small; of `subgroups`, by column, those columns are left
-    out where they are.
+    `compared` and `contributions` are None where cells are too small; of `subgroups`, by column,
+    those columns are left out where they are.
     """
 
     models: dict[str, dict[str, ScoreSums]]
     compared: ClassHistograms | None
     subgroups: dict[str, SubgroupScores] = field(default_factory=dict)
+    contributions: FusionContributions | None = None
 
     def __post_init__(self) -> None:
         check_told(self.subgroups, set(self.models))

@@ -1,8 +1,9 @@
 """External evaluate: the frozen bundle meets a hospital that took part in nothing before.
 
 Leaves the hospital: what `describe_cohort` lets leave, how often the
-patients were looked at and a salted hash of the cohort, and of each model's scores what the level
-`release.external` of the site file says. `summary`: counts, the AUC and its variance, counts at the
+patients were looked at and a salted hash of the cohort, what the fusion layer's inputs add to the
+logits, in sums as in `evaluate`, and of each model's scores what the level `release.external` of
+the site file says. `summary`: counts, the AUC and its variance, counts at the
 frozen threshold, the Brier score, calibration intercept and slope; and the models' AUCs on the
 patients with a score of every model, with DeLong's covariance of them, and the counts and sums that
 compare two models' decisions and probabilities in `evaluate`, unless such patients or the ones left
@@ -19,6 +20,7 @@ import numpy as np
 
 from shared.checks import Floats, Ints, require
 from shared.comparison import Comparison
+from shared.contributions import FusionContributions
 from shared.scores import ScoreSums
 from shared.stages import Question
 from shared.stages.describe_cohort import Description
@@ -61,6 +63,7 @@ class ExternalReply:
         scores: None below the level `scores`.
         comparison: The models on the same patients; None where cells are too small.
         subgroups: By column; a column whose cells are too small is left out.
+        contributions: Of the fusion layer's inputs, at every level; None where cells are too small.
     """
 
     level: ExternalLevel
@@ -73,6 +76,7 @@ class ExternalReply:
     scores: ScoreTable | None
     comparison: Comparison | None = None
     subgroups: dict[str, SubgroupScores] = field(default_factory=dict)
+    contributions: FusionContributions | None = None
 
     def __post_init__(self) -> None:
         models = set(self.summaries)

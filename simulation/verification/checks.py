@@ -1,5 +1,6 @@
 """One exact quantity, federated against pooled."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,3 +55,11 @@ def difference(federated: Any, pooled: Any) -> float:
     if not a.size:
         return 0.0
     return float(np.max(np.abs(a - b) / np.maximum(np.abs(b), 1.0)))
+
+
+def known_difference(federated: Sequence[float | None], pooled: Sequence[float]) -> float:
+    """The same where some numbers are not known (None or NaN); infinite where one side alone is."""
+    a, b = np.array(federated, dtype=float), np.array(pooled, dtype=float)
+    if a.shape != b.shape or (np.isnan(a) != np.isnan(b)).any():
+        return float("inf")
+    return difference(np.nan_to_num(a), np.nan_to_num(b))

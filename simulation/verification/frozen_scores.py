@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from client.cohort.tables import patient_key, read_table
-from client.scoring import probabilities
+from client.scoring import bundle_columns, probabilities
 from client.service import SiteService
 from client.site import Cases, Site
 from server.coordinator import need
 from server.study import EvaluationRecord, Study
 from shared.config import Study as Settings
+from shared.config import fusion_names
 from shared.job import Job
 
 
@@ -19,12 +20,13 @@ class SiteScores:
     """One site's test patients: scores ``(k, n)`` in the order of the models, labels ``(n,)``.
 
     `cells` are the patients' cells of each column that the study divides by, as the hospital wrote
-    them.
+    them; `inputs` the fusion layer's columns ``(n, k)``, NaN where a patient has no own value.
     """
 
     scores: np.ndarray
     labels: np.ndarray
     cells: dict[str, list[str]] = field(default_factory=dict)
+    inputs: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
 
 
 def read_scores(job: Job, study: Study, settings: Settings) -> dict[str, SiteScores]:
@@ -35,11 +37,22 @@ def read_scores(job: Job, study: Study, settings: Settings) -> dict[str, SiteSco
         bench = SiteService.open(job.site_files[name], settings, threads=job.threads).bench
         site, external = bench.site, name in settings.sites.external
         cases = site.external_test if external else site.internal_test
-        scores = probabilities(bench, cases, record.bundle)
+        inputs = bundle_columns(bench, cases, record.bundle)
+        scores = probabilities(bench, cases, record.bundle, columns=inputs)
         table = np.stack([scores[model] for model in settings.model_names])
         columns = [subgroup.column for subgroup in settings.evaluation.subgroups]
         cells = read_cells(site, cases, columns) if columns else {}
-        found[name] = SiteScores(table, site.labels(cases), cells)
+        inputs = with_blanks(inputs, site.clinical(cases, settings.clinical.predictors), settings)
+        found[name] = SiteScores(table, site.labels(cases), cells, inputs)
+    return found
+
+
+def with_blanks(columns: np.ndarray, clinical: np.ndarray, settings: Settings) -> np.ndarray:
+    """The fusion layer's columns, its clinical ones as the hospital has them: NaN where blank."""
+    found = np.array(columns)
+    for name, values in zip(settings.clinical.predictors, clinical.T, strict=True):
+        if name in fusion_names(settings):
+            found[:, fusion_names(settings).index(name)] = values
     return found
 
 

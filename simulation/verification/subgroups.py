@@ -13,7 +13,7 @@ from server.subgroup_results import subgroup_results
 from shared.config import Study as Settings
 from shared.subgroup_settings import Subgroup
 from simulation.verification import formulas
-from simulation.verification.checks import Check, difference
+from simulation.verification.checks import Check, known_difference
 from simulation.verification.frozen_scores import SiteScores
 from simulation.verification.rows import PooledRows
 
@@ -161,12 +161,4 @@ def _off(n_without: int, told: Mapping[str, Any], again: Numbers) -> dict[str, f
     found["patients"].append(n_without)
     between = told["between"] or {}
     found["tests of differences"] = [between.get(key, np.nan) for key in ("q", "df", "p")]
-    return {name: _known(found[name], again[name]) for name in QUANTITIES}
-
-
-def _known(found: Sequence[float], expected: Sequence[float]) -> float:
-    """The difference, infinite where one side alone can tell a number."""
-    a, b = np.array(found, dtype=float), np.array(expected, dtype=float)
-    if a.shape != b.shape or (np.isnan(a) != np.isnan(b)).any():
-        return float("inf")
-    return difference(np.nan_to_num(a), np.nan_to_num(b))
+    return {name: known_difference(found[name], again[name]) for name in QUANTITIES}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from client import answers as module
-from client.answers import LARGE_BYTES, LARGE_KEPT, RUN_KEPT_S, RUNS_KEPT, Answers
+from client.answers import LARGE_BYTES, LARGE_KEPT, PIN, RUN_KEPT_S, RUNS_KEPT, Answers
 from shared.errors import HandshakeError, StateError
 from shared.files import BESIDE
 from shared.letter import Letter, Sealed, write_letter
@@ -43,7 +43,7 @@ def ticket(number):
 
 
 def files(folder):
-    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "study")
+    return sorted(each for each in folder.rglob("*") if each.is_file() and each.name != PIN)
 
 
 @pytest.mark.parametrize("size", [0, 10, LARGE_BYTES, 3 * LARGE_BYTES + 1])

@@ -17,7 +17,7 @@ import pytest
 from client.answers import Answers
 from client.counter import Counter, Limits
 from client.courier import deliver
-from client.desk import MOST_WAITING, Desk
+from client.desk import MOST_WAITING, REFUSALS_KEPT, Desk
 from client.line import Line
 from shared.errors import CohortError, ConfigError, ServiceError, StateError
 from shared.letter import FIRST_LINE, Letter, Sealed, read, ticket_of, write_letter, written
@@ -244,6 +244,37 @@ def test_who_only_waits_learns_of_an_error_too(folder, service):
         service.gate.set()
         until(lambda: refused(deliver(path, wait(ask("too_few")))) == "E_COHORT")
     assert service.asked == [("too_few", "one")]
+
+
+def test_of_errors_only_the_newest_are_remembered(folder, service):
+    with counter(folder, service) as path:
+        for number in range(REFUSALS_KEPT + 1):
+            deliver(path, ask("too_few", str(number)))
+        codes = [refused(deliver(path, wait(ask("too_few", word)))) for word in ("0", "1")]
+    assert codes == ["E_TICKET", "E_COHORT"]
+
+
+def test_work_that_is_stopped_answers_nothing_and_keeps_nothing(folder, service):
+    def stopped(_name, _request):
+        raise KeyboardInterrupt
+
+    service.answer = stopped
+    with Answers(folder / "answers", "5" * 64, LOG) as answers:
+        desk = Desk(answers, LOG)
+        job = desk.take(ask())
+        with pytest.raises(KeyboardInterrupt):
+            desk.work(service)
+        assert still_at_work(desk.outcome(job, 0.01)) is not None
+        assert answers.get(RUN, ticket_of(ask())) is None
+
+
+def test_an_answer_that_cannot_be_kept_does_not_leave(folder, service, monkeypatch):
+    def full(*_):
+        raise StateError("no space left")
+
+    monkeypatch.setattr(Answers, "put", full)
+    with counter(folder, service) as path:
+        assert refused(deliver(path, ask())) == "E_STATE"
 
 
 def test_a_run_of_another_study_is_refused(folder, service):

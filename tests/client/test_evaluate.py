@@ -16,7 +16,7 @@ from shared.bundle_file import read_bundle, write_bundle
 from shared.codec import content_hash
 from shared.config import load_study
 from shared.errors import BundleError, ConfigError, HandshakeError, ResultError
-from shared.external_result import parse, read_result, render, write_result
+from shared.external_result import FORMAT, parse, read_result, render, write_result
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +53,7 @@ def online(finished_run):
 def test_the_numbers_are_those_of_the_online_stage_to_the_bit(bundle_file, hospital, online):
     offline = evaluate_file(bundle_file, hospital(), threads=1).result.reply
     assert (offline.level, offline.looks, online.looks) == ("binned", 1, 1)
+    assert offline.contributions is not None
     same = replace(offline, cohort=online.cohort, date=online.date)
     assert content_hash(same) == content_hash(online)
 
@@ -142,7 +143,8 @@ EDITS = {
     "fewer looks": lambda text: text.replace('"looks": 1', '"looks": 0', 1),
     "a better AUC": lambda text: text.replace('"auc": 0.', '"auc": 0.9', 1),
     "a blank": lambda text: text + " ",
-    "a newer form": lambda text: text.replace('"format": 1', '"format": 2', 1),
+    "a newer form": lambda text: text.replace(f'"format": {FORMAT}', f'"format": {FORMAT + 1}', 1),
+    "an older form": lambda text: text.replace(f'"format": {FORMAT}', f'"format": {FORMAT - 1}', 1),
     "no JSON": lambda text: text[:-5],
     "a list": lambda _: "[]",
 }

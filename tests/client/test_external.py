@@ -1,6 +1,7 @@
 """What an external site tells: as much as its site file says, and no more."""
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from client.stages.external_evaluate import evaluate_bundle, score_table
 from server.coordinator import need
 from server.study_folder import StudyFolder
 from shared.codec import content_hash, pack
-from shared.config import load_study
+from shared.config import fusion_names, load_study
+from shared.contributions import sources_of
 from shared.errors import CodecError
 from shared.scores import score_sums
 from shared.stages.external_evaluate import LEVELS
@@ -49,6 +51,12 @@ def test_a_summary_holds_no_array_of_scores(told, frozen):
     shapes = {"comparison/aucs/auc": (k,), "comparison/aucs/covariance": (k, k)}
     shapes |= {"comparison/paired/sums": (2, k), "comparison/paired/products": (2, k, k)}
     decisions = {"thresholds": (k,), "positives": (k, k), "negatives": (k, k)}
+    names = fusion_names(frozen[0])
+    inputs = {"columns": len(names), "sources": len(set(sources_of(names, frozen[0])))}
+    for part, n in inputs.items():
+        shapes |= {f"contributions/{part}/{name}": (n,) for name in ("absolute", "n_missing")}
+        moments = product(("negative", "positive"), ("n", "mean", "m2"))
+        shapes |= {f"contributions/{part}/moments/{y}/{name}": (n,) for y, name in moments}
     shapes |= {f"comparison/paired/decisions/{name}": shape for name, shape in decisions.items()}
     assert {name: array.shape for name, array in rest.items()} == shapes
 

@@ -5,12 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from client.predict.contributions import CLINICAL, Contribution
+from client.predict.contributions import Contribution
 from client.predict.named_files import NamedFiles
 from client.predict.predict import predict_file
 from client.predict.unlike import all_features, fusion_inputs, predictors_of, selected_features
 from server.bundle_export import export_bundle
 from shared.bundle_file import parse, read_bundle, render
+from shared.contributions import CLINICAL
 from shared.errors import BundleError
 from shared.models import Extraction, Scale, TrainedOn
 from shared.moments import moments

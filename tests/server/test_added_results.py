@@ -61,6 +61,8 @@ def test_an_added_result_is_another_external_row_and_changes_no_other(run, file,
     assert tables.pop("faraway") == tables["site_d"]
     compared = after["comparisons"]["external_sites"]
     assert compared.pop("faraway") == compared["site_d"]
+    drives = after["contributions"]["external_sites"]
+    assert drives.pop("faraway") == drives["site_d"]
     assert after == before
 
 

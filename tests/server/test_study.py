@@ -31,6 +31,7 @@ from server.study_folder import StudyFolder
 from shared.codec import content_hash
 from shared.combat import Combat
 from shared.comparison import Comparison
+from shared.contributions import fusion_contributions
 from shared.decisions import DecisionCounts
 from shared.delong import CorrelatedAucs
 from shared.errors import StateError
@@ -105,6 +106,13 @@ ROUNDS = (
     RoundRecord(1, {"site_a": (5, 0.7), "site_b": (4, 0.6)}, None, None, 99, 33),
 )
 ORIGIN = Origin("torchvision", "a" * 64, 265, ("last layer (2)",), None)
+ADDED = fusion_contributions(
+    FUSION,
+    np.array([[0.3], [np.nan]]),
+    known=np.array([[True], [False]]),
+    labels=np.array([0, 1]),
+    sources=("flat",),
+)
 HEAT = heat_sums(np.eye(3), np.eye(3), np.ones((3, 2, 2)), n_without=1)
 SLOTS = {
     "hello": Greetings({"site_a": Hello("site_a", "training", True, "c", "s", {"numpy": "2"})}),
@@ -139,6 +147,7 @@ SLOTS = {
         {"fusion": {"tune": {"site_a": SUMS}}},
         Comparison(("fusion", "flat"), 1, CorrelatedAucs(AUCS, np.eye(2) / 9, 4, 5), PAIRED),
         ("site_b",),
+        contributions={"site_a": ADDED},
     ),
     "explain": ExplainRecord({"flat": NetworkHeat(HEAT, None, ("site_a",), ("site_b",))}),
     "external_evaluate": ExternalRecord(
@@ -153,6 +162,7 @@ SLOTS = {
                 {"fusion": SUMMARY},
                 {"fusion": SUMS},
                 SCORES,
+                contributions=ADDED,
             )
         },
         True,

@@ -172,6 +172,26 @@ def change_external_comparison(study: Study) -> Study:
     return replace(study, external_evaluate=replace(record, sites={"site_d": told}))
 
 
+def change_contribution(study: Study) -> Study:
+    """The size of what one input adds, summed at a training site, off by a millionth."""
+    record = study.evaluate
+    told = record.contributions["site_a"]
+    columns = replace(told.columns, absolute=bumped(told.columns.absolute))
+    sites = record.contributions | {"site_a": replace(told, columns=columns)}
+    return replace(study, evaluate=replace(record, contributions=sites))
+
+
+def change_external_contribution(study: Study) -> Study:
+    """The mean of what one source adds to the positives' logits off by a millionth."""
+    record = study.external_evaluate
+    reply = record.sites["site_d"]
+    sources = reply.contributions.sources
+    positive = replace(sources.moments.positive, mean=bumped(sources.moments.positive.mean))
+    sources = replace(sources, moments=replace(sources.moments, positive=positive))
+    told = replace(reply, contributions=replace(reply.contributions, sources=sources))
+    return replace(study, external_evaluate=replace(record, sites={"site_d": told}))
+
+
 def change_subgroup(study: Study) -> Study:
     """A training site's two subgroups taken for each other."""
     record = study.evaluate
@@ -219,6 +239,12 @@ BREAKS = {
         change_external_comparison,
         "external_evaluate",
         "covariance of the AUCs",
+    ),
+    "what an input adds": (change_contribution, "evaluate", "fusion layer's inputs: logits"),
+    "what a source adds at an external site": (
+        change_external_contribution,
+        "external_evaluate",
+        "fusion layer's inputs: logits",
     ),
     "difference between sites": (
         change_differences,

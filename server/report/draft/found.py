@@ -16,6 +16,7 @@ def found(results: Results) -> dict[str, list[str]]:
         "Radiomics features": list(_features(results)),
         "Clinical predictors": list(_clinical(results)),
         "Performance": list(_performance(results)),
+        "What drives the fusion layer": list(_contributions(results)),
         "Subgroups": list(_subgroups(results)),
         "Comparison of models": list(_comparisons(results)),
         "Calibration": list(_calibration(results)),
@@ -92,6 +93,24 @@ def _performance(results: Results) -> Iterator[str]:
             ]
             threshold = place(*at, "threshold", form="share")
             yield f"At its threshold of {threshold}, {inside(model)} had there {listed(rates)}."
+
+
+def _contributions(results: Results) -> Iterator[str]:
+    added = results.get("contributions") or {}
+    cohorts: dict[tuple[str, ...], tuple[Mapping[str, Any], str]] = {
+        ("internal_test",): (added.get("internal_test") or {}, "the internal test")
+    }
+    for site, told in (added.get("external_sites") or {}).items():
+        cohorts["external_sites", site] = (told, f"the patients of {site}")
+    for path, (told, words) in cohorts.items():
+        sizes = [
+            f"{inside(each['name'])} "
+            f"{place('contributions', *path, 'sources', each['name'], 'mean_absolute', form='two')}"
+            for each in told.get("sources") or []
+        ]
+        if sizes:
+            told_of = "; ".join(sizes)
+            yield f"On {words} inputs moved the fusion layer's logit on average by: {told_of}."
 
 
 def _subgroups(results: Results) -> Iterator[str]:

@@ -155,6 +155,10 @@ def _fusion(study: Study) -> Iterator[str]:
         f"{setting('fusion.folds')} folds."
     )
     yield (
+        "What each input added to a test patient's logit was its coefficient times its distance "
+        "from the mean (linear SHAP); sites told sums of it by label."
+    )
+    yield (
         f"At an anticipated AUC of {place('fusion', 'budget', 'anticipated_auc', form='share')}, "
         "the criteria of Riley et al. allowed "
         f"{place('fusion', 'budget', 'allowed', form='count')} candidate parameters for these "

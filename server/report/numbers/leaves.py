@@ -14,6 +14,7 @@ LABELS = {
     "by_filter": ("name",),
     "checks": ("stage", "quantity"),
     "coefficients": ("predictor",),
+    "columns": ("name",),
     "features": ("feature",),
     "groups": ("name",),
     "inputs": ("name",),
@@ -21,6 +22,7 @@ LABELS = {
     "rounds": ("round",),
     "runs": ("name",),
     "sizes": ("n_parameters",),
+    "sources": ("name",),
     "table": ("variable",),
 }
 """By which of its keys an entry of a list is known in a path; entries of other lists by place."""

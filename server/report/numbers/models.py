@@ -1,5 +1,7 @@
 """Where the numbers of the fusion layer, the models and the comparisons are from."""
 
+from collections.abc import Iterator
+
 from server.report.numbers.cohort import GIVEN
 from server.report.numbers.origin import Origin, under
 
@@ -28,6 +30,29 @@ FUSION = (
     Origin("budget.sizes.*.n_parameters", "parameters", "sizes to compare", BUDGET),
     Origin("budget.sizes.*.shrinkage|optimism|prevalence", "cases needed", RILEY, BUDGET),
 )
+
+SUMMED = {
+    "internal_test": "counted, averaged and squared by each site and label, added up",
+    "external_sites.*": "averaged inside {0}",
+}
+
+
+def _contributed(cohort: str, how: str) -> Iterator[Origin]:
+    """What the fusion layer's inputs add on one cohort."""
+    table, both = ("fusion-contributions",), ("fusion-contributions", "contributions")
+    added = f"linear SHAP, coefficient times (value - mean); {how}"
+    numbers = (
+        Origin("n_missing", "cases", "counted by the sites", table),
+        Origin("mean_absolute", "logit", added, both, "n"),
+        Origin("negative|positive.n", "cases", "counted by the sites"),
+        Origin("negative|positive.mean", "logit", added, both, "n"),
+        Origin("negative|positive.sd", "logit, standard deviation", added, table, "n"),
+    )
+    yield Origin(f"contributions.{cohort}.n|n_positive", "cases", "counted by the sites", both)
+    yield from under(f"contributions.{cohort}.columns|sources.*", numbers)
+
+
+CONTRIBUTIONS = tuple(o for cohort, how in SUMMED.items() for o in _contributed(cohort, how))
 
 HALF = "accuracy|sensitivity|specificity"
 BINS = "the sites' scores, counted by each in fixed bins for each label, added up"
@@ -177,6 +202,7 @@ BASELINES = (
 
 MODELS = (
     *under("fusion", FUSION),
+    *CONTRIBUTIONS,
     *SPLITS,
     *EXTERNAL,
     *COMPARISONS,

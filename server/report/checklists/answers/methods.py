@@ -111,18 +111,23 @@ def _robustness(run: Run) -> Answer | None:
 
 def _explanation(run: Run) -> Answer | None:
     found = {key: value for key, value in run.part("explanations").items() if value}
-    if not found:
+    added = (run.part("contributions").get("internal_test") or {}).get("columns")
+    told, where = list[str](), list[str]()
+    if found:
+        methods = {"grad_cam": "Grad-CAM", "occlusion": "occlusion"}
+        how = listed(sorted({methods[value["method"]] for value in found.values()}))
+        n = next(iter(found.values()))["n"]
+        told.append(f"where the networks look, by {how}, on {count(n)} internal test patients")
+        where += ["tables/explanations.csv", *(f"figures/heat-{network}" for network in found)]
+    if added:
+        told.append("what each input adds to the fusion layer's logits, by linear SHAP")
+        where += ["tables/fusion-contributions.csv", "figures/contributions"]
+    if not told:
         return None
-    methods = {"grad_cam": "Grad-CAM", "occlusion": "occlusion"}
-    how = listed(sorted({methods[value["method"]] for value in found.values()}))
-    n = next(iter(found.values()))["n"]
-    text = (
-        f"Where the networks look, by {how}, on {count(n)} internal test patients; coefficients "
-        "of the fusion layer and the clinical model"
-    )
-    maps = tuple(f"figures/heat-{network}" for network in found)
+    told.append("coefficients of the fusion layer and the clinical model")
     layers = ("tables/fusion-layer.csv", "tables/clinical-model.csv")
-    return Answer(text, ("tables/explanations.csv", *maps, *layers))
+    text = "; ".join(told)
+    return Answer(text[:1].upper() + text[1:], (*where, *layers))
 
 
 def _software(run: Run) -> Answer | None:
