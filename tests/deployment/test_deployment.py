@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are looked up in /proc"),
 ]
-LIMIT_S = 1500.0
+LIMIT_S = 3000.0
 
 
 @pytest.fixture
