@@ -38,6 +38,8 @@ def begin(
     found = holder(lock)
     if found is not None:
         raise StateError(f"it runs already, as process {found}. Stop it first, or leave it.")
+    if ready is not None:
+        ready.unlink(missing_ok=True)
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as out:
         process = subprocess.Popen(

@@ -84,7 +84,7 @@ class Place:
 
     @property
     def ready(self) -> Path:
-        """There while a supervisor has submitted the study."""
+        """There while the SuperLink has begun to answer under a supervisor."""
         return self.flower / "ready"
 
     @property

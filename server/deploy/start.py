@@ -81,7 +81,6 @@ def _run(
         outcome=lambda: read_outcome(place.outcome),
         forget=lambda: place.outcome.unlink(missing_ok=True),
     )
-    study.begin()
     place.ready.touch()
 
     def wait(seconds: float) -> None:
