@@ -1,7 +1,7 @@
 """Keep programs running: start them, start again what dies, and end all of them together.
 
-Each program runs in a session of its own, so that a signal to the supervisor's terminal reaches it
-only through the supervisor, which ends them in order. What a program prints goes through the
+Each program leads a process group of its own, so that a signal to the supervisor's terminal reaches
+it only through the supervisor, which ends them in order. What a program prints goes through the
 supervisor into a log that cannot fill the disk.
 """
 
@@ -209,7 +209,7 @@ def end_with_parent(*, look_every_s: float = 1.0) -> None:
 
 
 def _signal_group(group: int | None, number: int) -> None:
-    """Send a signal to all of a program's session; its leader may be gone already."""
+    """Send a signal to all of a program's process group; its leader may be gone already."""
     if group is None:
         return
     try:

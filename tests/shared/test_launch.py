@@ -14,7 +14,7 @@ def test_nothing_calls_home_whatever_was_set_before():
 
 
 def test_flowers_folder_is_the_deployments_own():
-    found = environment(Path("/study/flower"), outer={"FLWR_HOME": "/root/.flwr"})
+    found = environment(Path("/study/flower"), outer={"FLWR_HOME": "/elsewhere/.flwr"})
     assert found["FLWR_HOME"] == "/study/flower"
 
 
