@@ -304,7 +304,8 @@ def test_a_courier_that_never_replies_is_stalled(world):
 
 
 def test_a_slow_site_that_comes_on_for_ten_hours_is_not_stalled(world, monkeypatch):
-    monkeypatch.setattr("server.asking.QUICKEST_S", 20.0)
+    monkeypatch.setattr("server.asking.QUICKEST_S", 60.0)
+    monkeypatch.setattr("server.asking.SLOWEST_S", 60.0)
     world.limit(Limits(stall_s=600))
     world.services["site_b"].works_s = 10 * HOUR
     assert world.ask() == ALL
