@@ -28,7 +28,9 @@ EXAMPLES = """examples:
   trifed server init my.yaml --out server --address fl.example.org:443   a study's server
   trifed server invite server                              one file for each hospital
   trifed site join site_a.trifed-invitation --site site.yaml   a hospital joins by it
-  trifed site serve site.yaml                              answer a study's questions
+  trifed server start server                               run the study between hospitals
+  trifed site start site.yaml                              and a hospital's part of it
+  trifed site serve site.yaml                              only what answers there
 
 Made for research; not a medical device."""
 

@@ -6,9 +6,10 @@ from typing import Any
 
 
 def add_commands(commands: Any) -> None:
-    """`trifed evaluate`, `predict`; `site init`, `check`, `join`, `extract` and others."""
+    """`trifed evaluate`, `predict`; `site init`, `check`, `join`, `start`, `extract` ..."""
     from client.check.command import add_check
     from client.command import add_evaluate, add_predict
+    from client.deploy.command import add_deploy
     from client.joining.command import add_join
     from client.serve_command import add_serve
 
@@ -21,10 +22,13 @@ def add_commands(commands: Any) -> None:
         description="What one hospital does: for itself, before any network, and in a study.",
         epilog="""examples:
   trifed site check site.yaml --study configs/her2_blca.yaml
-  trifed site join site_a.trifed-invitation --site site.yaml""",
+  trifed site join site_a.trifed-invitation --site site.yaml
+  trifed site start site.yaml""",
     )
     actions = site.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for add in (add_init, add_check, add_join, add_extract, add_explain, add_privacy, add_serve):
+    for add in (add_init, add_check, add_join, add_deploy, add_serve):
+        add(actions)
+    for add in (add_extract, add_explain, add_privacy):
         add(actions)
 
 

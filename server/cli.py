@@ -18,22 +18,25 @@ def add_commands(commands: Any) -> None:
 
 def add_server(commands: Any) -> None:
     """`trifed server` with its actions."""
+    from server.deploy.command import add_deploy
     from server.joining.command import add_joining
 
     server = commands.add_parser(
         "server",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         help="the server of a study between hospitals",
-        description="""Make the server of one study, and let hospitals join it: each gets an
-invitation as one file, and sends back one with the public half of a key that it made itself.""",
+        description="""Make the server of one study, let hospitals join it, and run it. Each
+hospital gets an invitation as one file, and sends back one with the public half of its own key.""",
         epilog="""examples:
   trifed server init my.yaml --out server --address fl.example.org:443
   trifed server invite server
   trifed server accept server site_a.trifed-answer
-  trifed server sites server""",
+  trifed server sites server
+  trifed server start server""",
     )
     actions = server.add_subparsers(title="commands", required=True, metavar="COMMAND")
     add_joining(actions)
+    add_deploy(actions)
 
 
 def add_report(commands: Any) -> None:

@@ -23,10 +23,17 @@ FLOWER_FILES = {
     "shared/wire.py",
     "client/app.py",
     "client/courier.py",
+    "client/deploy/executor.py",
+    "client/deploy/supernode.py",
     "server/app.py",
     "server/federation.py",
     "server/deployed.py",
     "server/aggregate.py",
+    "server/deploy/app.py",
+    "server/deploy/bundle.py",
+    "server/deploy/control.py",
+    "server/deploy/executor.py",
+    "server/deploy/superlink.py",
     "simulation/flower.py",
 }
 RAY_FILES = {"simulation/flower.py"}

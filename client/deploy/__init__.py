@@ -1,0 +1,1 @@
+"""A hospital's processes: the site service, and Flower's SuperNode that carries its letters."""

@@ -1,0 +1,72 @@
+"""A hospital's programs as command lines: the service, Flower's SuperNode, and its couriers.
+
+All of them call out or talk within the machine; nothing listens to the network.
+"""
+
+import json
+import socket
+from collections.abc import Mapping
+
+from client.deploy.place import Place
+from shared.launch import environment, python
+from shared.supervision import Program
+
+SERVICE, SUPERNODE, EXECUTOR = "service", "supernode", "executor"
+LOOPBACK = "127.0.0.1"
+TASK_POLL_S = "0.25"
+
+
+def service_programs(place: Place, *, outer: Mapping[str, str] | None = None) -> list[Program]:
+    """What holds the patients."""
+    around = environment(place.service_logs / "flower", outer=outer)
+    command = python(
+        *("trifed", "site", "serve", str(place.site_file)), *("--socket", str(place.socket))
+    )
+    return [Program(SERVICE, command, around, place.service_logs / "service.log")]
+
+
+def courier_programs(
+    place: Place, port: int, *, outer: Mapping[str, str] | None = None
+) -> list[Program]:
+    """What carries letters, in the order of starting.
+
+    Args:
+        place: The site's federation.
+        port: Where the two talk to each other, on this machine alone.
+        outer: The environment to begin with; by default this process's.
+    """
+    around = environment(place.home, outer=outer, FLWR_SUPEREXEC_TASK_POLL_INTERVAL=TASK_POLL_S)
+    return [
+        Program(SUPERNODE, supernode(place, port), around, place.logs / "supernode.log"),
+        Program(EXECUTOR, executor(place, port), around, place.logs / "courier.log"),
+    ]
+
+
+def supernode(place: Place, port: int) -> tuple[str, ...]:
+    """The SuperNode: it calls the server, proves who it is, and checks who the server is."""
+    return python(
+        "client.deploy.supernode",
+        *("--superlink", place.address),
+        *("--root-certificates", str(place.joined.authority_file)),
+        *("--auth-supernode-private-key", str(place.joined.key_file)),
+        *("--node-config", f"socket={json.dumps(str(place.socket))}"),
+        *("--isolation", "process"),
+        *("--superexec-auth-secret-file", str(place.secret)),
+        *("--host", LOOPBACK, "--port", str(port)),
+    )
+
+
+def executor(place: Place, port: int) -> tuple[str, ...]:
+    """What starts a courier for each message; it talks to the SuperNode within the machine."""
+    return python(
+        "client.deploy.executor",
+        *("--runtime-api-address", f"{LOOPBACK}:{port}", "--insecure"),
+        *("--superexec-auth-secret-file", str(place.secret)),
+    )
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])

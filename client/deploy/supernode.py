@@ -1,0 +1,92 @@
+"""Flower's SuperNode as a hospital runs it: patient with its line, and soon back after a crash.
+
+Flower takes a site for gone after two heartbeats of 30 s, throws away what it computed meanwhile,
+and lets it in again only when as much time has passed. Here the site announces a longer heartbeat
+(and sends as many), so that a cut of minutes costs nothing; and it signs its old visit off before
+it begins a new one, so that a crash costs nothing either.
+
+Run as a module by `trifed site start`; the arguments are those of `flower-supernode`.
+"""
+
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+from flwr.proto.fleet_pb2 import ActivateNodeRequest, DeactivateNodeRequest
+from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
+from flwr.supernode import fleet_http_connection, start_client_internal
+from flwr.supernode.cli import flower_supernode
+from flwr.supernode.fleet_http_client import FleetHttpClient
+
+from shared.supervision import end_with_parent
+
+HEARTBEAT_S = 300.0
+"""Announced; a site counts as online for twice as long after its last heartbeat."""
+POLL_S, EAGER = 0.5, 120
+"""The wait between two looks for a message, and how many looks it is kept up after the last one."""
+REPLY_S = 0.1
+"""The wait between two looks whether the courier is back, which is a look into memory."""
+VISIT = "visit"
+"""The file, in Flower's folder, with the number under which the SuperLink knew this site last."""
+
+
+class PatientClient(FleetHttpClient):
+    """Flower's client of the SuperLink, but for the heartbeat and the signing off."""
+
+    def ActivateNode(self, request: ActivateNodeRequest) -> Any:  # noqa: N802
+        """Come online, after signing off whatever an earlier process left online."""
+        visit = Path(os.environ["FLWR_HOME"]) / VISIT
+        if visit.exists() and (number := visit.read_text(encoding="ascii")).isdigit():
+            with suppress(httpx.HTTPStatusError):  # it was offline already
+                self.DeactivateNode(DeactivateNodeRequest(node_id=int(number)))
+        answer = super().ActivateNode(
+            ActivateNodeRequest(public_key=request.public_key, heartbeat_interval=HEARTBEAT_S)
+        )
+        visit.parent.mkdir(parents=True, exist_ok=True)
+        visit.write_text(str(answer.node_id), encoding="ascii")
+        return answer
+
+    def SendNodeHeartbeat(self, request: SendNodeHeartbeatRequest) -> Any:  # noqa: N802
+        """Say that the site is there."""
+        return super().SendNodeHeartbeat(
+            SendNodeHeartbeatRequest(node=request.node, heartbeat_interval=HEARTBEAT_S)
+        )
+
+
+class Waits:
+    """Flower's waits, cut short while a study goes on: its long one is for the next message.
+
+    Between messages come the short ones, until the courier is back.
+    """
+
+    def __init__(self) -> None:
+        self._n_idle = 0
+
+    def sleep(self, seconds: float) -> None:
+        """Wait at most so long, in seconds."""
+        if seconds <= POLL_S:
+            self._n_idle = 0
+            time.sleep(min(seconds, REPLY_S))
+        else:
+            self._n_idle += 1
+            time.sleep(POLL_S if self._n_idle <= EAGER else seconds)
+
+
+def be_patient() -> None:
+    """Put the client and the wait in the place of Flower's own."""
+    fleet_http_connection.FleetHttpClient = PatientClient  # type: ignore[attr-defined]
+    start_client_internal.time = Waits()  # type: ignore[assignment,attr-defined]
+
+
+def main() -> None:
+    """Serve as a SuperNode."""
+    end_with_parent()
+    be_patient()
+    flower_supernode()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""How this installation starts another of its own programs, and in which environment."""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from shared import SILENCE
+
+ROOT = Path(__file__).resolve().parent.parent
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def python(module: str, *arguments: str) -> tuple[str, ...]:
+    """The command that runs a module with this Python; the current folder has no say."""
+    return (sys.executable, "-P", "-m", module, *arguments)
+
+
+def environment(
+    home: Path, *, outer: Mapping[str, str] | None = None, **more: str
+) -> dict[str, str]:
+    """The environment of a program that uses Flower.
+
+    Nothing calls home, what Flower keeps lies in `home`, its commands are those of this
+    installation, and what is said within the machine never goes to a proxy.
+
+    Args:
+        home: Flower's folder; it is private to one deployment.
+        outer: The environment to begin with; by default this process's.
+        more: Further variables.
+    """
+    found = dict(os.environ if outer is None else outer)
+    found |= SILENCE
+    found["FLWR_HOME"] = str(home)
+    found["PYTHONUNBUFFERED"] = "1"
+    found["PATH"] = os.pathsep.join(
+        [str(Path(sys.executable).parent), *filter(None, [found.get("PATH")])]
+    )
+    for name in ("NO_PROXY", "no_proxy"):
+        known = [part for part in found.get(name, "").split(",") if part]
+        found[name] = ",".join(dict.fromkeys([*known, *LOOPBACK]))
+    return found | path_of_checkout(found) | more
+
+
+def path_of_checkout(outer: Mapping[str, str]) -> dict[str, str]:
+    """What a program needs to find this code, where it is a checkout that may not be installed."""
+    if not (ROOT / "pyproject.toml").exists():
+        return {}
+    known = filter(None, outer.get("PYTHONPATH", "").split(os.pathsep))
+    return {"PYTHONPATH": os.pathsep.join(dict.fromkeys([str(ROOT), *known]))}

@@ -1,0 +1,154 @@
+"""What is put in the place of Flower's own still fits there; a new Flower is told of in words."""
+
+import ast
+import inspect
+from types import SimpleNamespace
+
+import flwr
+import httpx
+import pytest
+from flwr.common.constant import HEARTBEAT_MAX_INTERVAL, HEARTBEAT_PATIENCE
+from flwr.proto.fleet_pb2 import ActivateNodeRequest, ActivateNodeResponse
+from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
+from flwr.supercore.superexec import run_superexec
+from flwr.supernode import fleet_http_connection, start_client_internal
+from flwr.supernode.fleet_http_client import FleetHttpClient
+
+from client.deploy import executor, supernode
+
+MOVED = f"flwr {flwr.__version__} moved this: client/deploy/supernode.py must follow it"
+
+
+def source(module):
+    return ast.parse(inspect.getsource(module))
+
+
+def test_flower_asks_its_connection_for_the_client_by_this_name():
+    calls = [
+        ast.unparse(node.func)
+        for node in ast.walk(source(fleet_http_connection))
+        if isinstance(node, ast.Call)
+    ]
+    assert "FleetHttpClient.from_server_address" in calls, MOVED
+    assert {"client.ActivateNode", "client.SendNodeHeartbeat"} & {
+        ast.unparse(node)
+        for node in ast.walk(source(fleet_http_connection))
+        if isinstance(node, ast.Attribute)
+    } == {"client.ActivateNode", "client.SendNodeHeartbeat"}, MOVED
+
+
+def test_flowers_loop_uses_the_clock_for_nothing_but_sleep():
+    tree = source(start_client_internal)
+    used = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "time"
+    }
+    assert used == {"sleep"}, MOVED
+    waits = [
+        node.args[0].value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) == "time.sleep"
+        and isinstance(node.args[0], ast.Constant)
+    ]
+    assert sorted(set(waits)) == [0.5, 3], MOVED
+
+
+def test_flower_accepts_the_heartbeat():
+    assert supernode.HEARTBEAT_S <= HEARTBEAT_MAX_INTERVAL
+    assert HEARTBEAT_PATIENCE * supernode.HEARTBEAT_S > 120, (
+        "a cut of two minutes must cost nothing"
+    )
+
+
+def test_both_replacements_are_put_in_place(monkeypatch):
+    monkeypatch.setattr(fleet_http_connection, "FleetHttpClient", FleetHttpClient)
+    monkeypatch.setattr(start_client_internal, "time", start_client_internal.time)
+    supernode.be_patient()
+    assert fleet_http_connection.FleetHttpClient is supernode.PatientClient
+    assert isinstance(start_client_internal.time, supernode.Waits)
+
+
+@pytest.fixture
+def slept(monkeypatch):
+    """The waits that were had, instead of waiting."""
+    slept = []
+    monkeypatch.setattr(supernode, "time", SimpleNamespace(sleep=slept.append))
+    return slept
+
+
+def test_while_a_study_goes_on_messages_are_looked_for_soon(slept):
+    waits = supernode.Waits()
+    for seconds in (3, 3, 0.5, 3):
+        waits.sleep(seconds)
+    assert slept == [supernode.POLL_S, supernode.POLL_S, supernode.REPLY_S, supernode.POLL_S]
+
+
+def test_a_server_that_has_nothing_to_ask_is_left_in_peace(slept):
+    waits = supernode.Waits()
+    for _ in range(supernode.EAGER + 2):
+        waits.sleep(3)
+    assert slept[-3:] == [supernode.POLL_S, 3, 3]
+    waits.sleep(0.5)
+    waits.sleep(3)
+    assert slept[-1] == supernode.POLL_S
+
+
+@pytest.fixture
+def said(monkeypatch, tmp_path):
+    """What is said to the SuperLink; it knows this site as 42."""
+    said = []
+    monkeypatch.setenv("FLWR_HOME", str(tmp_path / "home"))
+
+    def unary(_self, *, rpc_method, request, **_):
+        name = rpc_method.rpartition("/")[2]
+        said.append((name, request))
+        if name == "DeactivateNode":
+            answer = httpx.Response(409, request=httpx.Request("POST", "https://x"))
+            raise httpx.HTTPStatusError("offline", request=answer.request, response=answer)
+        return ActivateNodeResponse(node_id=42)
+
+    monkeypatch.setattr(FleetHttpClient, "_unary_unary", unary)
+    return said
+
+
+@pytest.fixture
+def client():
+    made = supernode.PatientClient("https://localhost:1")
+    yield made
+    made.close()
+
+
+def test_the_first_visit_is_announced_with_the_patient_heartbeat(said, client):
+    client.ActivateNode(ActivateNodeRequest(public_key=b"k", heartbeat_interval=30))
+    ((name, request),) = said
+    assert name == "ActivateNode"
+    assert (request.public_key, request.heartbeat_interval) == (b"k", supernode.HEARTBEAT_S)
+
+
+def test_the_visit_before_is_signed_off_first_whether_it_was_online_or_not(said, client):
+    for _ in range(2):
+        client.ActivateNode(ActivateNodeRequest(public_key=b"k", heartbeat_interval=30))
+    assert [name for name, _ in said] == ["ActivateNode", "DeactivateNode", "ActivateNode"]
+    assert said[1][1].node_id == 42
+
+
+def test_heartbeats_say_the_same_interval(said, client):
+    client.SendNodeHeartbeat(SendNodeHeartbeatRequest(heartbeat_interval=30))
+    assert said[0][1].heartbeat_interval == supernode.HEARTBEAT_S
+
+
+def test_flower_asks_for_who_starts_a_messages_process_by_this_name():
+    calls = [
+        ast.unparse(node.func)
+        for node in ast.walk(source(run_superexec))
+        if isinstance(node, ast.Call)
+    ]
+    assert "get_executor" in calls, "flwr moved this: client/deploy/executor.py must follow it"
+    asked = {
+        node.attr
+        for node in ast.walk(source(run_superexec))
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "executor"
+    }
+    assert asked <= set(dir(executor.ReadyCouriers)), asked

@@ -1,0 +1,150 @@
+"""A federation of real processes on one machine, driven by the commands that people type."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+ENVIRONMENT = os.environ | {
+    "PYTHONPATH": str(ROOT),
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+}
+STOP_LIMIT_S = 120.0
+
+
+def trifed(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """One command, to its end."""
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "trifed", *map(str, arguments)],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def until(found: Callable[[], object], *, limit_s: float, what: str) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + limit_s
+    while not found():
+        assert time.monotonic() < deadline, f"{what}: not within {limit_s:.0f} s"
+        time.sleep(0.2)
+
+
+@dataclass
+class Federation:
+    """A server's folder and hospitals that joined it; their processes while they run."""
+
+    server: Path
+    port: int
+    site_files: list[Path]
+    running: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
+
+    def start(self, name: str, *arguments: object) -> "subprocess.Popen[bytes]":
+        """A command that goes on, with a log of its own."""
+        log = self.server.parent / f"{name}.out"
+        with log.open("ab") as out:
+            self.running[name] = subprocess.Popen(
+                [sys.executable, "-P", "-m", "trifed", *map(str, arguments)],
+                env=ENVIRONMENT,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        return self.running[name]
+
+    def start_server(self) -> "subprocess.Popen[bytes]":
+        """The server's processes."""
+        return self.start("server", "server", "start", self.server, "--foreground")
+
+    def start_site(self, site_file: Path) -> "subprocess.Popen[bytes]":
+        """A hospital's processes."""
+        return self.start(site_file.parent.name, "site", "start", site_file, "--foreground")
+
+    def kill(self, name: str) -> None:
+        """Kill a supervisor; its programs must end by themselves."""
+        self.running[name].kill()
+        self.running[name].wait()
+
+    def kill_program(self, *words: str) -> int:
+        """Kill one program by words of its command line, and tell which process that was."""
+        found = min(processes(*words))  # what it forked came later
+        os.kill(found, signal.SIGKILL)
+        return found
+
+    def logs(self) -> str:
+        """The ends of all logs, for whoever must find out."""
+        names = [*self.server.parent.glob("*.out"), *self.server.rglob("logs/*.log")]
+        names += [log for site in self.site_files for log in site.parent.rglob("*.log")]
+        return "\n".join(
+            f"== {name}\n" + "\n".join(name.read_text(errors="replace").splitlines()[-15:])
+            for name in names
+        )
+
+    def stop(self) -> None:
+        """End everything, as a person would."""
+        for process in self.running.values():
+            if process.poll() is None:
+                process.terminate()
+        for process in self.running.values():
+            process.wait(timeout=STOP_LIMIT_S)
+
+
+def line(pid: int) -> str:
+    """A process's command line; empty if it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+def processes(*words: str) -> list[int]:
+    """The processes that have all these words in their command line."""
+    numbers = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+    return [pid for pid in numbers if pid != os.getpid() and all(w in line(pid) for w in words)]
+
+
+def copied_hospitals(cohort: Path, to: Path) -> list[Path]:
+    """Hospitals of a finished run without what the run computed there."""
+    shutil.copytree(cohort, to, ignore=shutil.ignore_patterns("cache"), dirs_exist_ok=True)
+    site_files = sorted(to.glob("*/site.yaml"))
+    for site_file in site_files:  # the number of threads decides the last digits
+        text = site_file.read_text(encoding="utf-8")
+        assert "  threads: 0\n" in text
+        site_file.write_text(text.replace("  threads: 0\n", "  threads: 1\n"), encoding="utf-8")
+    return site_files
+
+
+@contextmanager
+def joined(study_file: Path, site_files: list[Path], folder: Path) -> Iterator[Federation]:
+    """A server and hospitals that have joined it by the commands; all is ended afterwards."""
+    server, port = folder / "server", free_port()
+    trifed("server", "init", study_file, "--out", server, "--address", f"127.0.0.1:{port}")
+    trifed("server", "invite", server)
+    for site_file in site_files:
+        invitation = server / "invitations" / f"{site_file.parent.name}.trifed-invitation"
+        trifed("site", "join", invitation, "--site", site_file)
+    answers = [answer for s in site_files for answer in s.parent.rglob("*.trifed-answer")]
+    assert len(answers) == len(site_files)
+    trifed("server", "accept", server, *answers)
+    federation = Federation(server, port, site_files)
+    try:
+        yield federation
+    finally:
+        federation.stop()
