@@ -36,13 +36,18 @@ class StudyFolder:
             path.mkdir(parents=True, exist_ok=True)
             remove_leftovers(path)
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether a study was begun here."""
+        return (self.path / "identity.json").exists()
+
     def begin(self, identity: Identity) -> None:
         """Claim the folder for this study and code, or make sure that it is theirs already.
 
         Raises:
             StateError: If the folder belongs to another study or another release.
         """
-        if not (self.path / "identity.json").exists():
+        if not self.has_begun:
             self._write("identity", identity)
             return
         found = self._read("identity", Identity)

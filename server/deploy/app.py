@@ -78,9 +78,10 @@ def run(folder: ServerFolder, place: Place, grid: Grid) -> None:
         report=progress.site_works,
         clock=clock,
     )
+    saved = StudyFolder(place.run / "study")
     with told_to_the_end(status):
-        federation.join_quorum(settings.join_quorum)
-        saved = StudyFolder(place.run / "study")
+        if not saved.has_begun:
+            federation.join_quorum(settings.join_quorum)
         run_study(Coordinator(study, federation, saved, place.run, progress))
         write_report(read_results(place.run), place.run / "report.html")
 

@@ -1,6 +1,12 @@
-"""A study between real processes, with TLS and node keys, gives the simulation's numbers."""
+"""A study between real processes, with TLS and node keys, gives the simulation's numbers.
+
+Some ten minutes each on two cores, most of it waiting, so they are run by hand:
+
+    TRIFED_PROCESSES=1 python -m pytest tests/deployment/test_deployment.py
+"""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +26,9 @@ from tests.deployment.real_processes import (
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are looked up in /proc"),
+    pytest.mark.skipif(
+        "TRIFED_PROCESSES" not in os.environ, reason="run by hand, with TRIFED_PROCESSES=1"
+    ),
 ]
 LIMIT_S = 3000.0
 
