@@ -10,7 +10,7 @@ import hashlib
 import io
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO, TypeVar
 
@@ -34,7 +34,7 @@ class Sealed:
 
     dtype: str
     shape: tuple[int, ...]
-    data: bytes
+    data: bytes | memoryview
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,26 +97,66 @@ def read_letter(stream: BinaryIO) -> Letter:
         raise CodecError("a letter's head exceeds the size that a stage can need")
     try:
         head = json.loads(_exactly(stream, size))
-        records, listed = head["records"], head["arrays"]
-        sizes = [entry["size"] for entry in listed.values()]
-        plain = all(type(size) is int and size >= 0 for size in sizes)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        records, declared = head["records"], head["arrays"]
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise CodecError("a letter's head is not of the form that letters have") from None
-    if not plain or len(sizes) > MAX_ARRAYS or sum(sizes) > MAX_BYTES:
+    return Letter(_checked_records(records), _divided(declared, lambda n: _exactly(stream, n)))
+
+
+def together(arrays: Mapping[str, Sealed]) -> tuple[str, bytes | memoryview]:
+    """Sealed arrays as one: what each declares to be, in JSON, and their bytes in a row."""
+    parts = [arrays[name].data for name in sorted(arrays)]
+    whole = parts[0] if len(parts) == 1 else b"".join(parts)
+    return json.dumps(_declared(arrays), separators=(",", ":"), sort_keys=True), whole
+
+
+def apart(declared: str, whole: bytes | memoryview) -> dict[str, Sealed]:
+    """The sealed arrays that `together` put in a row; none of them is copied.
+
+    Raises:
+        CodecError: If the bytes are not those that are declared.
+    """
+    try:
+        listed = json.loads(declared)
+    except (ValueError, RecursionError):
+        raise CodecError("arrays declare nothing that can be read") from None
+    rest = memoryview(whole)
+
+    def take(n: int) -> memoryview:
+        nonlocal rest
+        part, rest = rest[:n], rest[n:]
+        if len(part) < n:
+            raise CodecError("an array's content is not of the size it declares")
+        return part
+
+    arrays = _divided(listed, take)
+    if rest:
+        raise CodecError("more bytes came than the arrays declare")
+    return arrays
+
+
+def _divided(declared: Any, take: Callable[[int], bytes | memoryview]) -> dict[str, Sealed]:
+    """Sealed arrays by their declarations, each with as many bytes as it declares."""
+    try:
+        sizes = {name: entry["size"] for name, entry in declared.items()}
+    except (KeyError, TypeError, AttributeError):
+        raise CodecError("an array does not declare its size") from None
+    plain = all(type(size) is int and size >= 0 for size in sizes.values())
+    if not plain or len(sizes) > MAX_ARRAYS or sum(sizes.values()) > MAX_BYTES:
         raise CodecError("a letter's arrays exceed the size that a stage can need")
-    arrays = {
-        name: _sealed(listed[name], _exactly(stream, listed[name]["size"]))
-        for name in sorted(listed)
+    return {name: _sealed(declared[name], take(sizes[name])) for name in sorted(sizes)}
+
+
+def _declared(arrays: Mapping[str, Sealed]) -> dict[str, dict[str, Any]]:
+    return {
+        name: {"dtype": array.dtype, "shape": list(array.shape), "size": len(array.data)}
+        for name, array in arrays.items()
     }
-    return Letter(_checked_records(records), arrays)
 
 
 def _head(letter: Letter) -> bytes:
-    arrays = {
-        name: {"dtype": array.dtype, "shape": list(array.shape), "size": len(array.data)}
-        for name, array in letter.arrays.items()
-    }
-    body = {"records": {name: dict(r) for name, r in letter.records.items()}, "arrays": arrays}
+    records = {name: dict(record) for name, record in letter.records.items()}
+    body = {"records": records, "arrays": _declared(letter.arrays)}
     return json.dumps(body, separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode()
 
 
@@ -130,7 +170,7 @@ def _checked_records(records: Any) -> dict[str, Record]:
     return dict(records)
 
 
-def _sealed(entry: Mapping[str, Any], data: bytes) -> Sealed:
+def _sealed(entry: Mapping[str, Any], data: bytes | memoryview) -> Sealed:
     dtype, shape = entry.get("dtype"), entry.get("shape")
     if not isinstance(dtype, str) or not isinstance(shape, list) or len(entry) != 3:
         raise CodecError("an array does not declare its type and shape")
@@ -177,7 +217,7 @@ def _open(array: Sealed) -> np.ndarray:
     if len(shape) > MAX_DIMENSIONS or min(shape, default=0) < 0:
         raise CodecError("an array declares an impossible shape")
     header = _npy_header(dtype, shape)
-    if not array.data.startswith(header):
+    if array.data[: len(header)] != header:
         raise CodecError("an array is not what it declares")
     if len(array.data) - len(header) != math.prod(shape) * dtype.itemsize:
         raise CodecError("an array's content is not of the size it declares")

@@ -5,23 +5,31 @@ from typing import TypeVar
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
 from shared.errors import CodecError
-from shared.letter import Letter, Record, Sealed, read, written
+from shared.letter import Letter, Record, Sealed, apart, read, together, written
 from shared.talk import refusal, refused
 
 T = TypeVar("T")
-ARRAYS = "arrays"
+ARRAYS, DECLARED, CONTENT = "arrays", "declared", "content"
+WITHIN = 1_000_000
+"""Bytes of arrays up to which they travel within a record."""
 
 
 def record_of(letter: Letter) -> RecordDict:
-    """A letter as the content of a Flower message."""
-    arrays = {
-        name: Array(array.dtype, array.shape, "numpy.ndarray", array.data)
-        for name, array in letter.arrays.items()
-    }
-    content = RecordDict({name: ConfigRecord(dict(r)) for name, r in letter.records.items()})
-    if arrays:
-        content[ARRAYS] = ArrayRecord(arrays)
-    return content
+    """A letter as the content of a Flower message.
+
+    Flower carries each record, each array and each 5 MB of one as an object of its own, at several
+    requests each. All arrays therefore travel as one, and within a record where they are small.
+    """
+    record = RecordDict({name: ConfigRecord(dict(r)) for name, r in letter.records.items()})
+    if letter.arrays:
+        declared, whole = together(letter.arrays)
+        if len(whole) <= WITHIN:
+            record[ARRAYS] = ConfigRecord({DECLARED: declared, CONTENT: bytes(whole)})
+        else:
+            array = Array("uint8", (len(whole),), "numpy.ndarray", bytes(whole))
+            record[DECLARED] = ConfigRecord({DECLARED: declared})
+            record[ARRAYS] = ArrayRecord({CONTENT: array})
+    return record
 
 
 def letter_of(record: RecordDict) -> Letter:
@@ -30,16 +38,26 @@ def letter_of(record: RecordDict) -> Letter:
     Raises:
         CodecError: If the content is of another form.
     """
-    arrays = record.get(ARRAYS, ArrayRecord({}))
-    if not isinstance(arrays, ArrayRecord):
+    records = {name: part for name, part in record.items() if name not in (ARRAYS, DECLARED)}
+    return Letter({name: _plain(part) for name, part in records.items()}, _arrays(record))
+
+
+def _arrays(record: RecordDict) -> dict[str, Sealed]:
+    """The arrays of a message, in either of the two forms that `record_of` gives them."""
+    if ARRAYS not in record and DECLARED not in record:
+        return {}
+    carrier, words = record.get(ARRAYS), record.get(DECLARED)
+    if isinstance(carrier, ConfigRecord) and words is None and set(carrier) == {DECLARED, CONTENT}:
+        declared, whole = carrier[DECLARED], carrier[CONTENT]
+    elif isinstance(carrier, ArrayRecord) and isinstance(words, ConfigRecord):
+        if set(words) != {DECLARED} or set(carrier) != {CONTENT}:
+            raise CodecError("a message's arrays must be declared, and nothing else")
+        declared, whole = words[DECLARED], carrier[CONTENT].data
+    else:
         raise CodecError("a message's arrays are of the wrong kind")
-    if any(array.stype != "numpy.ndarray" for array in arrays.values()):
-        raise CodecError("an array's type is not one that travels")
-    records = {name: _plain(part) for name, part in record.items() if name != ARRAYS}
-    sealed = {
-        name: Sealed(array.dtype, tuple(array.shape), array.data) for name, array in arrays.items()
-    }
-    return Letter(records, sealed)
+    if not isinstance(declared, str) or not isinstance(whole, bytes):
+        raise CodecError("a message's arrays are of the wrong kind")
+    return apart(declared, whole)
 
 
 def to_record(value: object) -> RecordDict:
