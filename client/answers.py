@@ -25,7 +25,13 @@ from types import TracebackType
 from typing import BinaryIO, Self, cast
 
 from shared.errors import CodecError, HandshakeError, StateError
-from shared.files import remove_leftovers, replace_atomically, write_atomically, write_past_cache
+from shared.files import (
+    flush_folder,
+    remove_leftovers,
+    replace_atomically,
+    write_atomically,
+    write_past_cache,
+)
 from shared.letter import Letter, read_letter, write_letter
 
 LARGE_BYTES = 1_000_000
@@ -107,7 +113,7 @@ class Answers:
                 return
             before = sum(_pin(path) == self._study_hash for path in _runs(self._folder))
             write_atomically(self._folder / run / PIN, self._study_hash.encode())
-            _flush(self._folder)
+            flush_folder(self._folder)
             self._log.info("run %s of this study begins; %d came before it here", run, before)
             self._forget_runs()
 
@@ -143,7 +149,7 @@ class Answers:
         path = self._folder / run / name / ticket if large else self._folder / run / ticket
         try:
             replace_atomically(path, _writer(parts, large=large))
-            _flush(path.parent)
+            flush_folder(path.parent)
         except OSError as error:
             raise StateError(
                 f"{path}: cannot be written ({error.strerror}); an answer that is not kept does "
@@ -253,12 +259,3 @@ def _oldest_first(folder: Path) -> list[Path]:
 def _forget(paths: list[Path]) -> None:
     for path in paths:
         path.unlink(missing_ok=True)
-
-
-def _flush(folder: Path) -> None:
-    """Flush a folder's list of files: a rename may otherwise be lost in a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

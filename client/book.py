@@ -17,7 +17,7 @@ from typing import Generic
 
 from shared.codec import Packed, pack, unpack
 from shared.errors import CodecError, StateError
-from shared.files import write_atomically
+from shared.files import flush_folder, write_atomically
 from shared.histories import Entry, EntryT, together
 
 
@@ -132,11 +132,7 @@ class Book(Generic[EntryT]):
     def _write(self, path: Path) -> None:
         try:
             write_atomically(path, self.render(self._known, self._site))
-            folder = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            flush_folder(path.parent)
         except OSError as error:
             raise self.error(
                 f"{path} cannot be written ({error}); {self.unwritable}. "

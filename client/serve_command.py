@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-FOLDER, STUDY, SOCKET, LOG = "federation", "study.yaml", "service.sock", "service.log"
+LOG = "service.log"
 
 
 def add_serve(actions: Any) -> None:
@@ -35,7 +35,8 @@ name patients and stays in the hospital.""",
         "--socket",
         type=Path,
         metavar="PATH",
-        help="where to listen (default: federation/service.sock beside the site file)",
+        help="where to listen (default: what federation/federation.yaml says, else service.sock "
+        "in that folder)",
     )
     serve.add_argument(
         "--threads",
@@ -51,18 +52,21 @@ def run_serve(options: argparse.Namespace) -> int:
     Raises:
         ConfigError: If there is no study file; and see `client.serve.serve`.
     """
+    from client.joining.folder import folder_beside
+    from client.joining.settings import SOCKET
     from client.serve import logged_to, serve
     from shared.config import load_study
     from shared.errors import ConfigError
 
-    folder = options.site_file.resolve().parent / FOLDER
-    study_file = options.study or folder / STUDY
+    folder = folder_beside(options.site_file.resolve())
+    study_file = options.study or folder.study_file
     if options.study is None and not study_file.exists():
         raise ConfigError(
             f"{study_file}: there is no such file. Join the study first (trifed site join), or "
             "name the study file with --study."
         )
     study = load_study(study_file)
-    with logged_to(folder / LOG):
-        serve(options.site_file, study, options.socket or folder / SOCKET, threads=options.threads)
+    named = folder.socket_file() if folder.is_joined else folder.path / SOCKET
+    with logged_to(folder.path / LOG):
+        serve(options.site_file, study, options.socket or named, threads=options.threads)
     return 0

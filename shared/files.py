@@ -64,6 +64,15 @@ def replace_atomically(
         beside.unlink(missing_ok=True)
 
 
+def flush_folder(folder: Path) -> None:
+    """Flush a folder's list of files: a rename may otherwise be lost in a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove what interrupted writes left beside their targets, in this folder and below."""
     for path in folder.rglob(".tmp*"):

@@ -61,7 +61,13 @@ class Invitation:
     server_key: str
 
     def __post_init__(self) -> None:
-        require(bool(_NAME.fullmatch(self.site)), "site must be a site's name")
+        check_identifiers(
+            self.site,
+            self.run,
+            study_hash=self.study_hash,
+            code_hash=self.code_hash,
+            server_key=self.server_key,
+        )
         require(_is_address(self.address), "address must be HOST:PORT")
         pem = self.certificate
         require(pem.isascii() and "BEGIN CERTIFICATE" in pem, "certificate must be PEM")
@@ -69,15 +75,19 @@ class Invitation:
         require(len(pem) <= MAX_CERTIFICATE_BYTES, "certificate is too large")
         require(len(self.study) <= MAX_STUDY_BYTES, "study is too large")
         require(bool(_FLWR.fullmatch(self.flwr)), "flwr must be a version")
-        require(bool(_RUN.fullmatch(self.run)), "run must be 32 hexadecimal digits")
-        for name in ("study_hash", "code_hash", "server_key"):
-            is_hash = bool(_HASH.fullmatch(getattr(self, name)))
-            require(is_hash, f"{name} must be 64 hexadecimal digits")
 
     @property
     def fingerprint(self) -> str:
         """The server key's fingerprint, which the coordinator tells by telephone."""
         return key_fingerprint(self.server_key)
+
+
+def check_identifiers(site: str, run: str, **hashes: str) -> None:
+    """Make sure that a file names a site, a run and hashes in the form that these have."""
+    require(bool(_NAME.fullmatch(site)), "site must be a site's name")
+    require(bool(_RUN.fullmatch(run)), "run must be 32 hexadecimal digits")
+    for name, value in hashes.items():
+        require(bool(_HASH.fullmatch(value)), f"{name} must be 64 hexadecimal digits")
 
 
 def _is_address(text: str) -> bool:

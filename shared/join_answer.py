@@ -5,7 +5,6 @@ sender holds that, and that nothing in the file was changed. That the sender is 
 shown by comparing the key's fingerprint by telephone.
 """
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -22,14 +21,12 @@ from cryptography.hazmat.primitives.serialization import (
 from shared.checks import require
 from shared.errors import InvitationError
 from shared.fingerprints import fingerprint
-from shared.invitation import Role
+from shared.invitation import Role, check_identifiers
 from shared.signed_file import damaged, read_signed, render_signed
 
 WHAT = "answer"
 SUFFIX = ".trifed-answer"
 MAX_KEY_BYTES = 1000
-_NAME, _HASH = re.compile(r"[a-z][a-z0-9_]{0,31}"), re.compile(r"[0-9a-f]{64}")
-_RUN = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +47,7 @@ class JoinAnswer:
     run: str
 
     def __post_init__(self) -> None:
-        require(bool(_NAME.fullmatch(self.site)), "site must be a site's name")
-        require(bool(_RUN.fullmatch(self.run)), "run must be 32 hexadecimal digits")
-        for name in ("study_hash", "code_hash"):
-            is_hash = bool(_HASH.fullmatch(getattr(self, name)))
-            require(is_hash, f"{name} must be 64 hexadecimal digits")
+        check_identifiers(self.site, self.run, study_hash=self.study_hash, code_hash=self.code_hash)
         require(is_public_key(self.public_key), "public_key must be a P-384 key of OpenSSH's form")
 
 

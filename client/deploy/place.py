@@ -4,7 +4,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from client.joining.folder import NAME, FederationFolder, joined_beside
+from client.joining.folder import FederationFolder, folder_beside, joined_beside
 from shared.secret_files import make_private, write_secret
 
 SECRET_BYTES = 32
@@ -30,7 +30,7 @@ class Place:
     @property
     def joined(self) -> FederationFolder:
         """The same, with the names of the files in it."""
-        return FederationFolder(self.site_file.parent / NAME)
+        return folder_beside(self.site_file)
 
     @property
     def flower(self) -> Path:

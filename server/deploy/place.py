@@ -4,16 +4,13 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    PublicFormat,
-    load_ssh_public_key,
-)
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from server.deploy.local_tls import NAME, make_local_certificate
 from server.joining.folder import ServerFolder, open_folder
 from shared.address import Address
 from shared.errors import ConfigError
+from shared.join_answer import load_public_key
 from shared.secret_files import make_private, write_secret
 
 SECRET_BYTES = 32
@@ -28,19 +25,19 @@ class Place:
     listens_on: Address
 
     @property
+    def made(self) -> ServerFolder:
+        """What `trifed server init` made, with the names of the files in it."""
+        return ServerFolder(self.folder)
+
+    @property
     def keys(self) -> Path:
         """Certificates and secrets."""
-        return self.folder / "keys"
+        return self.made.keys
 
     @property
     def secret(self) -> Path:
         """The coordinator's secret: who has it rules the SuperLink."""
         return self.keys / "superexec.secret"
-
-    @property
-    def ca(self) -> Path:
-        """What signed the certificate that hospitals see."""
-        return self.keys / "ca.crt"
 
     @property
     def local_ca(self) -> Path:
@@ -145,5 +142,4 @@ def site_keys(path: Path) -> dict[str, bytes]:
 
 def pem_of(public_key: str) -> bytes:
     """A key in OpenSSH's form as the SuperLink stores it."""
-    key = load_ssh_public_key(public_key.encode())
-    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return load_public_key(public_key).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

@@ -40,9 +40,9 @@ def superlink(place: Place) -> tuple[str, ...]:
     return python(
         "server.deploy.superlink",
         *("--host", place.listens_on.host, "--port", str(place.listens_on.port)),
-        *("--ssl-ca-certfile", str(place.ca)),
-        *("--ssl-certfile", str(place.keys / "server.crt")),
-        *("--ssl-keyfile", str(place.keys / "server.key")),
+        *("--ssl-ca-certfile", str(place.made.authority_file)),
+        *("--ssl-certfile", str(place.made.certificate_file)),
+        *("--ssl-keyfile", str(place.made.key_file)),
         "--enable-supernode-auth",
         *("--isolation", "process"),
         *("--superexec-auth-secret-file", str(place.secret)),

@@ -156,7 +156,8 @@ def run_init(options: argparse.Namespace) -> int:
     if not folder.settings.listens_on.is_this_machine:
         print(
             f"warning: it will listen on {folder.settings.listen}, which other machines may reach. "
-            "Whoever does may start programs at every hospital: let a proxy alone reach it."
+            "Only the server's own gate then keeps them from every hospital: better let a proxy "
+            "alone reach it."
         )
     print("Next:")
     print(f"  1. read {folder.settings_file}")

@@ -13,13 +13,12 @@ from shared.codec import Packed, pack, unpack
 from shared.config import Study, load_study
 from shared.errors import CodecError, ConfigError, StateError
 from shared.files import read_at_most, write_atomically
-from shared.invitation import SUFFIX, Role
+from shared.invitation import MAX_CERTIFICATE_BYTES, SUFFIX, Role
 from shared.join_answer import is_public_key
 from shared.strict_yaml import load_settings
 
 MAX_KEY_BYTES = 10_000
 MAX_SITE_BYTES = 10_000
-MAX_CERTIFICATE_BYTES = 100_000
 
 
 @dataclass(frozen=True, slots=True)

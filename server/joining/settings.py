@@ -22,9 +22,9 @@ version: 1
 # invitations.
 address: "{address}"
 
-# HOST:PORT that the server itself listens on. Whoever reaches this port may start programs at
-# every hospital, so it belongs on this machine alone (127.0.0.1), with a proxy before it that lets
-# hospitals through to what is theirs.
+# HOST:PORT that the server itself listens on. Only the gate of 'trifed server start' keeps whoever
+# reaches this port from starting programs at every hospital, so it belongs on this machine alone
+# (127.0.0.1), with a proxy before it that lets hospitals through to what is theirs.
 listen: "{listen}"
 
 # How long a site may be offline, or come no step further with what it was asked, in seconds, until
