@@ -8,8 +8,10 @@ three mistakes that published studies make, each built here and nowhere else:
 - `threshold on the test`: a model's threshold is the one that does best on the patients tested;
 - `in-sample stacking`: the fusion layer is fitted on scores of patients that its parts have seen.
 
-Ends with status 1 unless the honest means are within .04 of what they must be, and each leak's is
-above by more than that and by three of its standard errors.
+Ends with status 1 unless the fusion layer's honest AUCs, the end of the pipeline, are within .04
+of .5, every other honest mean is within .04 or three of its standard errors (a mean over 20 seeds
+of some 40 patients each has an error of .02, and there are a dozen of them), and each leak's mean
+is above what it must be by more than .04 and by three of its standard errors.
 
     python -m tests.benchmarks.leaks --seeds 20
 """
@@ -34,6 +36,7 @@ from tests.benchmarks.presets import parser_of, run_study
 WITHIN = 0.04
 STANDARD_ERRORS = 3.0
 HONEST = ("internal_test", "external_test")
+STRICT = tuple(f"fusion AUC {split}" for split in HONEST)
 
 
 def all_patients(bench: Workbench, held_out: int | None) -> TrainingCases:
@@ -85,13 +88,18 @@ def seed_rows(options: argparse.Namespace, seed: int) -> list[tuple[str, str, fl
     return rows
 
 
-def judge(variant: str, values: list[float], expected: float) -> tuple[float, float, bool]:
+def judge(
+    variant: str, number: str, values: list[float], expected: float
+) -> tuple[float, float, bool]:
     """Mean, standard error, and whether the mean is where it must be."""
     mean = statistics.mean(values)
     error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-    if variant == "honest":
+    if variant == "honest" and number in STRICT:
         return mean, error, abs(mean - expected) <= WITHIN
-    return mean, error, mean - expected > max(WITHIN, STANDARD_ERRORS * error)
+    allowed = max(WITHIN, STANDARD_ERRORS * error)
+    if variant == "honest":
+        return mean, error, abs(mean - expected) <= allowed
+    return mean, error, mean - expected > allowed
 
 
 def main() -> int:
@@ -115,7 +123,7 @@ def main() -> int:
     right = True
     for variant, number, expected in dict.fromkeys((row[1], row[2], row[4]) for row in rows):
         values = [row[3] for row in rows if row[1:3] == (variant, number) and row[3] is not None]
-        mean, error, well = judge(variant, values, expected)
+        mean, error, well = judge(variant, number, values, expected)
         right &= well
         verdict = "" if well else "  <- not as it must be"
         print(f"{variant:<22} {number:<32} {len(values):>5}  {mean:.3f}  {error:.3f}{verdict}")
