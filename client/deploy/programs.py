@@ -13,7 +13,7 @@ from shared.supervision import Program
 
 SERVICE, SUPERNODE, EXECUTOR = "service", "supernode", "executor"
 LOOPBACK = "127.0.0.1"
-TASK_POLL_S = "0.25"
+TASK_POLL_S = "0.1"
 
 
 def service_programs(place: Place, *, outer: Mapping[str, str] | None = None) -> list[Program]:

@@ -8,8 +8,10 @@ it begins a new one, so that a crash costs nothing either.
 Run as a module by `trifed site start`; the arguments are those of `flower-supernode`.
 """
 
+import functools
 import os
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,14 +23,18 @@ from flwr.supernode import fleet_http_connection, start_client_internal
 from flwr.supernode.cli import flower_supernode
 from flwr.supernode.fleet_http_client import FleetHttpClient
 
+from shared.launch import EAGER_PULLS
 from shared.supervision import end_with_parent
 
 HEARTBEAT_S = 300.0
 """Announced; a site counts as online for twice as long after its last heartbeat."""
-POLL_S, EAGER = 0.5, 120
-"""The wait between two looks for a message, and how many looks it is kept up after the last one."""
-REPLY_S = 0.1
+SHORTEST_S, QUIET_SHARE = 0.1, 0.1
+"""The wait between two looks for a message: this share of the time since the last one came, and at
+least so long."""
+REPLY_S = 0.02
 """The wait between two looks whether the courier is back, which is a look into memory."""
+FLOWERS_SHORT_S = 0.5
+"""What Flower waits between two such looks; between two for a message it waits longer."""
 VISIT = "visit"
 """The file, in Flower's folder, with the number under which the SuperLink knew this site last."""
 
@@ -62,23 +68,27 @@ class Waits:
     Between messages come the short ones, until the courier is back.
     """
 
-    def __init__(self) -> None:
-        self._n_idle = 0
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._busy = clock()
 
     def sleep(self, seconds: float) -> None:
         """Wait at most so long, in seconds."""
-        if seconds <= POLL_S:
-            self._n_idle = 0
+        now = self._clock()
+        if seconds <= FLOWERS_SHORT_S:
+            self._busy = now
             time.sleep(min(seconds, REPLY_S))
         else:
-            self._n_idle += 1
-            time.sleep(POLL_S if self._n_idle <= EAGER else seconds)
+            time.sleep(min(seconds, max(SHORTEST_S, QUIET_SHARE * (now - self._busy))))
 
 
 def be_patient() -> None:
     """Put the client and the wait in the place of Flower's own."""
     fleet_http_connection.FleetHttpClient = PatientClient  # type: ignore[attr-defined]
     start_client_internal.time = Waits()  # type: ignore[assignment,attr-defined]
+    start_client_internal.pull_objects = functools.partial(
+        start_client_internal.pull_objects, **EAGER_PULLS
+    )
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """The Flower ServerApp of a deployment: run the study of one folder, wherever it stopped."""
 
+import functools
 import logging
 import os
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
+from flwr.superlink.grid import http_grid
 
 from server.clock import Clock
 from server.coordinator import Coordinator
@@ -27,6 +29,7 @@ from server.study_folder import StudyFolder
 from shared.config import Study, digest, load_study
 from shared.errors import StateError, TrifedError
 from shared.files import write_atomically
+from shared.launch import EAGER_PULLS
 from shared.one_at_a_time import Hold
 from shared.strict_yaml import dump_settings
 
@@ -34,6 +37,7 @@ app = ServerApp()
 LOG_BYTES, LOGS_KEPT = 5_000_000, 3
 TAKEOVER_S = 120.0
 log = logging.getLogger("trifed.run")
+http_grid.pull_objects = functools.partial(http_grid.pull_objects, **EAGER_PULLS)
 
 
 @app.main()

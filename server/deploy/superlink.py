@@ -15,6 +15,7 @@ from starlette.middleware import Middleware
 
 from server.deploy.gate import Gate, control_word
 from server.deploy.local_tls import also_local
+from server.deploy.objects import place_objects
 from server.deploy.programs import CERTIFICATE, KEY, SECRET
 from shared.supervision import end_with_parent
 
@@ -39,6 +40,7 @@ def main() -> None:
     """Serve behind the gate."""
     end_with_parent()
     place_certificate(Path(os.environ[CERTIFICATE]), Path(os.environ[KEY]))
+    place_objects()
     place_gate(control_word(Path(os.environ[SECRET]).read_bytes()))
     flower_superlink()
 
