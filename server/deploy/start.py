@@ -12,6 +12,8 @@ from server.deploy.outcome import Outcome, read_outcome
 from server.deploy.place import Place
 from server.deploy.programs import EXECUTOR, SUPERLINK, programs
 from server.deploy.supervise import Study, supervise
+from server.guest_list import guests_to_ask
+from server.joining.renew import still_valid
 from shared.errors import FederationError, TrifedError
 from shared.one_at_a_time import Hold, stop_holder
 from shared.supervision import Supervisor, last_lines, stop_on_signals
@@ -35,13 +37,16 @@ def start(place: Place, sites: Sites) -> Outcome | None:
 
     Raises:
         StateError: If a supervisor of this folder runs already.
+        ConfigError: If the server's certificate has ended.
         FederationError: If the SuperLink cannot be started, or the study's process is lost too
             often.
     """
     with Hold(place.lock, f"the server of {place.folder}"):
         found = read_outcome(place.outcome)
-        if found is not None and found.completed:
+        if found is not None and found.completed and not guests_to_ask(place.made, place.run):
             return found
+        if ending := still_valid(place.made):
+            log.warning("%s", ending)
         place.ready.unlink(missing_ok=True)
         place.make_secrets()
         compact(place.database)
