@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from server.clock import Clock
 from server.deploy.control import Control
 from server.deploy.outcome import Outcome, read_outcome
 from server.deploy.place import Place
@@ -14,6 +15,8 @@ from server.deploy.programs import EXECUTOR, SUPERLINK, programs
 from server.deploy.supervise import Study, supervise
 from server.guest_list import guests_to_ask
 from server.joining.renew import still_valid
+from server.status import StatusFile, StudyStatus
+from shared.config import digest
 from shared.errors import FederationError, TrifedError
 from shared.one_at_a_time import Hold, stop_holder
 from shared.supervision import Supervisor, last_lines, stop_on_signals
@@ -63,6 +66,14 @@ def start(place: Place, sites: Sites) -> Outcome | None:
             log.info("all programs of %s have ended", place.folder)
 
 
+def begin_anew(place: Place) -> None:
+    """Clear how the study ended last, and let the status say that it is about to go on."""
+    place.outcome.unlink(missing_ok=True)
+    made = place.made
+    told = StudyStatus(made.study.name, digest(made.study))
+    StatusFile(place.run, told, made.settings.run, dict(made.roles), Clock()).turn("starting")
+
+
 def stop(place: Place) -> bool:
     """End the supervisor of a deployment and all its programs; False if none runs."""
     return stop_holder(place.lock)
@@ -84,8 +95,9 @@ def _run(
     study = Study(
         control,
         outcome=lambda: read_outcome(place.outcome),
-        forget=lambda: place.outcome.unlink(missing_ok=True),
+        forget=lambda: begin_anew(place),
     )
+    begin_anew(place)
     place.ready.touch()
 
     def wait(seconds: float) -> None:
