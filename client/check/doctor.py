@@ -93,8 +93,7 @@ def check_site(
         isolated=isolated,
         limits=limits or _limits(workers),
     )
-    found = _Found()
-    verdicts: tuple[Verdict, ...] = ()
+    found, verdicts = _Found(), tuple[Verdict, ...]()
     try:
         found.manifest = read_cohort(settings, site_file, _set_aside(study))
         if settings.data.features is None:
@@ -104,9 +103,8 @@ def check_site(
         problems += _cohort_problems(found, study, settings.name) + _small_cells(verdicts, settings)
     except TrifedError as error:
         problems.append(str(error))
-    cache_folder = site_file.parent / settings.cache
-    n_imaged = sum(bool(case.images) for case in found.cases)
-    faults, notes = machine_problems(cache_folder, settings.device, study, n_imaged)
+    cache_folder, n = site_file.parent / settings.cache, sum(bool(c.images) for c in found.cases)
+    faults, notes = machine_problems(cache_folder, settings.device, study, n)
     notes = memory_note(found.measures, workers) + permission_note(site_file) + notes
     return CheckReport(
         site=settings.name,
