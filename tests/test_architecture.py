@@ -23,7 +23,7 @@ FLOWER_FILES = {
     "shared/wire.py",
     "client/app.py",
     "client/courier.py",
-    "client/deploy/executor.py",
+    "client/deploy/carrying.py",
     "client/deploy/supernode.py",
     "server/app.py",
     "server/federation.py",

@@ -1,4 +1,4 @@
-"""Flower's SuperNode as a hospital runs it: patient with its line, and soon back after a crash.
+"""Flower's SuperNode as a hospital runs it: with the courier, patient, and soon back after a crash.
 
 Flower takes a site for gone after two heartbeats of 30 s, throws away what it computed meanwhile,
 and lets it in again only when as much time has passed. Here the site announces a longer heartbeat
@@ -23,6 +23,7 @@ from flwr.supernode import fleet_http_connection, start_client_internal
 from flwr.supernode.cli import flower_supernode
 from flwr.supernode.fleet_http_client import FleetHttpClient
 
+from client.deploy.carrying import carry_here
 from shared.launch import EAGER_PULLS
 from shared.supervision import end_with_parent
 
@@ -31,10 +32,6 @@ HEARTBEAT_S = 300.0
 SHORTEST_S, QUIET_SHARE = 0.1, 0.1
 """The wait between two looks for a message: this share of the time since the last one came, and at
 least so long."""
-REPLY_S = 0.02
-"""The wait between two looks whether the courier is back, which is a look into memory."""
-FLOWERS_SHORT_S = 0.5
-"""What Flower waits between two such looks; between two for a message it waits longer."""
 VISIT = "visit"
 """The file, in Flower's folder, with the number under which the SuperLink knew this site last."""
 
@@ -63,32 +60,31 @@ class PatientClient(FleetHttpClient):
 
 
 class Waits:
-    """Flower's waits, cut short while a study goes on: its long one is for the next message.
-
-    Between messages come the short ones, until the courier is back.
-    """
+    """Flower's waits for the next message, cut short while a study goes on."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._busy = clock()
+        self._came = clock()
+
+    def begin_anew(self) -> None:
+        """A message has come: others may follow soon."""
+        self._came = self._clock()
 
     def sleep(self, seconds: float) -> None:
         """Wait at most so long, in seconds."""
-        now = self._clock()
-        if seconds <= FLOWERS_SHORT_S:
-            self._busy = now
-            time.sleep(min(seconds, REPLY_S))
-        else:
-            time.sleep(min(seconds, max(SHORTEST_S, QUIET_SHARE * (now - self._busy))))
+        quiet = self._clock() - self._came
+        time.sleep(min(seconds, max(SHORTEST_S, QUIET_SHARE * quiet)))
 
 
 def be_patient() -> None:
-    """Put the client and the wait in the place of Flower's own."""
+    """Put the client, the waits and the courier in the place of Flower's own."""
     fleet_http_connection.FleetHttpClient = PatientClient  # type: ignore[attr-defined]
-    start_client_internal.time = Waits()  # type: ignore[assignment,attr-defined]
+    waits = Waits()
+    start_client_internal.time = waits  # type: ignore[assignment,attr-defined]
     start_client_internal.pull_objects = functools.partial(
         start_client_internal.pull_objects, **EAGER_PULLS
     )
+    carry_here(waits.begin_anew)
 
 
 def main() -> None:

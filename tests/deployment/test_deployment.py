@@ -101,7 +101,7 @@ def test_whatever_is_killed_the_numbers_are_the_same(federation, finished_run):
     federation.kill_program("server.deploy.superlink", server)
     at("select_features")
     federation.kill_program("client.deploy.supernode", str(hospitals[0].parent))
-    federation.kill_program("client.deploy.executor", str(hospitals[1].parent))
+    federation.kill_program("client.deploy.supernode", str(hospitals[1].parent))
     at("train_branches")
     federation.kill_program("site serve", str(hospitals[2]))
     federation.kill("server")

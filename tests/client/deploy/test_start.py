@@ -46,9 +46,9 @@ def ran(monkeypatch):
 @pytest.mark.parametrize(
     ("part", "names"),
     [
-        ("all", ["service", "supernode", "executor"]),
+        ("all", ["service", "supernode"]),
         ("service", ["service"]),
-        ("courier", ["supernode", "executor"]),
+        ("courier", ["supernode"]),
     ],
 )
 def test_each_half_can_run_alone(place, ran, part, names):

@@ -10,11 +10,10 @@ import pytest
 from flwr.common.constant import HEARTBEAT_MAX_INTERVAL, HEARTBEAT_PATIENCE
 from flwr.proto.fleet_pb2 import ActivateNodeRequest, ActivateNodeResponse
 from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
-from flwr.supercore.superexec import run_superexec
 from flwr.supernode import fleet_http_connection, start_client_internal
 from flwr.supernode.fleet_http_client import FleetHttpClient
 
-from client.deploy import executor, supernode
+from client.deploy import supernode
 
 MOVED = f"flwr {flwr.__version__} moved this: client/deploy/supernode.py must follow it"
 
@@ -62,9 +61,10 @@ def test_flower_accepts_the_heartbeat():
     )
 
 
-def test_both_replacements_are_put_in_place(monkeypatch):
+def test_all_replacements_are_put_in_place(monkeypatch):
     monkeypatch.setattr(fleet_http_connection, "FleetHttpClient", FleetHttpClient)
-    monkeypatch.setattr(start_client_internal, "time", start_client_internal.time)
+    for name in ("time", "pull_objects", "_push_messages"):
+        monkeypatch.setattr(start_client_internal, name, getattr(start_client_internal, name))
     supernode.be_patient()
     assert fleet_http_connection.FleetHttpClient is supernode.PatientClient
     assert isinstance(start_client_internal.time, supernode.Waits)
@@ -72,27 +72,29 @@ def test_both_replacements_are_put_in_place(monkeypatch):
 
 @pytest.fixture
 def slept(monkeypatch):
-    """The waits that were had, instead of waiting."""
+    """The waits that were had, instead of waiting; they are the time that passes."""
     slept = []
     monkeypatch.setattr(supernode, "time", SimpleNamespace(sleep=slept.append))
     return slept
 
 
 def test_while_a_study_goes_on_messages_are_looked_for_soon(slept):
-    waits = supernode.Waits()
-    for seconds in (3, 3, 0.5, 3):
-        waits.sleep(seconds)
-    assert slept == [supernode.POLL_S, supernode.POLL_S, supernode.REPLY_S, supernode.POLL_S]
+    waits = supernode.Waits(clock=lambda: sum(slept))
+    for _ in range(10):
+        waits.sleep(3)
+    assert slept == [supernode.SHORTEST_S] * 10
 
 
 def test_a_server_that_has_nothing_to_ask_is_left_in_peace(slept):
-    waits = supernode.Waits()
-    for _ in range(supernode.EAGER + 2):
+    waits = supernode.Waits(clock=lambda: sum(slept))
+    while sum(slept) < 60:
         waits.sleep(3)
-    assert slept[-3:] == [supernode.POLL_S, 3, 3]
-    waits.sleep(0.5)
+    assert slept == sorted(slept)
+    assert slept[-1] == 3
+    assert len(slept) < 70
+    waits.begin_anew()
     waits.sleep(3)
-    assert slept[-1] == supernode.POLL_S
+    assert slept[-1] == supernode.SHORTEST_S
 
 
 @pytest.fixture
@@ -137,18 +139,3 @@ def test_the_visit_before_is_signed_off_first_whether_it_was_online_or_not(said,
 def test_heartbeats_say_the_same_interval(said, client):
     client.SendNodeHeartbeat(SendNodeHeartbeatRequest(heartbeat_interval=30))
     assert said[0][1].heartbeat_interval == supernode.HEARTBEAT_S
-
-
-def test_flower_asks_for_who_starts_a_messages_process_by_this_name():
-    calls = [
-        ast.unparse(node.func)
-        for node in ast.walk(source(run_superexec))
-        if isinstance(node, ast.Call)
-    ]
-    assert "get_executor" in calls, "flwr moved this: client/deploy/executor.py must follow it"
-    asked = {
-        node.attr
-        for node in ast.walk(source(run_superexec))
-        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "executor"
-    }
-    assert asked <= set(dir(executor.ReadyCouriers)), asked
