@@ -33,6 +33,8 @@ FLOWER_FILES = {
     "server/deploy/bundle.py",
     "server/deploy/control.py",
     "server/deploy/executor.py",
+    "server/deploy/grid.py",
+    "server/deploy/objects.py",
     "server/deploy/superlink.py",
     "simulation/flower.py",
 }

@@ -93,4 +93,4 @@ def carry_here(begins: Callable[[], None], by: Courier = courier) -> None:
             carry(state, object_store, announced, by)
         push(state, object_store, **ways)
 
-    start_client_internal._push_messages = carry_and_push
+    start_client_internal._push_messages = carry_and_push  # type: ignore[assignment]

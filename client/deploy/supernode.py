@@ -19,11 +19,13 @@ from typing import Any
 import httpx
 from flwr.proto.fleet_pb2 import ActivateNodeRequest, DeactivateNodeRequest
 from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
+from flwr.supercore.inflatable import inflatable_utils
 from flwr.supernode import fleet_http_connection, start_client_internal
 from flwr.supernode.cli import flower_supernode
 from flwr.supernode.fleet_http_client import FleetHttpClient
 
 from client.deploy.carrying import carry_here
+from shared.direct_http import direct_client
 from shared.launch import EAGER_PULLS
 from shared.supervision import end_with_parent
 
@@ -32,12 +34,21 @@ HEARTBEAT_S = 300.0
 SHORTEST_S, QUIET_SHARE = 0.1, 0.1
 """The wait between two looks for a message: this share of the time since the last one came, and at
 least so long."""
+TIMEOUT_S = 30.0
+"""Of each step of a request, as Flower has it."""
 VISIT = "visit"
 """The file, in Flower's folder, with the number under which the SuperLink knew this site last."""
 
 
 class PatientClient(FleetHttpClient):
-    """Flower's client of the SuperLink, but for the heartbeat and the signing off."""
+    """Flower's client of the SuperLink, but for the heartbeat, the signing off and the sockets."""
+
+    def __init__(self, base_url: str, **named: Any) -> None:
+        super().__init__(base_url, **named)
+        self._client.close()
+        self._client = direct_client(
+            base_url, named.get("verify", True), named.get("timeout", TIMEOUT_S)
+        )
 
     def ActivateNode(self, request: ActivateNodeRequest) -> Any:  # noqa: N802
         """Come online, after signing off whatever an earlier process left online."""
@@ -81,9 +92,8 @@ def be_patient() -> None:
     fleet_http_connection.FleetHttpClient = PatientClient  # type: ignore[attr-defined]
     waits = Waits()
     start_client_internal.time = waits  # type: ignore[assignment,attr-defined]
-    start_client_internal.pull_objects = functools.partial(
-        start_client_internal.pull_objects, **EAGER_PULLS
-    )
+    pull = functools.partial(inflatable_utils.pull_objects, **EAGER_PULLS)
+    start_client_internal.pull_objects = pull  # type: ignore[attr-defined]
     carry_here(waits.begin_anew)
 
 

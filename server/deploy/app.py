@@ -1,6 +1,5 @@
 """The Flower ServerApp of a deployment: run the study of one folder, wherever it stopped."""
 
-import functools
 import logging
 import os
 from collections.abc import Iterator, Mapping
@@ -10,10 +9,10 @@ from pathlib import Path
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
-from flwr.superlink.grid import http_grid
 
 from server.clock import Clock
 from server.coordinator import Coordinator
+from server.deploy.grid import hasten
 from server.deploy.outcome import Outcome
 from server.deploy.place import Place
 from server.deploy.programs import FOLDER
@@ -31,7 +30,6 @@ from server.study_folder import StudyFolder
 from shared.config import digest, load_study
 from shared.errors import StateError, TrifedError
 from shared.files import write_atomically
-from shared.launch import EAGER_PULLS
 from shared.one_at_a_time import Hold
 from shared.strict_yaml import dump_settings
 
@@ -39,7 +37,6 @@ app = ServerApp()
 LOG_BYTES, LOGS_KEPT = 5_000_000, 3
 TAKEOVER_S = 120.0
 log = logging.getLogger("trifed.run")
-http_grid.pull_objects = functools.partial(http_grid.pull_objects, **EAGER_PULLS)
 
 
 @app.main()
@@ -54,6 +51,7 @@ def main(grid: Grid, _context: Context) -> None:
     """
     folder = open_folder(Path(os.environ[FOLDER]))
     place = Place(folder.path, folder.settings.listens_on)
+    hasten(grid, place)
     with logged(place.logs / "study.log"):
         try:
             with Hold(place.run / "running.lock", "the study", wait_s=TAKEOVER_S):

@@ -107,7 +107,8 @@ class FiledObjects(SqlObjectStore):
         if outer is not None:
             yield outer
             return
-        self._deleting.ids = ids = set()
+        ids: set[str] = set()
+        self._deleting.ids = ids
         try:
             yield ids
         finally:
@@ -131,4 +132,4 @@ class FiledObjects(SqlObjectStore):
 
 def place_objects() -> None:
     """Put this store in the place of Flower's own."""
-    object_store_factory.SqlObjectStore = FiledObjects  # type: ignore[misc]
+    object_store_factory.SqlObjectStore = FiledObjects  # type: ignore[attr-defined,assignment,misc]

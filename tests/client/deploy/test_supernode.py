@@ -10,10 +10,12 @@ import pytest
 from flwr.common.constant import HEARTBEAT_MAX_INTERVAL, HEARTBEAT_PATIENCE
 from flwr.proto.fleet_pb2 import ActivateNodeRequest, ActivateNodeResponse
 from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
+from flwr.supercore.inflatable import inflatable_utils
 from flwr.supernode import fleet_http_connection, start_client_internal
 from flwr.supernode.fleet_http_client import FleetHttpClient
 
 from client.deploy import supernode
+from shared.launch import EAGER_PULLS
 
 MOVED = f"flwr {flwr.__version__} moved this: client/deploy/supernode.py must follow it"
 
@@ -139,3 +141,13 @@ def test_the_visit_before_is_signed_off_first_whether_it_was_online_or_not(said,
 def test_heartbeats_say_the_same_interval(said, client):
     client.SendNodeHeartbeat(SendNodeHeartbeatRequest(heartbeat_interval=30))
     assert said[0][1].heartbeat_interval == supernode.HEARTBEAT_S
+
+
+def test_flower_pulls_pieces_by_this_name():
+    calls = {
+        ast.unparse(node.func)
+        for node in ast.walk(source(start_client_internal))
+        if isinstance(node, ast.Call)
+    }
+    assert "pull_objects" in calls, MOVED
+    assert set(EAGER_PULLS) <= set(inspect.signature(inflatable_utils.pull_objects).parameters)

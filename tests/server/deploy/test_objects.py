@@ -124,9 +124,7 @@ def test_an_object_is_known_by_the_hash_of_its_content(store):
 
 
 def test_flower_makes_its_store_by_this_name(monkeypatch, tmp_path):
-    monkeypatch.setattr(
-        object_store_factory, "SqlObjectStore", object_store_factory.SqlObjectStore
-    )
+    monkeypatch.setattr(object_store_factory, "SqlObjectStore", object_store_factory.SqlObjectStore)
     place_objects()
     factory = object_store_factory.ObjectStoreFactory(str(tmp_path / "state.db"))
     assert isinstance(factory.store(), FiledObjects), "flwr moved this"
