@@ -100,11 +100,11 @@ def direct_client(url: str, verify: ssl.SSLContext | str | bool, timeout: float)
     proxied = proxies.get(parsed.scheme) or proxies.get("all")
     if proxied and not proxy_bypass(parsed.netloc.decode("ascii")):
         return httpx.Client(verify=verify, timeout=timeout, follow_redirects=True)
-    tls = None
-    if parsed.scheme == "https":
-        named = verify if isinstance(verify, str) else None
-        known = isinstance(verify, ssl.SSLContext)
-        tls = verify if known else ssl.create_default_context(cafile=named)  # type: ignore[assignment]
+    tls: ssl.SSLContext | None = None
+    if isinstance(verify, ssl.SSLContext):
+        tls = verify
+    elif parsed.scheme == "https":
+        tls = ssl.create_default_context(cafile=verify if isinstance(verify, str) else None)
     return httpx.Client(transport=DirectTransport(tls), timeout=timeout, follow_redirects=True)
 
 

@@ -18,8 +18,6 @@ from flwr.supercore.inflatable.inflatable_object import get_object_id as _id_of
 from flwr.supercore.inflatable.inflatable_utils import validate_object_content
 from flwr.supercore.object_store import object_store_factory
 from flwr.supercore.object_store.sql_object_store import SqlObjectStore
-from flwr.supercore.state.schema.objectstore_models import StoredObject
-from sqlalchemy import update
 
 IN_FILE = b"in a file"
 """What stands in the database in the place of content that is in a file."""
@@ -122,14 +120,12 @@ class FiledObjects(SqlObjectStore):
     def _lose(self, object_id: str) -> None:
         """Note that an object's content is not here, so that it is sent again."""
         self._known.discard(object_id)
-        with self.session() as session:
-            session.execute(
-                update(StoredObject)
-                .where(StoredObject.object_id == object_id)
-                .values(content=b"", is_available=0)
-            )
+        self.query(
+            "UPDATE objects SET content = :nothing, is_available = 0 WHERE object_id = :id",
+            {"nothing": b"", "id": object_id},
+        )
 
 
 def place_objects() -> None:
     """Put this store in the place of Flower's own."""
-    object_store_factory.SqlObjectStore = FiledObjects  # type: ignore[attr-defined,assignment,misc]
+    object_store_factory.SqlObjectStore = FiledObjects  # type: ignore[attr-defined,assignment]

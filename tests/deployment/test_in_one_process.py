@@ -1,4 +1,4 @@
-"""Letters between the server's post and a site service, through Flower's real parts, in one process.
+"""Letters from the server's post to a site service, through Flower's real parts, in one process.
 
 SuperLink with gate, TLS and database; the SuperNode's loop with its key; courier, counter and desk.
 """
@@ -58,6 +58,7 @@ def flower(monkeypatch, tmp_path):
     place_gate(control_word(SECRET))
     place_objects()
     supernode.be_patient()
+    return main
 
 
 @pytest.fixture
@@ -69,19 +70,11 @@ def superlink(flower, tmp_path):
     made = make_certificates("study", Address("127.0.0.1", port))
     for name in ("authority", "certificate", "key"):
         (tmp_path / name).write_bytes(getattr(made, name))
-    app = main.create_app()
+    app = flower.create_app()
     app.state.enable_supernode_auth = True
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            host="127.0.0.1",
-            port=port,
-            log_level="warning",
-            lifespan="off",
-            ssl_certfile=tmp_path / "certificate",
-            ssl_keyfile=tmp_path / "key",
-        )  # fmt: skip
-    )
+    files = {"ssl_certfile": tmp_path / "certificate", "ssl_keyfile": tmp_path / "key"}
+    here = {"host": "127.0.0.1", "port": port, "log_level": "warning", "lifespan": "off"}
+    server = uvicorn.Server(uvicorn.Config(app, **here, **files))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:

@@ -4,6 +4,7 @@ import http.server
 import ssl
 import threading
 from pathlib import Path
+from typing import ClassVar
 
 import httpx
 import pytest
@@ -19,7 +20,7 @@ class Echo(http.server.BaseHTTPRequestHandler):
     """Answers with what it is sent; what is asked by another path is refused, or never answered."""
 
     protocol_version = "HTTP/1.1"
-    came: list[tuple[str, int]] = []
+    came: ClassVar[list[tuple[str, int]]] = []
     hangs_up = False
 
     def do_POST(self) -> None:
