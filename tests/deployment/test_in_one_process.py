@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 import uvicorn
+from flwr.supercore.heartbeat import HeartbeatSender, make_task_heartbeat_fn_http
 from flwr.supercore.object_store import ObjectStoreFactory, object_store_factory
 from flwr.supercore.task_identity import TaskIdentity
 from flwr.superlink import extensions, main
@@ -102,7 +103,10 @@ def grid(superlink, monkeypatch):
     grid.set_run(superlink.state.get_run_info(run_ids=[run])[0])
     place = SimpleNamespace(local_ca=superlink.ca, local_address=f"localhost:{superlink.port}")
     grid_module.hasten(grid, place)
+    heart = HeartbeatSender(make_task_heartbeat_fn_http(grid._runtime_client))
+    heart.start()
     yield grid
+    heart.stop()
     grid.close()
     control.close()
 
