@@ -1,6 +1,6 @@
 """A plain Flower app for `deployed_round`: what the tutorials show, with nothing trained.
 
-The client imports torch, as whatever trains must. DEPLOYED_ROUND_FORM says what travels: `dict`,
+The client imports torch. DEPLOYED_ROUND_FORM says what travels: `dict`,
 the state as it is, an array for each tensor; or `flat`, one vector of floats and one of counters.
 """
 
@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable
 
 import numpy as np
-import torch
+import torch  # noqa: F401  # whatever trains must
 from flwr.app import Array, ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
@@ -41,13 +41,12 @@ def train(message: Message, _: Context) -> Message:
 class InTurn(FedAvg):
     """FedAvg, each of whose aggregations waits for its turn."""
 
-    turn = Turn
+    waiting: Turn | None = None
 
     def aggregate_train(self, server_round: int, replies: Iterable[Message]):  # type: ignore[no-untyped-def]
         """Wait, then aggregate."""
         replies = list(replies)
-        if not hasattr(self, "waiting"):
-            self.waiting = Turn()
+        self.waiting = self.waiting or Turn()
         self.waiting.wait()
         note("aggregates", n=len(replies), errors=sum(r.has_error() for r in replies))
         return super().aggregate_train(server_round, replies)
@@ -62,10 +61,10 @@ def main(grid: Grid, _: Context) -> None:
     else:
         floats = [v.reshape(-1).numpy() for v in state.values() if v.is_floating_point()]
         counts = [v.reshape(-1).numpy() for v in state.values() if not v.is_floating_point()]
-        vectors = {"floats": np.concatenate(floats), "counts": np.concatenate(counts)}
+        vectors = {
+            "floats": np.concatenate(floats),
+            "counts": np.concatenate([np.zeros(0, np.int64), *counts]),
+        }
         arrays = ArrayRecord({name: Array(vector) for name, vector in vectors.items()})
     strategy = InTurn(fraction_evaluate=0.0, min_train_nodes=3, min_available_nodes=3)
     strategy.start(grid=grid, initial_arrays=arrays, num_rounds=int(os.environ[ROUNDS]))
-
-
-__all__ = ["client", "server", "torch"]
