@@ -111,7 +111,8 @@ def secured(echo, tmp_path):
 def test_with_tls_the_server_must_prove_who_it_is(secured: Path, echo):
     url = f"https://127.0.0.1:{echo.server_port}"
     with direct_client(url, str(secured / "authority"), 10.0) as client:
-        assert client.post(url, content=LARGE).content == LARGE
+        assert [client.post(url, content=LARGE).content for _ in range(3)] == [LARGE] * 3
+        assert len(set(Echo.came)) == 1
     with direct_client(url, True, 10.0) as client, pytest.raises(httpx.ConnectError) as error:
         client.post(url, content=b"secret")
     assert "certificate" in str(error.value).lower()
