@@ -17,7 +17,8 @@ more the largest memory of each process (proportional set size); and of ours wha
 a site beside its transfer, asked of one site while the others are idle: from the last byte that
 came from the server to the first that goes to it, and the site service's part of that.
 
-Some ten minutes on two cores; run it on an idle machine. First `--prepare`, then without.
+Run it on an idle machine with 16 GB to spare: first with `--prepare`, then without. A round of the
+plain app takes more than half a minute on two cores.
 """
 
 import argparse

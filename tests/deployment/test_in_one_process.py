@@ -106,7 +106,8 @@ def grid(superlink, monkeypatch):
     heart = HeartbeatSender(make_task_heartbeat_fn_http(grid._runtime_client))
     heart.start()
     yield grid
-    heart.stop()
+    if heart.is_running:
+        heart.stop()
     grid.close()
     control.close()
 
