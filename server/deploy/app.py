@@ -50,7 +50,7 @@ def main(grid: Grid, _context: Context) -> None:
     place = Place(folder.path, folder.settings.listens_on)
     with logged(place.logs / "study.log"):
         try:
-            with Hold(place.run / "running.lock", "the study", wait_s=TAKEOVER_S):
+            with Hold(place.working, "the study", wait_s=TAKEOVER_S):
                 run(folder, place, grid)
         except TrifedError as error:
             log.error("%s: %s", error.code, error)

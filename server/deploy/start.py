@@ -13,7 +13,7 @@ from server.deploy.place import Place
 from server.deploy.programs import EXECUTOR, SUPERLINK, programs
 from server.deploy.supervise import Study, supervise
 from shared.errors import FederationError, TrifedError
-from shared.one_at_a_time import Hold, stop_holder
+from shared.one_at_a_time import Hold, holder, stop_holder
 from shared.supervision import Supervisor, last_lines, stop_on_signals
 
 log = logging.getLogger("trifed.processes")
@@ -80,6 +80,7 @@ def _run(
         control,
         outcome=lambda: read_outcome(place.outcome),
         forget=lambda: place.outcome.unlink(missing_ok=True),
+        works=lambda: holder(place.working) is not None,
     )
     place.ready.touch()
 

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.deployment.hosts import SERVER_ADDRESS, Network
+
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = os.environ | {
     "PYTHONPATH": str(ROOT),
@@ -49,19 +51,25 @@ def until(found: Callable[[], object], *, limit_s: float, what: str) -> None:
 
 @dataclass
 class Federation:
-    """A server's folder and hospitals that joined it; their processes while they run."""
+    """A server's folder and hospitals that joined it; their processes while they run.
+
+    Attributes:
+        hosts: Each machine's own host, where there are such; else all is on this machine's own.
+    """
 
     server: Path
     port: int
     site_files: list[Path]
+    hosts: Network | None = None
     running: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
 
     def start(self, name: str, *arguments: object) -> "subprocess.Popen[bytes]":
         """A command that goes on, with a log of its own."""
         log = self.server.parent / f"{name}.out"
+        inside = self.hosts.inside(name) if self.hosts else ()
         with log.open("ab") as out:
             self.running[name] = subprocess.Popen(
-                [sys.executable, "-P", "-m", "trifed", *map(str, arguments)],
+                [*inside, sys.executable, "-P", "-m", "trifed", *map(str, arguments)],
                 env=ENVIRONMENT,
                 stdout=out,
                 stderr=subprocess.STDOUT,
@@ -132,10 +140,14 @@ def copied_hospitals(cohort: Path, to: Path) -> list[Path]:
 
 
 @contextmanager
-def joined(study_file: Path, site_files: list[Path], folder: Path) -> Iterator[Federation]:
+def joined(
+    study_file: Path, site_files: list[Path], folder: Path, hosts: Network | None = None
+) -> Iterator[Federation]:
     """A server and hospitals that have joined it by the commands; all is ended afterwards."""
     server, port = folder / "server", free_port()
-    trifed("server", "init", study_file, "--out", server, "--address", f"127.0.0.1:{port}")
+    host, listens = (SERVER_ADDRESS, "0.0.0.0") if hosts else ("127.0.0.1", "127.0.0.1")
+    address = ("--address", f"{host}:{port}", "--listen", f"{listens}:{port}")
+    trifed("server", "init", study_file, "--out", server, *address)
     trifed("server", "invite", server)
     for site_file in site_files:
         invitation = server / "invitations" / f"{site_file.parent.name}.trifed-invitation"
@@ -143,7 +155,7 @@ def joined(study_file: Path, site_files: list[Path], folder: Path) -> Iterator[F
     answers = [answer for s in site_files for answer in s.parent.rglob("*.trifed-answer")]
     assert len(answers) == len(site_files)
     trifed("server", "accept", server, *answers)
-    federation = Federation(server, port, site_files)
+    federation = Federation(server, port, site_files, hosts)
     try:
         yield federation
     finally:

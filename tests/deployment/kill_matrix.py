@@ -1,0 +1,284 @@
+"""What each death costs a study between real processes: every victim at every moment.
+
+Victims: the study's process (server app), Flower's SuperLink and SuperNode, a hospital's service,
+all of a hospital's processes at once (and then its one command to start), and its line for 30 s.
+Moments: a statistic is asked; a round's answer is stored at the hospital and not yet with the
+server; the server writes a round's state (where the victim is the server's) or the hospital its
+answer (where it is the hospital's); embeddings are asked; the external hospital is asked.
+
+The small study beside this file is run once in one process, which gives the numbers, once between
+undisturbed processes, which gives the times, and once for each victim, which is hit at all five
+moments in turn. Server and hospitals stand on hosts of their own (network namespaces) where the
+machine lets them be made; where not, all of them are on this one, and no line is cut.
+
+Of each cell: was the study under way again by itself or with one command, how many trainings of a
+round at a site were done again, how many seconds its stage or round took longer than undisturbed,
+and are results and weights those of the undisturbed run to the bit. What was found is kept in
+cells.json; run again, the script does what is missing. Ends with status 1 unless every cell is
+well.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file
+
+from shared.files import write_atomically
+from tests.deployment.hosts import network, why_no_hosts
+from tests.deployment.moments import MOMENTS, VICTIMS, Killer, Timeline
+from tests.deployment.real_processes import Federation, copied_hospitals, joined, trifed
+
+STUDY = Path(__file__).with_name("small.yaml")
+UNDISTURBED = "undisturbed"
+LOOK_S = 0.05
+ONE_COMMAND = ("whole site",)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What one hit did; seconds are None and `trouble` says why where the study did not go on."""
+
+    victim: str
+    moment: str
+    place: tuple[int, int] = (0, 0)
+    seen: str = ""
+    seconds: float | None = None
+    undisturbed: float | None = None
+    again: int | None = None
+    same_numbers: bool = False
+    trouble: str = ""
+
+    @property
+    def well(self) -> bool:
+        """Whether it went on, and ended with the numbers of the undisturbed run."""
+        return self.seconds is not None and self.same_numbers
+
+
+def same_as(run: Path, other: Path) -> bool:
+    """Whether two runs' results and weights are the same to the bit."""
+    found = [json.loads((folder / "results.json").read_text()) for folder in (run, other)]
+    for results in found:
+        results.pop("verify", None)  # only a simulation can tell
+    files = sorted(file.name for file in (other / "weights").iterdir())
+    same = found[0] == found[1] and files == sorted(p.name for p in (run / "weights").iterdir())
+    return same and all(same_tensors(run / "weights" / n, other / "weights" / n) for n in files)
+
+
+def same_tensors(file: Path, other: Path) -> bool:
+    """Whether two files hold the same tensors to the bit."""
+    here, there = load_file(file), load_file(other)
+    return list(here) == list(there) and all(
+        here[name].tobytes() == there[name].tobytes() and np.isfinite(there[name]).all()
+        for name in there
+    )
+
+
+@contextmanager
+def federation_of(reference: Path, folder: Path) -> Iterator[Federation]:
+    """The hospitals of the reference run, with empty caches, and a server; begun and joined."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    site_files = copied_hospitals(reference / "cohort", folder / "hospitals")
+    names = [site_file.parent.name for site_file in site_files]
+    if why_no_hosts():
+        with joined(STUDY, site_files, folder) as made:
+            yield begun(made)
+        return
+    with network(names) as hosts, joined(STUDY, site_files, folder, hosts) as made:
+        yield begun(made)
+
+
+def begun(federation: Federation) -> Federation:
+    """The same, with all its processes."""
+    federation.start_server()
+    for site_file in federation.site_files:
+        federation.start_site(site_file)
+    return federation
+
+
+def to_the_end(federation: Federation, timeline: Timeline, limit_s: float) -> str:
+    """Wait until the study is done; why it is not, if so."""
+    deadline = time.monotonic() + limit_s
+    while federation.running["server"].poll() is None:
+        if time.monotonic() > deadline:
+            return f"stands still at {timeline.look()}"
+        time.sleep(LOOK_S)
+        before = timeline.look()
+        if timeline.look() > before:
+            deadline = time.monotonic() + limit_s
+    timeline.ended()
+    code = federation.running["server"].poll()
+    return "" if code == 0 else f"the server ended with {code}"
+
+
+def run_undisturbed(reference: Path, folder: Path, limit_s: float) -> dict[str, Any]:
+    """How long each place takes when nothing happens, and how many trainings begin there."""
+    with federation_of(reference, folder) as federation:
+        timeline = Timeline(federation)
+        trouble = to_the_end(federation, timeline, limit_s)
+        if trouble or not same_as(federation.server / "run", reference):
+            raise SystemExit(f"undisturbed: {trouble or 'other numbers'}\n{federation.logs()}")
+    places = sorted(timeline.came)[:-1]
+    return {
+        f"{stage}.{number}": [
+            round(timeline.seconds((stage, number)), 2),
+            timeline.trainings((stage, number)),
+        ]
+        for stage, number in places
+    }
+
+
+def run_disturbed(
+    reference: Path, folder: Path, victim: str, moments: Sequence[str], options: Any
+) -> list[Cell]:
+    """One study, hit at each of some moments; cells without times and numbers yet."""
+    cells: list[Cell] = []
+    with federation_of(reference, folder) as federation:
+        timeline = Timeline(federation)
+        killer = Killer(federation, timeline, victim, options.limit_s)
+        trouble = ""
+        for moment in moments:
+            try:
+                hit = killer.hit(moment)
+            except TimeoutError as error:
+                trouble = str(error)
+                cells.append(Cell(victim, moment, trouble=trouble))
+                break
+            print(f"  {victim}, {moment}: {hit.seen}", flush=True)
+            cells.append(Cell(victim, moment, hit.place, hit.seen))
+        trouble = trouble or to_the_end(federation, timeline, options.limit_s)
+        killer.settle()
+        if trouble:
+            (folder / "trouble.txt").write_text(f"{trouble}\n{federation.logs()}")
+            print(f"  {trouble}; see {folder / 'trouble.txt'}", flush=True)
+        same = not trouble and same_as(federation.server / "run", reference)
+    return [finished(cell, timeline, same=same, trouble=trouble) for cell in cells]
+
+
+def finished(cell: Cell, timeline: Timeline, *, same: bool, trouble: str) -> Cell:
+    """A cell with what the run showed of it."""
+    if cell.trouble or max(timeline.came, default=(0, 0)) <= cell.place:
+        return Cell(**{**asdict(cell), "trouble": cell.trouble or trouble})
+    times = {
+        "seconds": round(timeline.seconds(cell.place), 2),
+        "again": timeline.trainings(cell.place),
+        "same_numbers": same,
+        "trouble": trouble,
+    }
+    return Cell(**{**asdict(cell), **times})
+
+
+def against(cell: Cell, undisturbed: dict[str, Any]) -> Cell:
+    """A cell compared with the undisturbed run's same place."""
+    stage, number = cell.place
+    usual = undisturbed.get(f"{stage}.{number}")
+    if usual is None or cell.again is None:
+        return cell
+    return Cell(**{**asdict(cell), "undisturbed": usual[0], "again": cell.again - usual[1]})
+
+
+def table(cells: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """The matrix, a line for each cell."""
+    yield (
+        f"{'victim':<13} {'moment':<11} {'went on':<15} {'again':>5} {'lost s':>7} "
+        f"{'numbers':<7} when exactly"
+    )
+    for victim in VICTIMS:
+        for moment in MOMENTS:
+            entry = cells.get(f"{victim}, {moment}")
+            if entry is None:
+                yield f"{victim:<13} {moment:<11} not run"
+                continue
+            cell = Cell(**entry)
+            how = "with one command" if victim in ONE_COMMAND else "by itself"
+            how = "NO" if cell.seconds is None else how
+            lost = "" if None in (cell.seconds, cell.undisturbed) else f"{_lost(cell):.1f}"
+            numbers = "same" if cell.same_numbers else "OTHER"
+            again = "" if cell.again is None else cell.again
+            yield (
+                f"{victim:<13} {moment:<11} {how:<15} {again:>5} {lost:>7} {numbers:<7} "
+                f"{cell.trouble or cell.seen}"
+            )
+
+
+def _lost(cell: Cell) -> float:
+    return (cell.seconds or 0.0) - (cell.undisturbed or 0.0)
+
+
+def made_reference(folder: Path) -> Path:
+    """The study in one process, on made-up hospitals; run once."""
+    reference = folder / "reference"
+    if not (reference / "report.html").exists():
+        shutil.rmtree(reference, ignore_errors=True)
+        print("the study in one process", flush=True)
+        try:
+            trifed("simulate", STUDY, "--out", reference, "--threads", "1", "--plain")
+        except subprocess.CalledProcessError as error:
+            raise SystemExit(error.stderr) from None
+    return reference
+
+
+def main() -> int:
+    """Do what is missing, and print the matrix."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="""examples:
+  python -m tests.deployment.kill_matrix                            everything that is missing
+  python -m tests.deployment.kill_matrix --victims "site service"   one victim
+  python -m tests.deployment.kill_matrix --table                    what was found so far""",
+    )
+    parser.add_argument("--folder", type=Path, default=Path("runs/kill_matrix"))
+    parser.add_argument("--victims", nargs="+", choices=VICTIMS, default=VICTIMS, metavar="VICTIM")
+    parser.add_argument("--limit-s", type=float, default=600.0, help="most seconds at one place")
+    parser.add_argument("--table", action="store_true", help="only print what was found")
+    options = parser.parse_args()
+    folder: Path = options.folder.resolve()
+    kept = folder / "cells.json"
+    found: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {"cells": {}}
+    if not options.table:
+        fill(found, folder, kept, options)
+    print("\n".join(table(found["cells"])))
+    wanted = [f"{victim}, {moment}" for victim in options.victims for moment in MOMENTS]
+    return (
+        0 if all(name in found["cells"] and _well(found["cells"][name]) for name in wanted) else 1
+    )
+
+
+def fill(found: dict[str, Any], folder: Path, kept: Path, options: Any) -> None:
+    """Run what is missing, and keep what it showed."""
+    reference = made_reference(folder)
+    if UNDISTURBED not in found:
+        print("the study between processes, undisturbed", flush=True)
+        found[UNDISTURBED] = run_undisturbed(reference, folder / "run", options.limit_s)
+        write_atomically(kept, json.dumps(found, indent=1).encode())
+    for victim in options.victims:
+        names = {moment: f"{victim}, {moment}" for moment in MOMENTS}
+        missing = [m for m, n in names.items() if not _well(found["cells"].get(n))]
+        if victim == "network cut" and missing and why_no_hosts():
+            print(f"no line is cut: {why_no_hosts()}")
+            continue
+        if not missing:
+            continue
+        print(f"{victim}, killed at: {', '.join(missing)}", flush=True)
+        for cell in run_disturbed(reference, folder / "run", victim, missing, options):
+            found["cells"][names[cell.moment]] = asdict(against(cell, found[UNDISTURBED]))
+        write_atomically(kept, json.dumps(found, indent=1).encode())
+
+
+def _well(entry: dict[str, Any] | None) -> bool:
+    return entry is not None and Cell(**entry).well
+
+
+if __name__ == "__main__":
+    sys.exit(main())
