@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from flwr.proto.fleet_pb2 import ActivateNodeRequest, DeactivateNodeRequest
+from flwr.proto.fleet_pb2 import ActivateNodeRequest, DeactivateNodeRequest, PullMessagesRequest
 from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
 from flwr.supernode import fleet_http_connection, start_client_internal
 from flwr.supernode.cli import flower_supernode
@@ -36,6 +36,9 @@ VISIT = "visit"
 class PatientClient(FleetHttpClient):
     """Flower's client of the SuperLink, but for the heartbeat and the signing off."""
 
+    _public_key = b""
+    _unsure = False
+
     def ActivateNode(self, request: ActivateNodeRequest) -> Any:  # noqa: N802
         """Come online, after signing off whatever an earlier process left online."""
         visit = Path(os.environ["FLWR_HOME"]) / VISIT
@@ -47,13 +50,37 @@ class PatientClient(FleetHttpClient):
         )
         visit.parent.mkdir(parents=True, exist_ok=True)
         visit.write_text(str(answer.node_id), encoding="ascii")
+        self._public_key, self._unsure = request.public_key, False
         return answer
 
     def SendNodeHeartbeat(self, request: SendNodeHeartbeatRequest) -> Any:  # noqa: N802
-        """Say that the site is there."""
-        return super().SendNodeHeartbeat(
-            SendNodeHeartbeatRequest(node=request.node, heartbeat_interval=HEARTBEAT_S)
-        )
+        """Say that the site is there; Flower would send no other after one that is refused."""
+        try:
+            answer = super().SendNodeHeartbeat(
+                SendNodeHeartbeatRequest(node=request.node, heartbeat_interval=HEARTBEAT_S)
+            )
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code == httpx.codes.UNAUTHORIZED:
+                raise
+            raise httpx.NetworkError("the heartbeat was refused") from error
+        if not answer.success:
+            self._unsure = True
+            raise httpx.NetworkError("the SuperLink does not know this visit")
+        return answer
+
+    def PullMessages(self, request: PullMessagesRequest) -> Any:  # noqa: N802
+        """Look for a message, on a new visit if anything may have been lost on this one."""
+        if self._unsure:
+            self.ActivateNode(ActivateNodeRequest(public_key=self._public_key))
+        return super().PullMessages(request)
+
+    def _unary_unary(self, **call: Any) -> Any:
+        """Ask the SuperLink, and note what may have been lost."""
+        try:
+            return super()._unary_unary(**call)
+        except httpx.HTTPError:
+            self._unsure |= not isinstance(call["request"], SendNodeHeartbeatRequest)
+            raise
 
 
 class Waits:
