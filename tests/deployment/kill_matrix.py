@@ -20,6 +20,7 @@ well.
 
 import argparse
 import json
+import resource
 import shutil
 import subprocess
 import sys
@@ -35,7 +36,7 @@ from safetensors.numpy import load_file
 
 from shared.files import write_atomically
 from tests.deployment.hosts import network, why_no_hosts
-from tests.deployment.moments import MOMENTS, VICTIMS, Killer, Timeline
+from tests.deployment.moments import END, MOMENTS, VICTIMS, Killer, Timeline
 from tests.deployment.real_processes import Federation, copied_hospitals, joined, trifed
 
 STUDY = Path(__file__).with_name("small.yaml")
@@ -108,14 +109,13 @@ def begun(federation: Federation) -> Federation:
 
 def to_the_end(federation: Federation, timeline: Timeline, limit_s: float) -> str:
     """Wait until the study is done; why it is not, if so."""
-    deadline = time.monotonic() + limit_s
+    place, since = timeline.look(), time.monotonic()
     while federation.running["server"].poll() is None:
-        if time.monotonic() > deadline:
-            return f"stands still at {timeline.look()}"
+        if timeline.look() > place:
+            place, since = timeline.look(), time.monotonic()
+        if time.monotonic() > since + limit_s:
+            return f"stands still at {place}"
         time.sleep(LOOK_S)
-        before = timeline.look()
-        if timeline.look() > before:
-            deadline = time.monotonic() + limit_s
     timeline.ended()
     code = federation.running["server"].poll()
     return "" if code == 0 else f"the server ended with {code}"
@@ -128,6 +128,9 @@ def run_undisturbed(reference: Path, folder: Path, limit_s: float) -> dict[str, 
         trouble = to_the_end(federation, timeline, limit_s)
         if trouble or not same_as(federation.server / "run", reference):
             raise SystemExit(f"undisturbed: {trouble or 'other numbers'}\n{federation.logs()}")
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    whole_s = timeline.came[END] - min(timeline.came.values())
+    print(f"  {whole_s:.0f} s, {spent.ru_utime + spent.ru_stime:.0f} s of processor", flush=True)
     places = sorted(timeline.came)[:-1]
     return {
         f"{stage}.{number}": [
