@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 from flwr.proto.fleet_pb2 import ActivateNodeRequest, DeactivateNodeRequest, PullMessagesRequest
 from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
+from flwr.supercore.retry import http_retry
 from flwr.supernode import fleet_http_connection, start_client_internal
 from flwr.supernode.cli import flower_supernode
 from flwr.supernode.fleet_http_client import FleetHttpClient
@@ -25,6 +26,8 @@ from shared.supervision import end_with_parent
 
 HEARTBEAT_S = 300.0
 """Announced; a site counts as online for twice as long after its last heartbeat."""
+RETRY_S = 5.0
+"""The longest wait before the SuperLink is called again that did not answer; Flower's is 20 s."""
 POLL_S, EAGER = 0.5, 120
 """The wait between two looks for a message, and how many looks it is kept up after the last one."""
 REPLY_S = 0.1
@@ -75,12 +78,17 @@ class PatientClient(FleetHttpClient):
         return super().PullMessages(request)
 
     def _unary_unary(self, **call: Any) -> Any:
-        """Ask the SuperLink, and note what may have been lost."""
+        """Ask the SuperLink, and note what may have been lost.
+
+        Flower gives up at any error whose text speaks of SSL, as that of a handshake does in which
+        the other side dies. So only a certificate's errors keep their text.
+        """
         try:
             return super()._unary_unary(**call)
-        except httpx.HTTPError:
+        except httpx.HTTPError as error:
             self._unsure |= not isinstance(call["request"], SendNodeHeartbeatRequest)
-            raise
+            lost = isinstance(error, httpx.TransportError) and "certificate" not in str(error)
+            raise (type(error)("the line broke") if lost else error) from error
 
 
 class Waits:
@@ -103,7 +111,8 @@ class Waits:
 
 
 def be_patient() -> None:
-    """Put the client and the wait in the place of Flower's own."""
+    """Put the client and the waits in the place of Flower's own."""
+    http_retry.MAX_RETRY_DELAY = RETRY_S  # type: ignore[attr-defined,assignment]
     fleet_http_connection.FleetHttpClient = PatientClient  # type: ignore[attr-defined]
     start_client_internal.time = Waits()  # type: ignore[assignment,attr-defined]
 

@@ -26,7 +26,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -85,26 +85,28 @@ def same_tensors(file: Path, other: Path) -> bool:
 
 
 @contextmanager
-def federation_of(reference: Path, folder: Path) -> Iterator[Federation]:
-    """The hospitals of the reference run, with empty caches, and a server; begun and joined."""
+def federation_of(
+    study: Path, reference: Path, folder: Path, *, apart: bool
+) -> Iterator[Federation]:
+    """The hospitals of the reference run, with empty caches, and a server; joined and begun.
+
+    Args:
+        study: The study file.
+        reference: A run of the study in one process.
+        folder: Made anew.
+        apart: On hosts of their own.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     site_files = copied_hospitals(reference / "cohort", folder / "hospitals")
     names = [site_file.parent.name for site_file in site_files]
-    if why_no_hosts():
-        with joined(STUDY, site_files, folder) as made:
-            yield begun(made)
-        return
-    with network(names) as hosts, joined(STUDY, site_files, folder, hosts) as made:
-        yield begun(made)
-
-
-def begun(federation: Federation) -> Federation:
-    """The same, with all its processes."""
-    federation.start_server()
-    for site_file in federation.site_files:
-        federation.start_site(site_file)
-    return federation
+    with ExitStack() as gone:
+        hosts = gone.enter_context(network(names)) if apart else None
+        made = gone.enter_context(joined(study, site_files, folder, hosts))
+        made.start_server()
+        for site_file in site_files:
+            made.start_site(site_file)
+        yield made
 
 
 def to_the_end(federation: Federation, timeline: Timeline, limit_s: float) -> str:
@@ -123,7 +125,7 @@ def to_the_end(federation: Federation, timeline: Timeline, limit_s: float) -> st
 
 def run_undisturbed(reference: Path, folder: Path, limit_s: float) -> dict[str, Any]:
     """How long each place takes when nothing happens, and how many trainings begin there."""
-    with federation_of(reference, folder) as federation:
+    with federation_of(STUDY, reference, folder, apart=not why_no_hosts()) as federation:
         timeline = Timeline(federation)
         trouble = to_the_end(federation, timeline, limit_s)
         if trouble or not same_as(federation.server / "run", reference):
@@ -146,7 +148,7 @@ def run_disturbed(
 ) -> list[Cell]:
     """One study, hit at each of some moments; cells without times and numbers yet."""
     cells: list[Cell] = []
-    with federation_of(reference, folder) as federation:
+    with federation_of(STUDY, reference, folder, apart=not why_no_hosts()) as federation:
         timeline = Timeline(federation)
         killer = Killer(federation, timeline, victim, options.limit_s)
         trouble = ""

@@ -55,7 +55,7 @@ def within(end: End) -> bool:
 def test_hospitals_speak_to_the_server_alone_and_the_numbers_are_the_simulations(tmp_path: Path):
     reference = tmp_path / "reference"
     simulate(STUDY, reference)
-    with federation_of(reference, tmp_path / "run") as federation:
+    with federation_of(STUDY, reference, tmp_path / "run", apart=True) as federation:
         hosts, names = federation.hosts, [file.parent.name for file in federation.site_files]
         assert hosts is not None
         with watched(hosts, names) as seen:

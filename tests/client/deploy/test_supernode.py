@@ -15,6 +15,7 @@ from flwr.proto.fleet_pb2 import (
     PushMessagesRequest,
 )
 from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest, SendNodeHeartbeatResponse
+from flwr.supercore.retry import http_retry
 from flwr.supercore.superexec import run_superexec
 from flwr.supernode import fleet_http_connection, start_client_internal
 from flwr.supernode.fleet_http_client import FleetHttpClient
@@ -70,12 +71,15 @@ def test_flower_accepts_the_heartbeat():
     )
 
 
-def test_both_replacements_are_put_in_place(monkeypatch):
+def test_the_replacements_are_put_in_place(monkeypatch):
+    monkeypatch.setattr(http_retry, "MAX_RETRY_DELAY", http_retry.MAX_RETRY_DELAY)
     monkeypatch.setattr(fleet_http_connection, "FleetHttpClient", FleetHttpClient)
     monkeypatch.setattr(start_client_internal, "time", start_client_internal.time)
     supernode.be_patient()
     assert fleet_http_connection.FleetHttpClient is supernode.PatientClient
     assert isinstance(start_client_internal.time, supernode.Waits)
+    waits = http_retry.make_simple_http_retry_invoker().wait_gen_factory()
+    assert max(next(waits) for _ in range(9)) == supernode.RETRY_S
 
 
 @pytest.fixture
@@ -109,6 +113,7 @@ class Said(list):
     absent: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
     known = True
+    words = "[SSL: UNEXPECTED_EOF_WHILE_READING] EOF occurred"
 
     def names(self):
         found = [name for name, _ in self]
@@ -126,7 +131,7 @@ def said(monkeypatch, tmp_path):
         name = rpc_method.rpartition("/")[2]
         said.append((name, request))
         if name in said.absent:
-            raise httpx.ReadError("[SSL] EOF")
+            raise httpx.ReadError(said.words)
         if name == "DeactivateNode" or name in said.refused:
             answer = httpx.Response(409, request=httpx.Request("POST", "https://x"))
             raise httpx.HTTPStatusError("offline", request=answer.request, response=answer)
@@ -184,6 +189,20 @@ def test_what_may_have_been_lost_on_a_visit_is_asked_for_on_a_new_one(said, clie
         client.PullMessages(PullMessagesRequest())
     assert said[1][1].public_key == b"k"
     assert said.names() == [*VISIT, "PullMessages"]
+
+
+@pytest.mark.parametrize(
+    ("words", "gives_up"),
+    [(Said.words, False), ("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed", True)],
+)
+def test_flower_gives_up_at_a_wrong_certificate_and_not_at_a_line_that_broke(
+    said, client, words, gives_up
+):
+    said.absent, said.words = ("PullMessages",), words
+    with pytest.raises(httpx.ReadError) as caught:
+        client.PullMessages(PullMessagesRequest())
+    invoker = http_retry.make_simple_http_retry_invoker()
+    assert invoker.should_giveup(caught.value) is gives_up
 
 
 def test_a_visit_that_could_not_begin_is_tried_again(said, client):
