@@ -22,6 +22,7 @@ import argparse
 import json
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -70,6 +71,7 @@ def same_as(run: Path, other: Path) -> bool:
     found = [json.loads((folder / "results.json").read_text()) for folder in (run, other)]
     for results in found:
         results.pop("verify", None)  # only a simulation can tell
+        results.pop("code_hash")  # the reference may be of the code before a comment changed
     files = sorted(file.name for file in (other / "weights").iterdir())
     same = found[0] == found[1] and files == sorted(p.name for p in (run / "weights").iterdir())
     return same and all(same_tensors(run / "weights" / n, other / "weights" / n) for n in files)
@@ -248,6 +250,7 @@ def main() -> int:
     parser.add_argument("--limit-s", type=float, default=600.0, help="most seconds at one place")
     parser.add_argument("--table", action="store_true", help="only print what was found")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped; run it again to go on"))
     folder: Path = options.folder.resolve()
     kept = folder / "cells.json"
     found: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {"cells": {}}

@@ -1,5 +1,6 @@
 """A federation of real processes on one machine, driven by the commands that people type."""
 
+import json
 import os
 import shutil
 import signal
@@ -31,6 +32,16 @@ def trifed(*arguments: object) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=True,
+    )
+
+
+def trifed_in_turn(*commands: tuple[object, ...]) -> None:
+    """Several commands, each to its end, in one process: its start takes longer than they do."""
+    code = "import json, sys, trifed\nfor words in json.loads(sys.argv[1]):\n"
+    code += "    if trifed.main(words): sys.exit(1)"
+    words = json.dumps([[str(word) for word in command] for command in commands])
+    subprocess.run(
+        [sys.executable, "-P", "-c", code, words], env=ENVIRONMENT, capture_output=True, check=True
     )
 
 
@@ -129,8 +140,9 @@ def processes(*words: str) -> list[int]:
 
 
 def copied_hospitals(cohort: Path, to: Path) -> list[Path]:
-    """Hospitals of a finished run without what the run computed there."""
-    shutil.copytree(cohort, to, ignore=shutil.ignore_patterns("cache"), dirs_exist_ok=True)
+    """Hospitals of a finished run without what the run computed, or remembered, there."""
+    made = shutil.ignore_patterns("cache", "looks.json")
+    shutil.copytree(cohort, to, ignore=made, dirs_exist_ok=True)
     site_files = sorted(to.glob("*/site.yaml"))
     for site_file in site_files:  # the number of threads decides the last digits
         text = site_file.read_text(encoding="utf-8")
@@ -147,11 +159,15 @@ def joined(
     server, port = folder / "server", free_port()
     host, listens = (SERVER_ADDRESS, "0.0.0.0") if hosts else ("127.0.0.1", "127.0.0.1")
     address = ("--address", f"{host}:{port}", "--listen", f"{listens}:{port}")
-    trifed("server", "init", study_file, "--out", server, *address)
-    trifed("server", "invite", server)
-    for site_file in site_files:
-        invitation = server / "invitations" / f"{site_file.parent.name}.trifed-invitation"
-        trifed("site", "join", invitation, "--site", site_file)
+    invitations = [server / f"invitations/{s.parent.name}.trifed-invitation" for s in site_files]
+    trifed_in_turn(
+        ("server", "init", study_file, "--out", server, *address),
+        ("server", "invite", server),
+        *(
+            ("site", "join", invitation, "--site", site_file)
+            for invitation, site_file in zip(invitations, site_files, strict=True)
+        ),
+    )
     answers = [answer for s in site_files for answer in s.parent.rglob("*.trifed-answer")]
     assert len(answers) == len(site_files)
     trifed("server", "accept", server, *answers)
