@@ -1,11 +1,13 @@
 """A study between hosts of a network: nobody at a hospital speaks to anything but the server.
 
-Some minutes, most of them waiting, so it is run by hand:
+The study takes some minutes, most of them waiting, so it is run by hand:
 
     TRIFED_PROCESSES=1 python -m pytest tests/deployment/test_hosts.py
 """
 
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,11 +16,11 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import simulate
-from tests.deployment.hosts import SERVER_ADDRESS, End, Network, why_no_hosts
+from tests.deployment.hosts import SERVER_ADDRESS, SUBNET, End, Network, network, why_no_hosts
 from tests.deployment.kill_matrix import STUDY, federation_of, same_as
 
-WHY_NOT = why_no_hosts() if "TRIFED_PROCESSES" in os.environ else "run by hand, TRIFED_PROCESSES=1"
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)]
+WHY_NOT = why_no_hosts()
+pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "there are hosts")
 LIMIT_S = 1800.0
 LOOK_S = 0.2
 UNSEEN = ("Ip.OutNoRoutes", "Udp.OutDatagrams")
@@ -51,6 +53,48 @@ def within(end: End) -> bool:
     return near.startswith("127.") and (end.listens or far.startswith("127."))
 
 
+SERVE = """
+import socket
+with socket.create_server(("0.0.0.0", 7000)) as server:
+    print("open", flush=True)
+    while True:
+        server.accept()[0].close()
+"""
+CALL = """
+import socket, sys
+try:
+    socket.create_connection((sys.argv[1], 7000), timeout=5).close()
+    print("reached")
+except OSError:
+    print("not reached")
+"""
+
+
+def test_a_hospitals_host_reaches_the_server_alone_and_the_kernel_counts_the_rest():
+    with network(["site_a", "site_b"]) as hosts:
+
+        def call(address: str) -> str:
+            command = [*hosts.inside("site_a"), sys.executable, "-c", CALL, address]
+            return subprocess.run(
+                command, capture_output=True, text=True, check=True
+            ).stdout.strip()
+
+        command = [*hosts.inside("server"), sys.executable, "-u", "-c", SERVE]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as serving:
+            assert serving.stdout is not None
+            serving.stdout.readline()
+            assert End("tcp", ("0.0.0.0", 7000), ("0.0.0.0", 0), listens=True) in hosts.ends(
+                "server"
+            )
+            assert call(SERVER_ADDRESS) == "reached"
+            assert hosts.counts("site_a")[UNSEEN[0]] == 0
+            assert [call(other) for other in (f"{SUBNET}.12", "192.0.2.1")] == ["not reached"] * 2
+            assert hosts.counts("site_a")[UNSEEN[0]] == 2
+            serving.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("TRIFED_PROCESSES" not in os.environ, reason="run by hand")
 @pytest.mark.timeout(LIMIT_S)
 def test_hospitals_speak_to_the_server_alone_and_the_numbers_are_the_simulations(tmp_path: Path):
     reference = tmp_path / "reference"
