@@ -42,21 +42,27 @@ from tests.deployment.real_processes import Federation, copied_hospitals, joined
 
 STUDY = Path(__file__).with_name("small.yaml")
 UNDISTURBED = "undisturbed"
+RUNS = (UNDISTURBED, *VICTIMS)
 LOOK_S = 0.05
 ONE_COMMAND = ("whole site",)
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What one hit did; seconds are None and `trouble` says why where the study did not go on."""
+    """What one hit did; seconds are None and `trouble` says why where the study did not go on.
+
+    Attributes:
+        place: Stage and round in which it hit.
+        seconds: How long the study was at that place.
+        trainings: How many trainings began there, at all sites.
+    """
 
     victim: str
     moment: str
     place: tuple[int, int] = (0, 0)
     seen: str = ""
     seconds: float | None = None
-    undisturbed: float | None = None
-    again: int | None = None
+    trainings: int = 0
     same_numbers: bool = False
     trouble: str = ""
 
@@ -178,48 +184,42 @@ def finished(cell: Cell, timeline: Timeline, *, same: bool, trouble: str) -> Cel
         return Cell(**{**asdict(cell), "trouble": cell.trouble or trouble})
     times = {
         "seconds": round(timeline.seconds(cell.place), 2),
-        "again": timeline.trainings(cell.place),
+        "trainings": timeline.trainings(cell.place),
         "same_numbers": same,
         "trouble": trouble,
     }
     return Cell(**{**asdict(cell), **times})
 
 
-def against(cell: Cell, undisturbed: dict[str, Any]) -> Cell:
-    """A cell compared with the undisturbed run's same place."""
-    stage, number = cell.place
-    usual = undisturbed.get(f"{stage}.{number}")
-    if usual is None or cell.again is None:
-        return cell
-    return Cell(**{**asdict(cell), "undisturbed": usual[0], "again": cell.again - usual[1]})
-
-
-def table(cells: dict[str, dict[str, Any]]) -> Iterator[str]:
+def table(found: dict[str, Any]) -> Iterator[str]:
     """The matrix, a line for each cell."""
     yield (
-        f"{'victim':<13} {'moment':<11} {'went on':<15} {'again':>5} {'lost s':>7} "
+        f"{'victim':<13} {'moment':<11} {'went on':<17} {'again':>5} {'lost s':>7} "
         f"{'numbers':<7} when exactly"
     )
     for victim in VICTIMS:
         for moment in MOMENTS:
-            entry = cells.get(f"{victim}, {moment}")
+            entry = found["cells"].get(f"{victim}, {moment}")
             if entry is None:
                 yield f"{victim:<13} {moment:<11} not run"
-                continue
-            cell = Cell(**entry)
-            how = "with one command" if victim in ONE_COMMAND else "by itself"
-            how = "NO" if cell.seconds is None else how
-            lost = "" if None in (cell.seconds, cell.undisturbed) else f"{_lost(cell):.1f}"
-            numbers = "same" if cell.same_numbers else "OTHER"
-            again = "" if cell.again is None else cell.again
-            yield (
-                f"{victim:<13} {moment:<11} {how:<15} {again:>5} {lost:>7} {numbers:<7} "
-                f"{cell.trouble or cell.seen}"
-            )
+            else:
+                yield line_of(Cell(**entry), found.get(UNDISTURBED, {}))
 
 
-def _lost(cell: Cell) -> float:
-    return (cell.seconds or 0.0) - (cell.undisturbed or 0.0)
+def line_of(cell: Cell, undisturbed: dict[str, Any]) -> str:
+    """One cell against the undisturbed run's same stage or round."""
+    how = "with one command" if cell.victim in ONE_COMMAND else "by itself"
+    lost = again = ""
+    usual = undisturbed.get(".".join(map(str, cell.place)))
+    if cell.seconds is None:
+        how = "NO"
+    elif usual is not None:
+        lost, again = f"{cell.seconds - usual[0]:.0f}", str(cell.trainings - usual[1])
+    numbers = "same" if cell.same_numbers else "OTHER"
+    return (
+        f"{cell.victim:<13} {cell.moment:<11} {how:<17} {again:>5} {lost:>7} {numbers:<7} "
+        f"{cell.trouble or cell.seen}"
+    )
 
 
 def made_reference(folder: Path) -> Path:
@@ -242,11 +242,13 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="""examples:
   python -m tests.deployment.kill_matrix                            everything that is missing
-  python -m tests.deployment.kill_matrix --victims "site service"   one victim
+  python -m tests.deployment.kill_matrix --runs "site service"      one victim
   python -m tests.deployment.kill_matrix --table                    what was found so far""",
     )
     parser.add_argument("--folder", type=Path, default=Path("runs/kill_matrix"))
-    parser.add_argument("--victims", nargs="+", choices=VICTIMS, default=VICTIMS, metavar="VICTIM")
+    parser.add_argument(
+        "--runs", nargs="+", choices=RUNS, default=RUNS, metavar="RUN", help="; ".join(RUNS)
+    )
     parser.add_argument("--limit-s", type=float, default=600.0, help="most seconds at one place")
     parser.add_argument("--table", action="store_true", help="only print what was found")
     options = parser.parse_args()
@@ -256,8 +258,9 @@ def main() -> int:
     found: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {"cells": {}}
     if not options.table:
         fill(found, folder, kept, options)
-    print("\n".join(table(found["cells"])))
-    wanted = [f"{victim}, {moment}" for victim in options.victims for moment in MOMENTS]
+    print("\n".join(table(found)))
+    victims = [run for run in options.runs if run != UNDISTURBED]
+    wanted = [f"{victim}, {moment}" for victim in victims for moment in MOMENTS]
     return (
         0 if all(name in found["cells"] and _well(found["cells"][name]) for name in wanted) else 1
     )
@@ -266,21 +269,18 @@ def main() -> int:
 def fill(found: dict[str, Any], folder: Path, kept: Path, options: Any) -> None:
     """Run what is missing, and keep what it showed."""
     reference = made_reference(folder)
-    if UNDISTURBED not in found:
-        print("the study between processes, undisturbed", flush=True)
-        found[UNDISTURBED] = run_undisturbed(reference, folder / "run", options.limit_s)
-        write_atomically(kept, json.dumps(found, indent=1).encode())
-    for victim in options.victims:
-        names = {moment: f"{victim}, {moment}" for moment in MOMENTS}
+    for run in options.runs:
+        names = {moment: f"{run}, {moment}" for moment in MOMENTS}
         missing = [m for m, n in names.items() if not _well(found["cells"].get(n))]
-        if victim == "network cut" and missing and why_no_hosts():
+        if run == UNDISTURBED and UNDISTURBED not in found:
+            print("the study between processes, undisturbed", flush=True)
+            found[UNDISTURBED] = run_undisturbed(reference, folder / "run", options.limit_s)
+        elif run == "network cut" and missing and why_no_hosts():
             print(f"no line is cut: {why_no_hosts()}")
-            continue
-        if not missing:
-            continue
-        print(f"{victim}, killed at: {', '.join(missing)}", flush=True)
-        for cell in run_disturbed(reference, folder / "run", victim, missing, options):
-            found["cells"][names[cell.moment]] = asdict(against(cell, found[UNDISTURBED]))
+        elif run != UNDISTURBED and missing:
+            print(f"{run}, hit at: {', '.join(missing)}", flush=True)
+            for cell in run_disturbed(reference, folder / "run", run, missing, options):
+                found["cells"][names[cell.moment]] = asdict(cell)
         write_atomically(kept, json.dumps(found, indent=1).encode())
 
 

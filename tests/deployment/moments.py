@@ -7,6 +7,7 @@ is stopped (SIGSTOP) while the file beside the old one is there, so the kill hit
 
 import json
 import os
+import re
 import signal
 import threading
 import time
@@ -30,7 +31,8 @@ QUESTIONS = {
 """The question that is under way at the moments that are of no training round."""
 TRAINING_SITE, EXTERNAL_SITE = "site_b", "site_d"
 CUT_S = 30.0
-LOOK_S, LOOK_CLOSELY_S = 0.05, 0.002
+LOOK_S, LOOK_CLOSELY_S, PIDS_S = 0.05, 0.002, 0.5
+LATER_ROUND = r"-r0*([2-9]|[1-9][0-9]+)\.safetensors$"
 UNDER_WAY_S = 0.7
 """So long after its beginning a question has come to the sites."""
 Place = tuple[int, int]
@@ -174,23 +176,34 @@ class Killer:
         return Hit(place, f"done {lag_s * 1000:.0f} ms after the answer was stored")
 
     def _while_writing(self, site: str) -> Hit:
-        """While the server writes a round's state, or the site its answer to one."""
+        """While the server writes a round's state, or the site its answer to one.
+
+        Of the server it is not the first round's: whose place would be that of the upload.
+        """
         server = self._victim in AT_SERVER
         folder = self._federation.server / "run/study/weights" if server else self._answers(site)
-        writer = self.server_app if server else lambda: self.service(site)
+        writes = LATER_ROUND if server else ""
+        writer, since = list[int](), -PIDS_S
+
+        def here() -> str:
+            nonlocal writer, since
+            if time.monotonic() - since >= PIDS_S:
+                writer = self.server_app() if server else self.service(site)
+                since = time.monotonic()
+            return beside(folder, writes)
+
         while True:
-            self._wait(lambda: beside(folder), "the writing of a round", closely=True)
-            stopped = writer()
-            send(stopped, signal.SIGSTOP)
-            name = beside(folder)
+            self._wait(here, "the writing of a round", closely=True)
+            send(writer, signal.SIGSTOP)
+            name = beside(folder, writes)
             if name:
                 break
-            send(stopped, signal.SIGCONT)
+            send(writer, signal.SIGCONT)
         place = self._timeline.look()
         try:
             self._strike(site)
         finally:
-            send(stopped, signal.SIGCONT)
+            send(writer, signal.SIGCONT)
         return Hit(place, f"{name.removeprefix(BESIDE)[:40]} half written")
 
     def _strike(self, site: str) -> None:
@@ -268,10 +281,11 @@ def started(process: Path) -> int:
     return int((process / "stat").read_text().rpartition(")")[2].split()[19])
 
 
-def beside(folder: Path) -> str:
+def beside(folder: Path, pattern: str = "") -> str:
     """The name of a file that is being written; empty if there is none."""
     with suppress(OSError):
-        return next((p.name for p in folder.iterdir() if p.name.startswith(BESIDE)), "")
+        names = (path.name for path in folder.iterdir())
+        return next((n for n in names if n.startswith(BESIDE) and re.search(pattern, n)), "")
     return ""
 
 
