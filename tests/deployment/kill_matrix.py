@@ -8,8 +8,9 @@ answer (where it is the hospital's); embeddings are asked; the external hospital
 
 The small study beside this file is run once in one process, which gives the numbers, once between
 undisturbed processes, which gives the times, and once for each victim, which is hit at all five
-moments in turn. Server and hospitals stand on hosts of their own (network namespaces) where the
-machine lets them be made; where not, all of them are on this one, and no line is cut.
+moments in turn (or, mixed, with another victim at each moment). Server and hospitals stand on hosts
+of their own (network namespaces) where the machine lets them be made; where not, all of them are on
+this one, and no line is cut.
 
 Of each cell: was the study under way again by itself or with one command, how many trainings of a
 round at a site were done again, how many seconds its stage or round took longer than undisturbed,
@@ -28,68 +29,19 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from safetensors.numpy import load_file
-
 from shared.files import write_atomically
+from tests.deployment.cells import UNDISTURBED, Cell, same_as, table
 from tests.deployment.hosts import network, why_no_hosts
 from tests.deployment.moments import END, MOMENTS, VICTIMS, Killer, Timeline
 from tests.deployment.real_processes import Federation, copied_hospitals, joined, trifed
 
 STUDY = Path(__file__).with_name("small.yaml")
-UNDISTURBED = "undisturbed"
 RUNS = (UNDISTURBED, *VICTIMS)
 LOOK_S = 0.05
-ONE_COMMAND = ("whole site",)
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """What one hit did; seconds are None and `trouble` says why where the study did not go on.
-
-    Attributes:
-        place: Stage and round in which it hit.
-        seconds: How long the study was at that place.
-        trainings: How many trainings began there, at all sites.
-    """
-
-    victim: str
-    moment: str
-    place: tuple[int, int] = (0, 0)
-    seen: str = ""
-    seconds: float | None = None
-    trainings: int = 0
-    same_numbers: bool = False
-    trouble: str = ""
-
-    @property
-    def well(self) -> bool:
-        """Whether it went on, and ended with the numbers of the undisturbed run."""
-        return self.seconds is not None and self.same_numbers
-
-
-def same_as(run: Path, other: Path) -> bool:
-    """Whether two runs' results and weights are the same to the bit."""
-    found = [json.loads((folder / "results.json").read_text()) for folder in (run, other)]
-    for results in found:
-        results.pop("verify", None)  # only a simulation can tell
-        results.pop("code_hash")  # the reference may be of the code before a comment changed
-    files = sorted(file.name for file in (other / "weights").iterdir())
-    same = found[0] == found[1] and files == sorted(p.name for p in (run / "weights").iterdir())
-    return same and all(same_tensors(run / "weights" / n, other / "weights" / n) for n in files)
-
-
-def same_tensors(file: Path, other: Path) -> bool:
-    """Whether two files hold the same tensors to the bit."""
-    here, there = load_file(file), load_file(other)
-    return list(here) == list(there) and all(
-        here[name].tobytes() == there[name].tobytes() and np.isfinite(there[name]).all()
-        for name in there
-    )
 
 
 @contextmanager
@@ -152,17 +104,25 @@ def run_undisturbed(reference: Path, folder: Path, limit_s: float) -> dict[str, 
 
 
 def run_disturbed(
-    reference: Path, folder: Path, victim: str, moments: Sequence[str], options: Any
+    reference: Path, folder: Path, hits: Sequence[tuple[str, str]], options: Any
 ) -> list[Cell]:
-    """One study, hit at each of some moments; cells without times and numbers yet."""
+    """One study in which something is hit at each of some moments, in their order.
+
+    Args:
+        reference: The same study in one process.
+        folder: Made anew.
+        hits: Each victim and its moment.
+        options: The command line's.
+    """
     cells: list[Cell] = []
+    killers: list[Killer] = []
     with federation_of(STUDY, reference, folder, apart=not why_no_hosts()) as federation:
         timeline = Timeline(federation)
-        killer = Killer(federation, timeline, victim, options.limit_s)
         trouble = ""
-        for moment in moments:
+        for victim, moment in hits:
+            killers.append(Killer(federation, timeline, victim, options.limit_s))
             try:
-                hit = killer.hit(moment)
+                hit = killers[-1].hit(moment)
             except TimeoutError as error:
                 trouble = str(error)
                 cells.append(Cell(victim, moment, trouble=trouble))
@@ -170,7 +130,8 @@ def run_disturbed(
             print(f"  {victim}, {moment}: {hit.seen}", flush=True)
             cells.append(Cell(victim, moment, hit.place, hit.seen))
         trouble = trouble or to_the_end(federation, timeline, options.limit_s)
-        killer.settle()
+        for killer in killers:
+            killer.settle()
         if trouble:
             (folder / "trouble.txt").write_text(f"{trouble}\n{federation.logs()}")
             print(f"  {trouble}; see {folder / 'trouble.txt'}", flush=True)
@@ -189,37 +150,6 @@ def finished(cell: Cell, timeline: Timeline, *, same: bool, trouble: str) -> Cel
         "trouble": trouble,
     }
     return Cell(**{**asdict(cell), **times})
-
-
-def table(found: dict[str, Any]) -> Iterator[str]:
-    """The matrix, a line for each cell."""
-    yield (
-        f"{'victim':<13} {'moment':<11} {'went on':<17} {'again':>5} {'lost s':>7} "
-        f"{'numbers':<7} when exactly"
-    )
-    for victim in VICTIMS:
-        for moment in MOMENTS:
-            entry = found["cells"].get(f"{victim}, {moment}")
-            if entry is None:
-                yield f"{victim:<13} {moment:<11} not run"
-            else:
-                yield line_of(Cell(**entry), found.get(UNDISTURBED, {}))
-
-
-def line_of(cell: Cell, undisturbed: dict[str, Any]) -> str:
-    """One cell against the undisturbed run's same stage or round."""
-    how = "with one command" if cell.victim in ONE_COMMAND else "by itself"
-    lost = again = ""
-    usual = undisturbed.get(".".join(map(str, cell.place)))
-    if cell.seconds is None:
-        how = "NO"
-    elif usual is not None:
-        lost, again = f"{cell.seconds - usual[0]:.0f}", str(cell.trainings - usual[1])
-    numbers = "same" if cell.same_numbers else "OTHER"
-    return (
-        f"{cell.victim:<13} {cell.moment:<11} {how:<17} {again:>5} {lost:>7} {numbers:<7} "
-        f"{cell.trouble or cell.seen}"
-    )
 
 
 def made_reference(folder: Path) -> Path:
@@ -243,11 +173,15 @@ def main() -> int:
         epilog="""examples:
   python -m tests.deployment.kill_matrix                            everything that is missing
   python -m tests.deployment.kill_matrix --runs "site service"      one victim
+  python -m tests.deployment.kill_matrix --mixed                    the same in other runs
   python -m tests.deployment.kill_matrix --table                    what was found so far""",
     )
     parser.add_argument("--folder", type=Path, default=Path("runs/kill_matrix"))
     parser.add_argument(
         "--runs", nargs="+", choices=RUNS, default=RUNS, metavar="RUN", help="; ".join(RUNS)
+    )
+    parser.add_argument(
+        "--mixed", action="store_true", help="another victim at each moment of a run"
     )
     parser.add_argument("--limit-s", type=float, default=600.0, help="most seconds at one place")
     parser.add_argument("--table", action="store_true", help="only print what was found")
@@ -261,27 +195,37 @@ def main() -> int:
     print("\n".join(table(found)))
     victims = [run for run in options.runs if run != UNDISTURBED]
     wanted = [f"{victim}, {moment}" for victim in victims for moment in MOMENTS]
-    return (
-        0 if all(name in found["cells"] and _well(found["cells"][name]) for name in wanted) else 1
-    )
+    return 0 if all(_well(found["cells"].get(name)) for name in wanted) else 1
 
 
 def fill(found: dict[str, Any], folder: Path, kept: Path, options: Any) -> None:
     """Run what is missing, and keep what it showed."""
-    reference = made_reference(folder)
-    for run in options.runs:
-        names = {moment: f"{run}, {moment}" for moment in MOMENTS}
-        missing = [m for m, n in names.items() if not _well(found["cells"].get(n))]
-        if run == UNDISTURBED and UNDISTURBED not in found:
-            print("the study between processes, undisturbed", flush=True)
-            found[UNDISTURBED] = run_undisturbed(reference, folder / "run", options.limit_s)
-        elif run == "network cut" and missing and why_no_hosts():
-            print(f"no line is cut: {why_no_hosts()}")
-        elif run != UNDISTURBED and missing:
-            print(f"{run}, hit at: {', '.join(missing)}", flush=True)
-            for cell in run_disturbed(reference, folder / "run", run, missing, options):
-                found["cells"][names[cell.moment]] = asdict(cell)
+    reference, cells = made_reference(folder), found["cells"]
+    victims = set(options.runs)
+    if why_no_hosts() and "network cut" in victims:
+        print(f"no line is cut: {why_no_hosts()}")
+        victims.remove("network cut")
+    if UNDISTURBED in victims and UNDISTURBED not in found:
+        print("the study between processes, undisturbed", flush=True)
+        found[UNDISTURBED] = run_undisturbed(reference, folder / "run", options.limit_s)
         write_atomically(kept, json.dumps(found, indent=1).encode())
+    for plan in planned(mixed=options.mixed):
+        hits = [hit for hit in plan if hit[0] in victims and not _well(cells.get(", ".join(hit)))]
+        if hits:
+            print(f"to be hit: {'; '.join(map(', '.join, hits))}", flush=True)
+            for cell in run_disturbed(reference, folder / "run", hits, options):
+                cells[f"{cell.victim}, {cell.moment}"] = asdict(cell)
+            write_atomically(kept, json.dumps(found, indent=1).encode())
+
+
+def planned(*, mixed: bool) -> Iterator[list[tuple[str, str]]]:
+    """The runs: a victim at all moments, or at each moment another; every cell once."""
+    for shift, victim in enumerate(VICTIMS):
+        if mixed:
+            turned = VICTIMS[shift:] + VICTIMS[:shift]
+            yield list(zip(turned, MOMENTS, strict=False))
+        else:
+            yield [(victim, moment) for moment in MOMENTS]
 
 
 def _well(entry: dict[str, Any] | None) -> bool:

@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import simulate
+from tests.deployment.cells import same_as
 from tests.deployment.hosts import SERVER_ADDRESS, SUBNET, End, Network, network, why_no_hosts
-from tests.deployment.kill_matrix import STUDY, federation_of, same_as
+from tests.deployment.kill_matrix import STUDY, federation_of
 
 WHY_NOT = why_no_hosts()
 pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "there are hosts")

@@ -9,7 +9,8 @@ import pytest
 from shared.config import Study, load_study
 from shared.strict_yaml import dump_settings
 from tests.conftest import simulate
-from tests.deployment.kill_matrix import STUDY, federation_of, same_as, to_the_end
+from tests.deployment.cells import same_as
+from tests.deployment.kill_matrix import STUDY, federation_of, to_the_end
 from tests.deployment.moments import Killer, Timeline
 
 LIMIT_S = 300.0
