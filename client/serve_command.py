@@ -1,6 +1,7 @@
 """The command line of the site service: `trifed site serve`."""
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,10 @@ def run_serve(options: argparse.Namespace) -> int:
     from client.serve import logged_to, serve
     from shared.config import load_study
     from shared.errors import ConfigError
+    from shared.supervision import SUPERVISED, end_with_parent
 
+    if SUPERVISED in os.environ:
+        end_with_parent()
     folder = folder_beside(options.site_file.resolve())
     study_file = options.study or folder.study_file
     if options.study is None and not study_file.exists():

@@ -23,6 +23,8 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 30.0
 HEALTHY_S = 60.0
 GRACE_S = 15.0
 CHUNK = 65536
+SUPERVISED = "TRIFED_SUPERVISED"
+"""The variable by which a command that people type too knows that a supervisor started it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,8 @@ from flwr.supercore.superexec import run_superexec
 from flwr.supercore.superexec.executor import ExecutionSpec, LaunchResult
 from flwr.supernode.runtime.run_clientapp import run_clientapp
 
+from shared.supervision import end_with_parent
+
 READY = ["flwr.supercore.cli", "flwr.supernode.runtime.run_clientapp", "client.courier"]
 """What is loaded before the first message."""
 
@@ -71,6 +73,7 @@ class ReadyCouriers:
 
 def main() -> None:
     """Serve, with couriers that are ready."""
+    end_with_parent()
     run_superexec.get_executor = lambda *_, **__: ReadyCouriers()  # type: ignore[attr-defined]
     flower_superexec()
 

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from flwr.proto.fleet_pb2 import ActivateNodeRequest, DeactivateNodeRequest
+from flwr.proto.fleet_pb2 import ActivateNodeRequest, DeactivateNodeRequest, PullMessagesRequest
 from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
+from flwr.supercore.retry import http_retry
 from flwr.supernode import fleet_http_connection, start_client_internal
 from flwr.supernode.cli import flower_supernode
 from flwr.supernode.fleet_http_client import FleetHttpClient
@@ -25,6 +26,8 @@ from shared.supervision import end_with_parent
 
 HEARTBEAT_S = 300.0
 """Announced; a site counts as online for twice as long after its last heartbeat."""
+RETRY_S = 5.0
+"""The longest wait before the SuperLink is called again that did not answer; Flower's is 20 s."""
 POLL_S, EAGER = 0.5, 120
 """The wait between two looks for a message, and how many looks it is kept up after the last one."""
 REPLY_S = 0.1
@@ -35,6 +38,9 @@ VISIT = "visit"
 
 class PatientClient(FleetHttpClient):
     """Flower's client of the SuperLink, but for the heartbeat and the signing off."""
+
+    _public_key = b""
+    _unsure = False
 
     def ActivateNode(self, request: ActivateNodeRequest) -> Any:  # noqa: N802
         """Come online, after signing off whatever an earlier process left online."""
@@ -47,13 +53,42 @@ class PatientClient(FleetHttpClient):
         )
         visit.parent.mkdir(parents=True, exist_ok=True)
         visit.write_text(str(answer.node_id), encoding="ascii")
+        self._public_key, self._unsure = request.public_key, False
         return answer
 
     def SendNodeHeartbeat(self, request: SendNodeHeartbeatRequest) -> Any:  # noqa: N802
-        """Say that the site is there."""
-        return super().SendNodeHeartbeat(
-            SendNodeHeartbeatRequest(node=request.node, heartbeat_interval=HEARTBEAT_S)
-        )
+        """Say that the site is there; Flower would send no other after one that is refused."""
+        try:
+            answer = super().SendNodeHeartbeat(
+                SendNodeHeartbeatRequest(node=request.node, heartbeat_interval=HEARTBEAT_S)
+            )
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code == httpx.codes.UNAUTHORIZED:
+                raise
+            raise httpx.NetworkError("the heartbeat was refused") from error
+        if not answer.success:
+            self._unsure = True
+            raise httpx.NetworkError("the SuperLink does not know this visit")
+        return answer
+
+    def PullMessages(self, request: PullMessagesRequest) -> Any:  # noqa: N802
+        """Look for a message, on a new visit if anything may have been lost on this one."""
+        if self._unsure:
+            self.ActivateNode(ActivateNodeRequest(public_key=self._public_key))
+        return super().PullMessages(request)
+
+    def _unary_unary(self, **call: Any) -> Any:
+        """Ask the SuperLink, and note what may have been lost.
+
+        Flower gives up at any error whose text speaks of SSL, as that of a handshake does in which
+        the other side dies. So only a certificate's errors keep their text.
+        """
+        try:
+            return super()._unary_unary(**call)
+        except httpx.HTTPError as error:
+            self._unsure |= not isinstance(call["request"], SendNodeHeartbeatRequest)
+            lost = isinstance(error, httpx.TransportError) and "certificate" not in str(error)
+            raise (type(error)("the line broke") if lost else error) from error
 
 
 class Waits:
@@ -76,7 +111,8 @@ class Waits:
 
 
 def be_patient() -> None:
-    """Put the client and the wait in the place of Flower's own."""
+    """Put the client and the waits in the place of Flower's own."""
+    http_retry.MAX_RETRY_DELAY = RETRY_S  # type: ignore[attr-defined,assignment]
     fleet_http_connection.FleetHttpClient = PatientClient  # type: ignore[attr-defined]
     start_client_internal.time = Waits()  # type: ignore[assignment,attr-defined]
 

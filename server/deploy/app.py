@@ -9,6 +9,7 @@ from pathlib import Path
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
+from flwr.supercore.retry import http_retry
 
 from server.clock import Clock
 from server.coordinator import Coordinator
@@ -35,6 +36,8 @@ from shared.strict_yaml import dump_settings
 app = ServerApp()
 LOG_BYTES, LOGS_KEPT = 5_000_000, 3
 TAKEOVER_S = 120.0
+RETRY_S = 5.0
+"""The longest wait before a SuperLink is called again that is being started; Flower's is 20 s."""
 log = logging.getLogger("trifed.run")
 
 
@@ -48,11 +51,12 @@ def main(grid: Grid, _context: Context) -> None:
     Raises:
         TrifedError: What stopped the study; Flower notes that the run failed.
     """
+    http_retry.MAX_RETRY_DELAY = RETRY_S  # type: ignore[attr-defined,assignment]
     folder = open_folder(Path(os.environ[FOLDER]))
     place = Place(folder.path, folder.settings.listens_on)
     with logged(place.logs / "study.log"):
         try:
-            with Hold(place.run / "running.lock", "the study", wait_s=TAKEOVER_S):
+            with Hold(place.working, "the study", wait_s=TAKEOVER_S):
                 run(folder, place, grid)
         except TrifedError as error:
             log.error("%s: %s", error.code, error)

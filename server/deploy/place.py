@@ -85,6 +85,11 @@ class Place:
         return self.flower / "ready"
 
     @property
+    def working(self) -> Path:
+        """Held by the study's process."""
+        return self.run / "running.lock"
+
+    @property
     def outcome(self) -> Path:
         """How the study ended; absent while it goes on."""
         return self.flower / "outcome.json"

@@ -18,7 +18,7 @@ from server.joining.renew import still_valid
 from server.status import StatusFile, StudyStatus
 from shared.config import digest
 from shared.errors import FederationError, TrifedError
-from shared.one_at_a_time import Hold, stop_holder
+from shared.one_at_a_time import Hold, holder, stop_holder
 from shared.supervision import Supervisor, last_lines, stop_on_signals
 
 log = logging.getLogger("trifed.processes")
@@ -96,6 +96,7 @@ def _run(
         control,
         outcome=lambda: read_outcome(place.outcome),
         forget=lambda: begin_anew(place),
+        works=lambda: holder(place.working) is not None,
     )
     begin_anew(place)
     place.ready.touch()
