@@ -24,7 +24,7 @@ READY = ["flwr.supercore.cli", "flwr.supernode.runtime.run_clientapp", "client.c
 def carry(spec: ExecutionSpec) -> None:
     """Carry one message, in a process of its own."""
     certificates = spec.root_certificates_path
-    run_clientapp.Error = without_words  # type: ignore[assignment,misc]
+    run_clientapp.Error = without_words  # type: ignore[assignment,attr-defined]
     run_clientapp.run_clientapp(
         runtime_api_address=spec.runtime_api_address,
         token=spec.token,
