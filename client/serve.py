@@ -53,7 +53,14 @@ class LetterService:
         return written(self._service.answer(name, request))
 
 
-def serve(site_file: Path, study: Study, socket: Path, *, threads: int | None = None) -> None:
+def serve(
+    site_file: Path,
+    study: Study,
+    socket: Path,
+    *,
+    threads: int | None = None,
+    guest: bool = False,
+) -> None:
     """Answer a study's questions until the process is stopped.
 
     The socket is open before the site is: opening may prepare all images, and whoever asks
@@ -61,6 +68,7 @@ def serve(site_file: Path, study: Study, socket: Path, *, threads: int | None = 
 
     Args:
         threads: Cores; None takes `device.threads` of the site file, and 0 all.
+        guest: Whether the study need not name the site, which was invited to evaluate only.
 
     Raises:
         ConfigError: If the site file is wrong, or the study does not know the site in its role.
@@ -69,7 +77,7 @@ def serve(site_file: Path, study: Study, socket: Path, *, threads: int | None = 
         StateError: If another service of the site, or on that socket, is at work.
     """
     settings = load_site_settings(site_file)
-    check_role(settings, study)
+    check_role(settings, study, guest=guest)
     log = logging.getLogger(f"trifed.site.{settings.name}")
     cores = n_threads(settings.device.threads if threads is None else threads)
     spoken = SpokenProgress()
@@ -87,7 +95,7 @@ def serve(site_file: Path, study: Study, socket: Path, *, threads: int | None = 
 
         with Counter(socket, desk, settings.name, log=log):
             log.info("%s opens for the study %s", settings.name, study.name)
-            service = SiteService.open(site_file, study, threads=cores, report=report)
+            service = SiteService.open(site_file, study, threads=cores, report=report, guest=guest)
             log.info("answering on %s, a socket of this machine; stop with Ctrl-C", socket)
             desk.work(LetterService(service))
     log.info("stopped; what was answered is kept")

@@ -68,5 +68,11 @@ def run_serve(options: argparse.Namespace) -> int:
     study = load_study(study_file)
     named = folder.socket_file() if folder.is_joined else folder.path / SOCKET
     with logged_to(folder.path / LOG):
-        serve(options.site_file, study, options.socket or named, threads=options.threads)
+        serve(
+            options.site_file,
+            study,
+            options.socket or named,
+            threads=options.threads,
+            guest=folder.evaluates_only,
+        )
     return 0

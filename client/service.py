@@ -27,10 +27,16 @@ class SiteService:
 
     @classmethod
     def open(
-        cls, site_file: Path, study: Study, *, threads: int, report: Report | None = None
+        cls,
+        site_file: Path,
+        study: Study,
+        *,
+        threads: int,
+        report: Report | None = None,
+        guest: bool = False,
     ) -> Self:
-        """Open the hospital of a site file, and its service."""
-        site = open_site(site_file, study, threads=threads, progress=report)
+        """Open the hospital of a site file, and its service; see `client.site.open_site`."""
+        site = open_site(site_file, study, threads=threads, progress=report, guest=guest)
         return cls(site, threads=threads)
 
     def answer(self, name: str, request: Any) -> Any:

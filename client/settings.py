@@ -97,26 +97,17 @@ def load_site_settings(path: Path) -> SiteSettings:
     return load_settings(path, SiteSettings)
 
 
-def admit(settings: SiteSettings, study: Study, *, guest: bool) -> Study:
-    """The study as the site takes part in it; a guest is one more external site of it.
-
-    Raises:
-        ConfigError: See `check_role`.
-    """
-    if guest:
-        names = tuple(dict.fromkeys((*study.sites.external, settings.name)))
-        sites = study.sites.model_copy(update={"external": names})
-        study = study.model_copy(update={"sites": sites})
-    check_role(settings, study)
-    return study
-
-
-def check_role(settings: SiteSettings, study: Study) -> None:
+def check_role(settings: SiteSettings, study: Study, *, guest: bool = False) -> None:
     """Refuse a site that the study does not name in its role.
+
+    Args:
+        guest: Let in an external site that the study does not name, unless it trains there.
 
     Raises:
         ConfigError: If the study does not list the site, or lists it in the other role.
     """
+    if guest and settings.role == "external" and settings.name not in study.sites.training:
+        return
     members = study.sites.training if settings.role == "training" else study.sites.external
     if settings.name not in members:
         raise ConfigError(

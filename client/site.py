@@ -23,7 +23,7 @@ from client.cohort.tables import listed
 from client.prepare import Progress
 from client.products import MaskTensor, Product, Ranges, Readings, Row, Tensor
 from client.radiomics.features import extracted_names, feature_names, with_deltas
-from client.settings import Device, FeaturesFrom, SiteSettings, admit, load_site_settings
+from client.settings import Device, FeaturesFrom, SiteSettings, check_role, load_site_settings
 from client.shelf import Shelf
 from client.workers import n_threads
 from shared.branches import Network
@@ -278,7 +278,7 @@ def open_site(
         CohortError: If too few patients can be used.
     """
     settings = load_site_settings(site_file)
-    study = admit(settings, study, guest=guest)
+    check_role(settings, study, guest=guest)
     site = Site(
         site_file,
         settings,

@@ -1,6 +1,7 @@
-"""Results that external hospitals handed over as files, beside those that a server asked for.
+"""Results of external hospitals that the study does not name, beside those of its own sites.
 
-They are kept in the run's folder `external-results`: writing `results.json` again keeps them.
+They are kept in the run's folder, by the way in which they came: what hospitals handed over as
+files, and what guests answered to the server. Writing `results.json` again keeps them.
 """
 
 import json
@@ -11,6 +12,7 @@ from server.cohort_results import site_results, table_one
 from server.comparisons import compared
 from server.contribution_results import contributed
 from server.contribution_results import fits as fits_inputs
+from server.guest_list import FILES, WAYS
 from server.performance import reply_results
 from server.plain import clean
 from server.subgroup_results import divided_results, fits
@@ -18,7 +20,6 @@ from shared.errors import ResultError, StateError
 from shared.external_result import ExternalResult, read_result, write_result
 from shared.files import write_atomically
 
-FOLDER = "external-results"
 ROLE = "added external"
 
 
@@ -29,15 +30,26 @@ def add_result(run: Path, file: Path) -> ExternalResult:
         StateError: If the folder holds no finished run.
         ResultError: If the file is damaged, of another bundle, or of a site that is there already.
     """
+    result = read_result(file)
+    keep_result(run, result, FILES)
+    return result
+
+
+def keep_result(run: Path, result: ExternalResult, folder: str) -> None:
+    """Keep a result in one of the run's folders of `WAYS`, and write `results.json` again.
+
+    Raises:
+        StateError: If the folder holds no finished run.
+        ResultError: If it is of another bundle, or of a site that is there already.
+    """
     path = run / "results.json"
     if not path.exists():
         raise StateError(f"{run} holds no finished run; finish it with --resume first.")
-    result, results = read_result(file), json.loads(path.read_text(encoding="utf-8"))
+    results = json.loads(path.read_text(encoding="utf-8"))
     check_belongs(result, results, run)
-    write_result(run / FOLDER / f"{result.site}.json", result)
+    write_result(run / folder / f"{result.site}.json", result)
     text = json.dumps(with_added(results, run), indent=1, allow_nan=False)
     write_atomically(path, text.encode())
-    return result
 
 
 def check_belongs(result: ExternalResult, results: dict[str, Any], run: Path) -> None:
@@ -80,7 +92,7 @@ def with_added(results: dict[str, Any], run: Path) -> dict[str, Any]:
     columns, added = divided.get("columns") or [], divided.get("added") or {}
     contributions = results.get("contributions") or {}
     drives = contributions.get("external_sites") or {}
-    for path in sorted((run / FOLDER).glob("*.json")):
+    for path in sorted(path for way in WAYS for path in (run / way).glob("*.json")):
         result = read_result(path)
         reply = result.reply
         sites = sites | {result.site: clean(site_results(ROLE, reply.description))}
@@ -94,7 +106,8 @@ def with_added(results: dict[str, Any], run: Path) -> dict[str, Any]:
             added = added | {result.site: clean(here)}
         parts = {result.site: reply.contributions} if reply.contributions else {}
         drives = drives | {result.site: clean(contributed(parts, [result.site]))}
-        told = {"level": reply.level, "looks": reply.looks, "by": "file", "date": reply.date}
+        told = {"level": reply.level, "looks": reply.looks, "date": reply.date}
+        told |= {"by": WAYS[path.parent.name]}
         told |= {"cohort_hash": reply.cohort, "trifed": result.trifed}
         looks = looks | {result.site: told}
         found["synthetic"] = found["synthetic"] or result.synthetic

@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+FAILED_FOR_S = 15
+"""A study whose process was lost is begun again within seconds: only then it has failed."""
+
 
 def add_commands(commands: Any) -> None:
     """`trifed server`, `trifed report`, `trifed study` and `trifed bundle`."""
@@ -124,7 +127,9 @@ DIR/run/status.json, which the server writes at every change and four times a mi
 means that the server computes, or does not run.""",
         epilog="""examples:
   trifed study status server/
-  trifed study status server/ --follow      until the run is over, or Ctrl-C""",
+  trifed study status server/ --follow      until the run is over, or Ctrl-C
+
+Exit code 1 if the run failed, else 0.""",
     )
     status.add_argument("folder", type=Path, metavar="DIR", help="the server's folder, or a run's")
     form = status.add_mutually_exclusive_group()
@@ -183,7 +188,7 @@ def run_study_show(options: argparse.Namespace) -> int:
 
 
 def run_study_status(options: argparse.Namespace) -> int:
-    """Print a run's status, once or until it is over."""
+    """Print a run's status, once or until it is over; 1 if it failed."""
     import time
     from datetime import UTC, datetime
 
@@ -201,11 +206,13 @@ def run_study_status(options: argparse.Namespace) -> int:
         Console().print(status_table(status, datetime.now(UTC)))
     else:
         with Live(status_table(status, datetime.now(UTC)), auto_refresh=False) as live:
-            while status.phase not in OVER:
+            left_s = FAILED_FOR_S
+            while status.phase not in OVER or (status.phase == "failed" and left_s > 0):
                 time.sleep(1.0)
                 status = read_status(file)
+                left_s = left_s - 1 if status.phase == "failed" else FAILED_FOR_S
                 live.update(status_table(status, datetime.now(UTC)), refresh=True)
-    return 0
+    return int(status.phase == "failed")
 
 
 def run_study_stop(options: argparse.Namespace) -> int:

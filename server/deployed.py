@@ -101,17 +101,27 @@ class DeployedFederation:
         )
         self._desk.stop.forget()
 
-    def join_quorum(self, needed: int | None = None) -> None:
+    def join_quorum(
+        self, needed: int | None = None, sites: Iterable[str] | None = None
+    ) -> list[str]:
         """Wait until so many sites are online, by default all, before a study begins.
 
         Nobody is late here: hospitals join over days, and a person sees in the status who is waited
         for. Whoever is still absent when the study begins has the stall limit from then on.
 
+        Args:
+            needed: How many; None: all.
+            sites: Of whom; None: of all.
+
+        Returns:
+            Those that are online.
+
         Raises:
             StoppedError: If somebody asked the server to stop.
         """
         desk, told = self._desk, None
-        sites = sorted(desk.status.status.sites)
+        sites = sorted(desk.status.status.sites if sites is None else sites)
+        absent: list[str] = []
         desk.status.turn("joining")
         for absent in self._absent(sites):
             if len(sites) - len(absent) >= (len(sites) if needed is None else needed):
@@ -123,6 +133,7 @@ class DeployedFederation:
             desk.clock.sleep(LOOK_S)
         desk.roster.forgive()
         desk.tell({}, ())
+        return [site for site in sites if site not in absent]
 
     def ask(
         self,

@@ -18,7 +18,7 @@ from shared.files import read_at_most, write_atomically
 FILE = "status.json"
 AT_MOST_EVERY_S, AT_LEAST_EVERY_S = 1.0, 15.0
 MAX_BYTES = 10_000_000
-Phase = Literal["joining", "asking", "computing", "finished", "stopped", "failed"]
+Phase = Literal["starting", "joining", "asking", "computing", "finished", "stopped", "failed"]
 OVER = ("finished", "stopped", "failed")
 
 

@@ -84,10 +84,15 @@ class Invitation:
 
 def check_identifiers(site: str, run: str, **hashes: str) -> None:
     """Make sure that a file names a site, a run and hashes in the form that these have."""
-    require(bool(_NAME.fullmatch(site)), "site must be a site's name")
+    require(is_site_name(site), "site must be a site's name")
     require(bool(_RUN.fullmatch(run)), "run must be 32 hexadecimal digits")
     for name, value in hashes.items():
         require(bool(_HASH.fullmatch(value)), f"{name} must be 64 hexadecimal digits")
+
+
+def is_site_name(text: str) -> bool:
+    """Whether a text has the form of a site's name."""
+    return _NAME.fullmatch(text) is not None
 
 
 def _is_address(text: str) -> bool:
@@ -166,13 +171,16 @@ def _refuse_other_code(path: Path, found: Invitation) -> None:
 
 
 def _study(path: Path, found: Invitation) -> Study:
-    """The study in an invitation, if it is the one named and names the site in its role."""
+    """The study in an invitation, if it is the one named, and the role can be the site's in it.
+
+    An external site may be a guest, whom the study does not name.
+    """
     try:
         study = parse_settings(found.study, Study, name="the study in it")
     except ConfigError as error:
         raise InvitationError(f"{path}: {damaged(WHAT, str(error))}") from None
-    members = study.sites.training if found.role == "training" else study.sites.external
-    if digest(study) != found.study_hash or found.site not in members:
-        why = "its study has another hash, or does not name the site in its role"
+    trains = found.site in study.sites.training
+    if digest(study) != found.study_hash or trains != (found.role == "training"):
+        why = "its study has another hash, or gives the site another role"
         raise InvitationError(f"{path}: {damaged(WHAT, why)}")
     return study

@@ -1,4 +1,4 @@
-"""The command line of the simulation: `trifed simulate`, `verify`, `baselines` and `stats`."""
+"""The command line of the simulation: `trifed simulate`, `phantom`, `verify` and the others."""
 
 import argparse
 from pathlib import Path
@@ -10,6 +10,7 @@ from simulation.statistics.commands import add_stats, answer
 def add_commands(commands: Any) -> None:
     """Put the simulation's commands among the others."""
     add_simulate(commands)
+    add_phantom(commands)
     add_verify(commands)
     add_baselines(commands)
     add_stats(commands, run_stats)
@@ -57,6 +58,33 @@ what OUT holds afterwards:
     parser.add_argument("--threads", type=int, default=0, help="cores to use (default: all)")
     parser.add_argument("--plain", action="store_true", help="plain lines even on a terminal")
     parser.set_defaults(run=run_simulate)
+
+
+def add_phantom(commands: Any) -> None:
+    """`trifed phantom`."""
+    parser = commands.add_parser(
+        "phantom",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        help="write the made-up hospitals of a study and no more",
+        description="""Write the hospitals that the study's 'phantom' section describes, each with
+its images, masks, manifest.csv, clinical.csv and site.yaml, to try what a hospital does before
+there are patients. 'trifed simulate' writes the same. Cut off, the same command goes on.""",
+        epilog="""examples:
+  trifed phantom configs/tutorial.yaml --out hospitals
+  trifed phantom configs/tutorial.yaml --out hospitals --site-threads 1   all on one machine""",
+    )
+    parser.add_argument("study", type=Path, help="the study file")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the hospitals' folders")
+    parser.add_argument("--seed", type=int, help="instead of the study file's seed")
+    parser.add_argument("--threads", type=int, default=0, help="cores to use (default: all)")
+    parser.add_argument(
+        "--site-threads",
+        type=int,
+        default=0,
+        help="device.threads of each site file (default: 0, all cores)",
+    )
+    parser.add_argument("--plain", action="store_true", help="plain lines even on a terminal")
+    parser.set_defaults(run=run_phantom)
 
 
 def add_verify(commands: Any) -> None:
@@ -138,6 +166,31 @@ def run_simulate(options: argparse.Namespace) -> int:
     print(f"\nreport: {options.out / 'report.html'}")
     print(f"files for a paper: trifed report {options.out}")
     return 0 if results["verify"]["passed"] else 1
+
+
+def run_phantom(options: argparse.Namespace) -> int:
+    """Write the hospitals and say where each site file is."""
+    from rich.console import Console
+
+    from client.workers import n_threads
+    from shared.config import load_study
+    from simulation.simulate import made_up
+
+    console = Console(stderr=True)
+    study = load_study(options.study)
+    if options.seed is not None:
+        study = study.model_copy(update={"seed": options.seed})
+    with progress_view(study, console, plain=options.plain or not console.is_terminal) as progress:
+        found = made_up(
+            study,
+            options.out,
+            n_threads(options.threads),
+            progress,
+            site_threads=options.site_threads,
+        )
+    for site_file in found.values():
+        print(f"{site_file}: synthetic data")
+    return 0
 
 
 def run_verify(options: argparse.Namespace) -> int:

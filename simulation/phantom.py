@@ -64,6 +64,7 @@ def write_cohort(
     root: Path,
     *,
     workers: int = 1,
+    site_threads: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Path]:
     """Write every site's folder under `root`; returns each site's ``site.yaml``.
@@ -72,6 +73,7 @@ def write_cohort(
     that was interrupted is completed by the next; a file that exists is kept.
 
     Args:
+        site_threads: `device.threads` of each site file.
         progress: Called with the numbers of patients done and of all patients.
 
     Raises:
@@ -82,7 +84,7 @@ def write_cohort(
     cohorts = {site: draw_patients(study, site) for site in phantom.sites}
     _claim(root, _cohort_digest(study))
     for site, patients in cohorts.items():
-        _write_tables(study, patients, folder=root / site)
+        _write_tables(study, patients, folder=root / site, threads=site_threads)
     jobs = [_job(study, p, folder=root / p.site) for patients in cohorts.values() for p in patients]
     open_jobs = [job for job in jobs if job.phases or job.mask]
     with closing(_run(open_jobs, workers)) as written:
@@ -134,13 +136,13 @@ def _read_marker(marker: Path) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _write_tables(study: Study, patients: Sequence[Patient], *, folder: Path) -> None:
+def _write_tables(study: Study, patients: Sequence[Patient], *, folder: Path, threads: int) -> None:
     for name in ("images", "masks"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     tables = {
         "manifest.csv": manifest(patients, study),
         "clinical.csv": clinical_table(patients),
-        "site.yaml": site_file(study, folder.name),
+        "site.yaml": site_file(study, folder.name, threads=threads),
     }
     for name, text in tables.items():
         if not (folder / name).exists():

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import SimpleITK
 
-from client.settings import LEAST_CELL, Release, SiteSettings
+from client.settings import LEAST_CELL, Device, Release, SiteSettings
 from shared.config import Study
 from shared.files import replace_atomically, write_atomically
 from shared.phases import PHASES, Phase
@@ -123,8 +123,12 @@ def clinical_table(patients: Sequence[Patient]) -> str:
     return _csv(rows)
 
 
-def site_file(study: Study, site: str) -> str:
-    """site.yaml: a training site discloses what the study can use, an external site nothing."""
+def site_file(study: Study, site: str, *, threads: int = 0) -> str:
+    """site.yaml: a training site discloses what the study can use, an external site nothing.
+
+    Args:
+        threads: `device.threads`, the cores that the site computes on; 0 for all.
+    """
     training = site in study.sites.training
     settings = SiteSettings(
         version=1,
@@ -135,6 +139,7 @@ def site_file(study: Study, site: str) -> str:
         if training
         else (),
         disclose_of=("tune", "train"),
+        device=Device(threads=threads),
         release=Release(
             min_cell=1 if phantom_of(study).size == "tiny" else LEAST_CELL, external="binned"
         ),

@@ -59,7 +59,11 @@ def prepare_run(
             "Use another --out, or the study file and --seed it was begun with."
         )
     n = n_threads(threads)
-    found = match_sites(study, site_files) if site_files else made_up(study, out, n, progress)
+    found = (
+        match_sites(study, site_files)
+        if site_files
+        else made_up(study, out / "cohort", n, progress)
+    )
     refuse_other_job(out, found, n)
     refuse_shared_patients(found, study)
     write_atomically(resolved, text.encode())
@@ -100,8 +104,15 @@ def refuse_other_job(out: Path, site_files: Mapping[str, Path], threads: int) ->
         )
 
 
-def made_up(study: Study, out: Path, threads: int, progress: Progress) -> dict[str, Path]:
-    """Write the study's made-up cohort and say where its site files are."""
+def made_up(
+    study: Study, cohort: Path, threads: int, progress: Progress, *, site_threads: int = 0
+) -> dict[str, Path]:
+    """Write the study's made-up cohort and say where its site files are.
+
+    Raises:
+        ConfigError: If the study makes no patients up.
+        StateError: If the folder holds another cohort.
+    """
     if study.phantom is None:
         raise ConfigError(
             "the study has no 'phantom' section, so there are no patients to make up; "
@@ -109,8 +120,9 @@ def made_up(study: Study, out: Path, threads: int, progress: Progress) -> dict[s
         )
     return write_cohort(
         study,
-        out / "cohort",
+        cohort,
         workers=threads,
+        site_threads=site_threads,
         progress=lambda done, total: progress.site_works("all sites", "made up", done, total),
     )
 

@@ -54,7 +54,7 @@ def run_site_check(options: argparse.Namespace) -> int:
     from client.check.doctor import check_site
     from client.check.page import write_page
     from client.check.report import print_report
-    from client.joining.folder import joined_beside
+    from client.joining.folder import folder_beside, joined_beside
     from client.progress import shown_progress
     from shared.config import load_study
 
@@ -68,6 +68,7 @@ def run_site_check(options: argparse.Namespace) -> int:
             threads=options.threads,
             progress=progress,
             study_hash=options.study_hash or "",
+            guest=folder_beside(options.site_file.resolve()).evaluates_only,
         )
     print_report(report, Console())
     if options.html is not None:

@@ -64,6 +64,7 @@ def check_site(
     isolated: bool = True,
     limits: Limits | None = None,
     study_hash: str = "",
+    guest: bool = False,
 ) -> CheckReport:
     """Open every table, image and mask of a site and say what is ready and what is not.
 
@@ -76,12 +77,13 @@ def check_site(
         isolated: Read images in processes of their own, so that none can stop the check.
         limits: Of the time and memory for one patient; by default 300 s and this machine's share.
         study_hash: The study's hash as the coordinator told it, or its beginning; empty if untold.
+        guest: Whether the study need not name the site, which was invited to evaluate only.
 
     Raises:
         ConfigError: If the site file cannot be read.
     """
     settings = load_site_settings(site_file)
-    problems = [*_wrong_role(settings, study), *_wrong_study(study, study_hash)]
+    problems = [*_wrong_role(settings, study, guest), *_wrong_study(study, study_hash)]
     workers = n_threads(settings.device.threads if threads is None else threads)
     look = partial(
         check_images,
@@ -91,8 +93,7 @@ def check_site(
         isolated=isolated,
         limits=limits or _limits(workers),
     )
-    found = _Found()
-    verdicts: tuple[Verdict, ...] = ()
+    found, verdicts = _Found(), tuple[Verdict, ...]()
     try:
         found.manifest = read_cohort(settings, site_file, _set_aside(study))
         if settings.data.features is None:
@@ -102,9 +103,8 @@ def check_site(
         problems += _cohort_problems(found, study, settings.name) + _small_cells(verdicts, settings)
     except TrifedError as error:
         problems.append(str(error))
-    cache_folder = site_file.parent / settings.cache
-    n_imaged = sum(bool(case.images) for case in found.cases)
-    faults, notes = machine_problems(cache_folder, settings.device, study, n_imaged)
+    cache_folder, n = site_file.parent / settings.cache, sum(bool(c.images) for c in found.cases)
+    faults, notes = machine_problems(cache_folder, settings.device, study, n)
     notes = memory_note(found.measures, workers) + permission_note(site_file) + notes
     return CheckReport(
         site=settings.name,
@@ -142,9 +142,9 @@ def _set_aside(study: Study) -> Study:
     return study.model_copy(update={"cohort": cohort})
 
 
-def _wrong_role(settings: SiteSettings, study: Study) -> list[str]:
+def _wrong_role(settings: SiteSettings, study: Study, guest: bool) -> list[str]:
     try:
-        check_role(settings, study)
+        check_role(settings, study, guest=guest)
     except TrifedError as error:
         return [str(error)]
     return []

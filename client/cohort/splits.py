@@ -13,13 +13,13 @@ from shared.config import Split, Study
 def assign_splits(cases: Iterable[Case], study: Study, site_name: str) -> list[Case]:
     """Give every case without a split one; a split that the manifest gives is kept.
 
-    At an external site all cases are `external_test`. Elsewhere train, tune and internal_test
-    are drawn by `cohort.splits` within each label, patients in the order of the SHA-256 of
-    seed, site and id, so that the draw does not depend on the manifest's order. Whole numbers
-    are had by largest remainder; ties go to the split that is furthest below its share.
+    At a site that does not train all cases are `external_test`. Elsewhere train, tune and
+    internal_test are drawn by `cohort.splits` within each label, patients in the order of the
+    SHA-256 of seed, site and id, so that the draw does not depend on the manifest's order. Whole
+    numbers are had by largest remainder; ties go to the split that is furthest below its share.
     """
     given = list(cases)
-    if site_name in study.sites.external:
+    if site_name not in study.sites.training:
         return [replace(case, split=case.split or "external_test") for case in given]
     drawn: dict[str, Split] = {}
     waiting = [case for case in given if case.split is None]

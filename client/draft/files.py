@@ -74,15 +74,20 @@ def check_free(out: Path) -> None:
 
 
 def role_of(study: Study, name: str, asked: Role | None) -> Role:
-    """The role that the study gives a site.
+    """The role that the study gives a site; one that it does not name may be external.
 
     Raises:
         ConfigError: If the study does not name the site, or names it in the other role.
     """
     training, external = study.sites.training, study.sites.external
     if name not in (*training, *external):
+        if asked == "external":
+            return asked
         known = ", ".join((*training, *external))
-        raise ConfigError(f"--name {name}: is not a site of the study; it names {known}.")
+        raise ConfigError(
+            f"--name {name}: is not a site of the study; it names {known}. If you were invited to "
+            "evaluate its models only, say --role external."
+        )
     role: Role = "training" if name in training else "external"
     if asked not in (None, role):
         raise ConfigError(f"--role {asked}: in the study {name} is a site with role {role}.")

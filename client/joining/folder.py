@@ -60,6 +60,11 @@ class FederationFolder:
         """Whether the site joined a study here."""
         return self.settings_file.exists()
 
+    @property
+    def evaluates_only(self) -> bool:
+        """Whether the site joined as an external one, which the study need not name."""
+        return self.is_joined and self.settings().role == "external"
+
     def settings(self) -> FederationSettings:
         """What federation.yaml says.
 

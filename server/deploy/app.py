@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -17,6 +17,8 @@ from server.deploy.place import Place
 from server.deploy.programs import FOLDER
 from server.deployed import DeployedFederation
 from server.desk import Limits
+from server.guest_list import guests_to_ask
+from server.guests import ask_guests
 from server.joining.folder import ServerFolder, open_folder
 from server.progress import LoggedProgress
 from server.report import read_results, write_report
@@ -24,7 +26,7 @@ from server.run import run_study
 from server.status import StatusFile, StudyStatus
 from server.status_told import ToldProgress, told_to_the_end
 from server.study_folder import StudyFolder
-from shared.config import Study, digest, load_study
+from shared.config import digest, load_study
 from shared.errors import StateError, TrifedError
 from shared.files import write_atomically
 from shared.one_at_a_time import Hold
@@ -60,14 +62,32 @@ def main(grid: Grid, _context: Context) -> None:
 
 
 def run(folder: ServerFolder, place: Place, grid: Grid) -> None:
-    """Every stage that is still to be done, then results and report.
+    """Every stage that is still to be done, then results and report; then guests, if there are.
 
     Raises:
         TrifedError: If a stage cannot be done; all that was done is saved.
     """
-    study, settings, clock = laid_out(folder, place), folder.settings, Clock()
+    laid_out(folder, place)
+    with gathered(folder, place, grid, folder.roles) as (coordinator, sites):
+        if not coordinator.folder.has_begun:
+            sites.join_quorum(folder.settings.join_quorum)
+        study = run_study(coordinator)
+        write_report(read_results(place.run), place.run / "report.html")
+    while guests := guests_to_ask(folder, place.run):
+        roles = folder.roles | dict.fromkeys(guests, "external")
+        log.info("the study is done; guests are asked as they come: %s", ", ".join(guests))
+        with gathered(folder, place, grid, roles) as (coordinator, sites):
+            ask_guests(guests, study, coordinator, sites)
+
+
+@contextmanager
+def gathered(
+    folder: ServerFolder, place: Place, grid: Grid, roles: Mapping[str, str]
+) -> Iterator[tuple[Coordinator, DeployedFederation]]:
+    """What a study works with, asking these sites; how it ends is told in the status."""
+    study, settings, clock = folder.study, folder.settings, Clock()
     told = StudyStatus(study.name, digest(study))
-    status = StatusFile(place.run, told, settings.run, dict(folder.roles), clock)
+    status = StatusFile(place.run, told, settings.run, dict(roles), clock)
     progress = ToldProgress(status, LoggedProgress(), clock)
     federation = DeployedFederation(
         grid,
@@ -80,14 +100,11 @@ def run(folder: ServerFolder, place: Place, grid: Grid) -> None:
     )
     saved = StudyFolder(place.run / "study")
     with told_to_the_end(status):
-        if not saved.has_begun:
-            federation.join_quorum(settings.join_quorum)
-        run_study(Coordinator(study, federation, saved, place.run, progress))
-        write_report(read_results(place.run), place.run / "report.html")
+        yield Coordinator(study, federation, saved, place.run, progress), federation
 
 
-def laid_out(folder: ServerFolder, place: Place) -> Study:
-    """The study, its settings written out in the run's folder.
+def laid_out(folder: ServerFolder, place: Place) -> None:
+    """Write the study's settings out in the run's folder.
 
     Raises:
         StateError: If the folder was begun with other settings.
@@ -101,7 +118,6 @@ def laid_out(folder: ServerFolder, place: Place) -> Study:
             f"{place.run} was begun with other settings than {folder.study_file}; put that file "
             "back as it was. Another study needs a folder of its own."
         )
-    return study
 
 
 @contextmanager

@@ -136,7 +136,7 @@ def site_keys(path: Path) -> dict[str, bytes]:
         StateError: If what is kept of a site is damaged.
     """
     folder = ServerFolder(path)
-    accepted = [site for name in folder.roles if (site := folder.accepted(name)) is not None]
+    accepted = [site for name in folder.everybody if (site := folder.accepted(name)) is not None]
     return {site.name: pem_of(site.public_key) for site in accepted}
 
 

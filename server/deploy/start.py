@@ -7,11 +7,16 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from server.clock import Clock
 from server.deploy.control import Control
 from server.deploy.outcome import Outcome, read_outcome
 from server.deploy.place import Place
 from server.deploy.programs import EXECUTOR, SUPERLINK, programs
 from server.deploy.supervise import Study, supervise
+from server.guest_list import guests_to_ask
+from server.joining.renew import still_valid
+from server.status import StatusFile, StudyStatus
+from shared.config import digest
 from shared.errors import FederationError, TrifedError
 from shared.one_at_a_time import Hold, stop_holder
 from shared.supervision import Supervisor, last_lines, stop_on_signals
@@ -35,13 +40,16 @@ def start(place: Place, sites: Sites) -> Outcome | None:
 
     Raises:
         StateError: If a supervisor of this folder runs already.
+        ConfigError: If the server's certificate has ended.
         FederationError: If the SuperLink cannot be started, or the study's process is lost too
             often.
     """
     with Hold(place.lock, f"the server of {place.folder}"):
         found = read_outcome(place.outcome)
-        if found is not None and found.completed:
+        if found is not None and found.completed and not guests_to_ask(place.made, place.run):
             return found
+        if ending := still_valid(place.made):
+            log.warning("%s", ending)
         place.ready.unlink(missing_ok=True)
         place.make_secrets()
         compact(place.database)
@@ -56,6 +64,14 @@ def start(place: Place, sites: Sites) -> Outcome | None:
             control.close()
             supervisor.stop()
             log.info("all programs of %s have ended", place.folder)
+
+
+def begin_anew(place: Place) -> None:
+    """Clear how the study ended last, and let the status say that it is about to go on."""
+    place.outcome.unlink(missing_ok=True)
+    made = place.made
+    told = StudyStatus(made.study.name, digest(made.study))
+    StatusFile(place.run, told, made.settings.run, dict(made.roles), Clock()).turn("starting")
 
 
 def stop(place: Place) -> bool:
@@ -79,8 +95,9 @@ def _run(
     study = Study(
         control,
         outcome=lambda: read_outcome(place.outcome),
-        forget=lambda: place.outcome.unlink(missing_ok=True),
+        forget=lambda: begin_anew(place),
     )
+    begin_anew(place)
     place.ready.touch()
 
     def wait(seconds: float) -> None:

@@ -25,7 +25,7 @@ def accept(folder: ServerFolder, file: Path, *, replace: bool = False) -> Accept
     answer = read_answer(file)
     _refuse_other_study(folder, file, answer)
     found = AcceptedSite(answer.site, answer.role, answer.public_key)
-    for name in folder.roles:
+    for name in folder.everybody:
         other = folder.accepted(name) if name != found.name else None
         if other is not None and other.public_key == found.public_key:
             raise StateError(
@@ -45,11 +45,11 @@ def accept(folder: ServerFolder, file: Path, *, replace: bool = False) -> Accept
 
 
 def _refuse_other_study(folder: ServerFolder, file: Path, answer: JoinAnswer) -> None:
-    role = folder.roles.get(answer.site)
+    role = folder.everybody.get(answer.site)
     if role is None:
         raise ConfigError(
             f"{file}: is from {answer.site}, which is no site of this study; it names "
-            f"{', '.join(folder.roles)}."
+            f"{', '.join(folder.everybody)}."
         )
     if role != answer.role:
         raise ConfigError(

@@ -70,7 +70,8 @@ def make_certificates(study: str, address: Address, *, now: datetime | None = No
 
     The certificate is for the host of the address, and for the machine's own name of itself.
     """
-    begin = (now or datetime.now(UTC)) - EARLIER
+    now = now or datetime.now(UTC)
+    begin = now - EARLIER
     authority_key = ec.generate_private_key(ec.SECP384R1())
     key = ec.generate_private_key(ec.SECP384R1())
     name = _name(f"trifed CA of {study}")
@@ -82,25 +83,40 @@ def make_certificates(study: str, address: Address, *, now: datetime | None = No
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(own), critical=False)
         .sign(authority_key, SHA384())
     )
-    public = key.public_key()
-    by = x509.AuthorityKeyIdentifier.from_issuer_public_key(own)
-    server_use = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
-    certificate = (
-        _begin(name, _name(f"trifed server of {study}"), public, begin, SERVER_DAYS)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage(SIGNS_HANDSHAKES), critical=True)
-        .add_extension(server_use, critical=False)
-        .add_extension(x509.SubjectAlternativeName(_names(address)), critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
-        .add_extension(by, critical=False)
-        .sign(authority_key, SHA384())
-    )
+    issuer = Issuer(name, authority_key)
     return Certificates(
         authority.public_bytes(Encoding.PEM),
         key_pem(authority_key),
-        certificate.public_bytes(Encoding.PEM),
+        issuer.certify(study, address, key.public_key(), now),
         key_pem(key),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """A study's own CA, which certifies its server's key."""
+
+    name: x509.Name
+    key: ec.EllipticCurvePrivateKey
+
+    def certify(
+        self, study: str, address: Address, public: ec.EllipticCurvePublicKey, now: datetime
+    ) -> bytes:
+        """A certificate of the server's key for two years, as PEM."""
+        by = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
+        server_use = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
+        subject = _name(f"trifed server of {study}")
+        certificate = (
+            _begin(self.name, subject, public, now - EARLIER, SERVER_DAYS)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_usage(SIGNS_HANDSHAKES), critical=True)
+            .add_extension(server_use, critical=False)
+            .add_extension(x509.SubjectAlternativeName(_names(address)), critical=False)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+            .add_extension(by, critical=False)
+            .sign(self.key, SHA384())
+        )
+        return certificate.public_bytes(Encoding.PEM)
 
 
 def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:

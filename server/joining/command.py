@@ -1,4 +1,4 @@
-"""The command line by which hospitals join: `trifed server init`, `invite`, `accept`, `sites`."""
+"""The command line by which hospitals join: `trifed server init`, `invite` and the others."""
 
 import argparse
 from pathlib import Path
@@ -9,11 +9,12 @@ if TYPE_CHECKING:
 
 
 def add_joining(actions: Any) -> None:
-    """The four actions of `trifed server` by which hospitals join."""
+    """The actions of `trifed server` by which hospitals join."""
     add_init(actions)
     add_invite(actions)
     add_accept(actions)
     add_sites(actions)
+    add_renew(actions)
 
 
 def add_init(actions: Any) -> None:
@@ -73,9 +74,19 @@ holds no secret and may go by e-mail. Tell the fingerprint by telephone: by it a
 that the file is from you. The same again writes the same files.""",
         epilog="""examples:
   trifed server invite server             all sites of the study
-  trifed server invite server site_b      one of them""",
+  trifed server invite server site_b      one of them
+  trifed server invite server --guest st_marys
+                                          a hospital that the study does not name""",
     )
     add_folder(invite)
+    invite.add_argument(
+        "--guest",
+        action="append",
+        default=[],
+        metavar="SITE",
+        help="an external site that the study does not name: it tests the finished models, also "
+        "when the study has long ended; may be repeated",
+    )
     invite.add_argument("sites", nargs="*", metavar="SITE", help="these sites (default: all)")
     invite.set_defaults(run=run_invite)
 
@@ -110,13 +121,34 @@ def add_sites(actions: Any) -> None:
         "sites",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         help="who is invited, and who is accepted",
-        description="""Print a row for each site of the study: whether its invitation is written,
-and the fingerprint of its accepted key. An invitation is outdated once study, address, certificate
-or release changed after it was written: invite that site again.""",
+        description="""Print a row for each site of the study and each guest: whether its invitation
+is written, and the fingerprint of its accepted key. An invitation is outdated once study, address,
+certificate or release changed after it was written: invite that site again.""",
         epilog="example:\n  trifed server sites server",
     )
     add_folder(sites)
     sites.set_defaults(run=run_sites)
+
+
+def add_renew(actions: Any) -> None:
+    """`trifed server renew`."""
+    renew = actions.add_parser(
+        "renew",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        help="the server's next certificate",
+        description="""Write the server's next certificate, for two years from now, by the CA that
+hospitals got with their invitations: they need do nothing. Start the server again to use it.
+
+Where the first certificate was one of your own, give the next with --cert and --key; it must be
+from the same CA.""",
+        epilog="""examples:
+  trifed server renew server
+  trifed server renew server --cert server.pem --key server.key""",
+    )
+    add_folder(renew)
+    renew.add_argument("--cert", type=Path, metavar="FILE", help="your own next certificate, PEM")
+    renew.add_argument("--key", type=Path, metavar="FILE", help="its private key, PEM")
+    renew.set_defaults(run=run_renew)
 
 
 def add_folder(parser: argparse.ArgumentParser) -> None:
@@ -173,7 +205,7 @@ def run_invite(options: argparse.Namespace) -> int:
     from shared.invitation import key_fingerprint, server_key_of
 
     folder = open_folder(options.folder)
-    for file in invite(folder, options.sites):
+    for file in invite(folder, options.sites, guests=options.guest):
         print(f"{file}: written; it holds no secret")
     told = grouped(key_fingerprint(server_key_of(folder.signing_key())))
     print("Send each to its hospital, and tell this fingerprint by telephone, not by the same way:")
@@ -196,7 +228,7 @@ def run_accept(options: argparse.Namespace) -> int:
         print(f"{site.name} ({site.role}): accepted")
         print(f"  key fingerprint {grouped(node_fingerprint(site.public_key))}")
     print("Compare each fingerprint by telephone with the one that the hospital saw.")
-    absent = [name for name in folder.roles if folder.accepted(name) is None]
+    absent = [name for name in folder.everybody if folder.accepted(name) is None]
     print(f"Not accepted yet: {', '.join(absent) or 'none; all sites have joined'}")
     return 0
 
@@ -209,4 +241,19 @@ def run_sites(options: argparse.Namespace) -> int:
     from server.joining.site_table import site_table
 
     Console().print(site_table(open_folder(options.folder)))
+    return 0
+
+
+def run_renew(options: argparse.Namespace) -> int:
+    """Write the certificate, and say until when it is."""
+    from server.joining.folder import open_folder
+    from server.joining.renew import renew
+    from shared.errors import ConfigError
+
+    if (options.cert is None) != (options.key is None):
+        raise ConfigError("--cert and --key go together: give both, or none.")
+    folder = open_folder(options.folder)
+    end = renew(folder, (options.cert, options.key) if options.cert else None)
+    print(f"{folder.certificate_file}: written; it ends on {end:%Y-%m-%d}")
+    print(f"To use it: trifed server stop {folder.path}, then start it again")
     return 0

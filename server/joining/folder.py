@@ -1,5 +1,6 @@
 """The folder of one study's server: where everything is, and what of it can be read back."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,11 +10,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from server.joining.settings import ServerSettings
+from shared.checks import require
 from shared.codec import Packed, pack, unpack
 from shared.config import Study, load_study
 from shared.errors import CodecError, ConfigError, StateError
 from shared.files import read_at_most, write_atomically
-from shared.invitation import MAX_CERTIFICATE_BYTES, SUFFIX, Role
+from shared.invitation import MAX_CERTIFICATE_BYTES, SUFFIX, Role, is_site_name
 from shared.join_answer import is_public_key
 from shared.strict_yaml import load_settings
 
@@ -32,6 +34,17 @@ class AcceptedSite:
     name: str
     role: Role
     public_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Guests:
+    """External sites that the study does not name."""
+
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for name in self.names:
+            require(is_site_name(name), "a guest must have a site's name")
 
 
 @dataclass(frozen=True)
@@ -80,6 +93,11 @@ class ServerFolder:
         """The Ed25519 key that signs invitations."""
         return self.keys / "signing.key"
 
+    @property
+    def guests_file(self) -> Path:
+        """The names of guests; absent while there is none."""
+        return self.path / "guests.json"
+
     def invitation_file(self, site: str) -> Path:
         """The invitation of a site."""
         return self.path / "invitations" / f"{site}{SUFFIX}"
@@ -114,6 +132,35 @@ class ServerFolder:
         """The role of each site that the study expects, training sites first."""
         roles: dict[str, Role] = dict.fromkeys(self.study.sites.training, "training")
         return roles | dict.fromkeys(self.study.sites.external, "external")
+
+    @property
+    def guests(self) -> tuple[str, ...]:
+        """External sites that the study does not name, invited to test its finished models.
+
+        Raises:
+            StateError: If the file is damaged.
+        """
+        if not self.guests_file.exists():
+            return ()
+        content = read_at_most(self.guests_file, MAX_SITE_BYTES, "a list of guests", StateError)
+        try:
+            names = unpack(Guests, Packed(content.decode(), {})).names
+        except (CodecError, UnicodeDecodeError):
+            raise StateError(
+                f"{self.guests_file}: is damaged. Remove it, and invite each again with --guest."
+            ) from None
+        return tuple(name for name in names if name not in self.roles)
+
+    @property
+    def everybody(self) -> dict[str, Role]:
+        """The role of each site that may join: those of the study, then guests."""
+        return self.roles | dict.fromkeys(self.guests, "external")
+
+    def add_guests(self, names: Sequence[str]) -> None:
+        """Let external sites join that the study does not name; those it names are none."""
+        found = Guests(tuple(dict.fromkeys((*self.guests, *names))))
+        if found.names != self.guests:
+            write_atomically(self.guests_file, pack(found).text.encode() + b"\n")
 
     def signing_key(self) -> Ed25519PrivateKey:
         """The key that signs invitations.

@@ -10,15 +10,15 @@ from shared.join_answer import node_fingerprint
 
 def site_table(folder: ServerFolder) -> Table:
     """A row for each site of the study."""
-    keys = {name: folder.accepted(name) for name in folder.roles}
+    keys = {name: folder.accepted(name) for name in folder.everybody}
     n = sum(key is not None for key in keys.values())
     table = Table(title=f"{folder.study.name}: {n} of {len(keys)} sites accepted")
     for column in ("site", "role", "invited", "accepted key"):
         table.add_column(column)
-    for name, role in folder.roles.items():
+    for name, role in folder.everybody.items():
         key = keys[name]
         shown = "no" if key is None else grouped(node_fingerprint(key.public_key))
-        table.add_row(name, role, invited(folder, name), shown)
+        table.add_row(name, role if name in folder.roles else "guest", invited(folder, name), shown)
     return table
 
 

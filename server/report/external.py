@@ -22,6 +22,8 @@ LEVELS = {
     "scores": "scores and labels without ids",
 }
 
+ADDED = {"file": "without a server", "guest": "asked by the server after the study's end"}
+
 
 def looks_line(results: Results) -> str:
     """How often external patients were looked at, site by site."""
@@ -65,10 +67,10 @@ def _table(
         "scores' logits, 0 where the mean score is right; slope: 1 where scores are neither too "
         "extreme nor too timid.",
     ]
-    if told.get("by") == "file":
+    if way := ADDED.get(str(told.get("by"))):
         notes.append(
-            f"Evaluated there on {told.get('date')} with trifed {told.get('trifed')}, without a "
-            f"server; cohort {str(told.get('cohort_hash'))[:16]}. Not part of the pooled numbers."
+            f"Evaluated there on {told.get('date')} with trifed {told.get('trifed')}, {way}; "
+            f"cohort {str(told.get('cohort_hash'))[:16]}. Not part of the pooled numbers."
         )
     title = f"{site}: external patients with {level(results)} confidence intervals"
     return Table(f"external-{key(site)}", title, columns, rows, tuple(notes))

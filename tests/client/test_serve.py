@@ -129,6 +129,24 @@ def test_a_site_that_the_study_does_not_name_is_not_served(tmp_path, make_site, 
     assert not (tmp_path / "cache").exists()
 
 
+def test_a_guest_is_served_but_not_in_a_training_sites_name(
+    tmp_path, make_site, study, monkeypatch
+):
+    opened = []
+
+    def opening(*_arguments, **options):
+        opened.append(options)
+        raise Stopped
+
+    monkeypatch.setattr(module.SiteService, "open", opening)
+    guest = make_site(tmp_path / "guest", name="st_marys", role="external")
+    module.serve(guest, study, tmp_path / "s", guest=True)
+    assert opened[0]["guest"]
+    posing = make_site(tmp_path / "posing", name="site_a", role="external")
+    with pytest.raises(ConfigError, match="site_a"):
+        module.serve(posing, study, tmp_path / "s", guest=True)
+
+
 def test_the_term_signal_is_no_error_that_an_answer_could_catch():
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(Stopped), stopped_by_signal():

@@ -42,7 +42,7 @@ def facts(results: Results) -> Mapping[str, str]:
 def _external(results: Results) -> str:
     """How the numbers of all external patients together were had."""
     looks = results.get("external_looks") or {}
-    asked = [site for site, told in looks.items() if told.get("by") != "file"]
+    asked = [site for site, told in looks.items() if told.get("by") == "server"]
     if len(asked) == 1:
         return f"computed inside {asked[0]} at full precision, from every score of its patients"
     return f"{_pooled([looks[site].get('level') for site in asked])} of {listed(asked)}, added up"

@@ -4,14 +4,28 @@ import logging
 import sqlite3
 import sys
 import threading
+from datetime import UTC, datetime
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
+from server.clock import Clock
 from server.deploy import start
+from server.deploy.outcome import Outcome
+from server.deploy.place import open_place
 from server.deploy.programs import SUPERLINK
-from server.deploy.start import SITES_LOOK_S, Registry, compact, wait_for_superlink
-from shared.errors import FederationError, StateError
+from server.deploy.start import SITES_LOOK_S, Registry, begin_anew, compact, wait_for_superlink
+from server.joining.certificates import make_certificates
+from server.joining.folder import AcceptedSite
+from server.joining.invite import invite
+from server.status import StatusFile, read_status
+from shared.address import parse_address
+from shared.errors import ConfigError, FederationError, StateError
+from shared.join_answer import public_text
 from shared.supervision import Program, Supervisor
+from tests.made_up_joining import ADDRESS, made_server
+
+KEY = ec.generate_private_key(ec.SECP384R1())
 
 
 class Control:
@@ -111,3 +125,43 @@ def test_messages_of_the_past_take_no_disk(tmp_path, monkeypatch):
     assert database.stat().st_size < 100_000
     compact(tmp_path / "none.db")
     assert not (tmp_path / "none.db").exists()
+
+
+def test_a_start_is_told_whatever_the_status_said_of_the_last_end(tmp_path):
+    place = open_place(made_server(tmp_path / "coordinator").path)
+    begin_anew(place)
+    first = read_status(place.run / "status.json")
+    assert (first.phase, sorted(first.sites)) == ("starting", ["site_a", "site_b", "site_d"])
+    told = StatusFile(
+        place.run, first.study, first.run, dict.fromkeys(first.sites, "training"), Clock()
+    )
+    told.count_error("site_a", "E_CODEC")
+    told.turn("failed", "E_FEDERATION")
+    Outcome(completed=False, code="E_FEDERATION", words="site_b is gone").write(place.outcome)
+    begin_anew(place)
+    again = read_status(place.run / "status.json")
+    assert (again.phase, again.code) == ("starting", "")
+    assert again.errors["E_CODEC"].n == 1
+    assert not place.outcome.exists()
+
+
+def test_a_study_that_is_done_is_started_again_for_a_guest_alone(tmp_path, monkeypatch):
+    place = open_place(made_server(tmp_path / "coordinator").path)
+    place.outcome.parent.mkdir(parents=True)
+    Outcome(completed=True).write(place.outcome)
+    begun = []
+    monkeypatch.setattr(start, "_run", lambda *_: begun.append(True))
+    assert start.start(place, dict) == Outcome(completed=True)
+    invite(place.made, guests=["st_marys"])
+    place.made.keep(AcceptedSite("st_marys", "external", public_text(KEY.public_key())))
+    assert start.start(place, dict) is None
+    assert begun == [True]
+
+
+def test_a_server_whose_certificate_has_ended_does_not_start(tmp_path, monkeypatch):
+    place = open_place(made_server(tmp_path / "coordinator").path)
+    ended = make_certificates("tiny", parse_address(ADDRESS), now=datetime(2020, 1, 1, tzinfo=UTC))
+    place.made.certificate_file.write_bytes(ended.certificate)
+    monkeypatch.setattr(start, "_run", lambda *_: None)
+    with pytest.raises(ConfigError, match="trifed server renew"):
+        start.start(place, dict)
