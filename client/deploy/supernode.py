@@ -21,6 +21,7 @@ from flwr.supernode import fleet_http_connection, start_client_internal
 from flwr.supernode.cli import flower_supernode
 from flwr.supernode.fleet_http_client import FleetHttpClient
 
+from client.deploy.let_in import told_why
 from shared.supervision import end_with_parent
 
 HEARTBEAT_S = 300.0
@@ -42,9 +43,10 @@ class PatientClient(FleetHttpClient):
         if visit.exists() and (number := visit.read_text(encoding="ascii")).isdigit():
             with suppress(httpx.HTTPStatusError):  # it was offline already
                 self.DeactivateNode(DeactivateNodeRequest(node_id=int(number)))
-        answer = super().ActivateNode(
-            ActivateNodeRequest(public_key=request.public_key, heartbeat_interval=HEARTBEAT_S)
-        )
+        with told_why():
+            answer = super().ActivateNode(
+                ActivateNodeRequest(public_key=request.public_key, heartbeat_interval=HEARTBEAT_S)
+            )
         visit.parent.mkdir(parents=True, exist_ok=True)
         visit.write_text(str(answer.node_id), encoding="ascii")
         return answer
