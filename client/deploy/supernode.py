@@ -21,6 +21,7 @@ from flwr.supernode import fleet_http_connection, start_client_internal
 from flwr.supernode.cli import flower_supernode
 from flwr.supernode.fleet_http_client import FleetHttpClient
 
+from client.deploy.forgetful import be_forgetful
 from client.deploy.let_in import told_why
 from shared.supervision import end_with_parent
 
@@ -87,6 +88,7 @@ def main() -> None:
     """Serve as a SuperNode."""
     end_with_parent()
     be_patient()
+    be_forgetful()
     flower_supernode()
 
 

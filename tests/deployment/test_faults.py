@@ -179,3 +179,15 @@ def test_what_is_refused_is_named_and_leaves_the_run_as_it_was(world, undisturbe
     for training in world.training.values():
         training.spoil = lambda reply: reply
     assert world.train() == undisturbed
+
+
+def test_a_refused_answer_is_given_again_until_the_hospital_removes_it(world, undisturbed):
+    """What is kept at a site is told as it was, whatever was mended there since."""
+    world.spoil("site_b", weights=Weights(LAYOUT, NAN))
+    with pytest.raises(AggregationError):
+        world.train()
+    world.training["site_b"].spoil = lambda reply: reply
+    with pytest.raises(AggregationError, match="site_b: its weights hold NaN"):
+        world.train()
+    site_b_forgets_its_answer(world)
+    assert world.train() == undisturbed
