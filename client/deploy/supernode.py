@@ -21,8 +21,8 @@ from flwr.supernode import fleet_http_connection, start_client_internal
 from flwr.supernode.cli import flower_supernode
 from flwr.supernode.fleet_http_client import FleetHttpClient
 
-from client.deploy.forgetful import be_forgetful
 from client.deploy.let_in import told_why
+from client.deploy.node_memory import have_this_memory
 from shared.supervision import end_with_parent
 
 HEARTBEAT_S = 300.0
@@ -88,7 +88,7 @@ def main() -> None:
     """Serve as a SuperNode."""
     end_with_parent()
     be_patient()
-    be_forgetful()
+    have_this_memory()
     flower_supernode()
 
 
