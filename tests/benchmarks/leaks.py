@@ -19,6 +19,7 @@ is above what it must be by more than .04 and by three of its standard errors.
 import argparse
 import csv
 import math
+import shutil
 import statistics
 import sys
 from pathlib import Path
@@ -30,11 +31,13 @@ import trifed
 from client.cohort.cases import TrainingCases
 from client.stages import ANSWERS
 from client.workbench import Workbench
+from server.stages import RUNS
 from shared.stages.select_features import SCREEN
-from tests.benchmarks.presets import parser_of, run_study
+from tests.benchmarks.presets import parser_of, run_folder, run_study
 
 WITHIN = 0.04
 STANDARD_ERRORS = 3.0
+SCREENING = "select_features"
 HONEST = ("internal_test", "external_test")
 STRICT = tuple(f"fusion AUC {split}" for split in HONEST)
 
@@ -58,6 +61,24 @@ def screened_on_all() -> Any:
     return mock.patch.dict(ANSWERS, {SCREEN.name: (SCREEN, leaky)})
 
 
+def lend_networks(run: Path, to: Path) -> None:
+    """Let a run begin with all that another has and no screening of features decides.
+
+    The networks are the same bits then, and need not be trained twice.
+    """
+    if (to / "study.yaml").exists():
+        return
+    beside = to.with_name(f"{to.name}.lent")
+    shutil.rmtree(beside, ignore_errors=True)
+    decided = (f"{slot}*" for slot in list(RUNS)[list(RUNS).index(SCREENING) :])
+    kept = {f"{slot}*" for slot in ("clinical_model", "train_branches")}
+    shutil.copytree(
+        run / "study", beside / "study", ignore=shutil.ignore_patterns(*(set(decided) - kept))
+    )
+    shutil.copy(run / "study.yaml", beside)
+    beside.rename(to)
+
+
 def best_youden(measured: dict[str, Any]) -> float:
     """Youden's J at the threshold that does best on these very patients."""
     roc = measured["roc"]
@@ -68,6 +89,10 @@ def seed_rows(options: argparse.Namespace, seed: int) -> list[tuple[str, str, fl
     """Of one seed: the variant, the number, its value, and what it must be without a leak."""
     honest, _ = run_study(options, seed, "out_of_fold", "embeddings")
     stacked, _ = run_study(options, seed, "in_sample", "embeddings")
+    lend_networks(
+        run_folder(options, seed, "out_of_fold", "embeddings"),
+        run_folder(options, seed, "out_of_fold", "embeddings", "screened"),
+    )
     with screened_on_all():
         screened, _ = run_study(options, seed, "out_of_fold", "embeddings", leak="screened")
     models = honest["models"]

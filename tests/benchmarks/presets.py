@@ -82,6 +82,21 @@ PARTS = ("fit_on", "exchange", "model", "split")
 COLUMNS = ("preset", "seed", *PARTS, "n", "auc", "low", "high", "seconds")
 
 
+def name_of(options: argparse.Namespace, seed: int) -> str:
+    """What the folders of one seed's runs begin with."""
+    name = f"{options.preset}-{options.size}-{options.cases}-{options.branches}-{seed}"
+    return f"{name}-{options.reduce}"
+
+
+def run_folder(
+    options: argparse.Namespace, seed: int, fit_on: str, exchange: str, leak: str = ""
+) -> Path:
+    """Where a run is."""
+    parts = (name_of(options, seed), fit_on, exchange, leak)
+    folder: Path = options.folder / "-".join(filter(None, parts))
+    return folder
+
+
 def run_study(
     options: argparse.Namespace, seed: int, fit_on: str, exchange: str, leak: str = ""
 ) -> tuple[dict[str, Any], float]:
@@ -101,13 +116,13 @@ def run_study(
         in_sample=str(fit_on == "in_sample").lower(),
     )
     parse_settings(text, Study, name="study.yaml")
-    name = f"{options.preset}-{options.size}-{options.cases}-{options.branches}-{seed}"
-    name += f"-{options.reduce}"
     options.folder.mkdir(parents=True, exist_ok=True)
-    out = options.folder / "-".join(filter(None, (name, fit_on, exchange, leak)))
+    out = run_folder(options, seed, fit_on, exchange, leak)
     study_file = out.with_suffix(".yaml")
     study_file.write_text(text)
-    found = next(iter(sorted(options.folder.glob(f"{name}-*/cohort/cohort.json"))), None)
+    found = next(
+        iter(sorted(out.parent.glob(f"{name_of(options, seed)}-*/cohort/cohort.json"))), None
+    )
     made = out if found is None else found.parents[1]
     began = time.perf_counter()
     job = prepare_run(

@@ -19,7 +19,7 @@ from tests.deployment.real_processes import ENVIRONMENT, ROOT, free_port
 
 PAGE = ROOT / "docs" / "tutorial.md"
 LIMIT_S = 3600.0
-STEP = re.compile(r"^## (?P<title>[^\n]*)$|^```sh\n(?P<commands>.*?)^```$", re.MULTILINE | re.DOTALL)
+STEP = re.compile(r"^## (?P<title>[^\n]*)$|^```sh\n(?P<commands>.*?)^```$", re.M | re.S)
 
 
 def steps() -> list[tuple[str, str]]:
