@@ -91,4 +91,4 @@ class NodeMemory(InMemoryNodeState):
 
 def have_this_memory() -> None:
     """Put this memory in the place of Flower's own."""
-    nodestate_factory.InMemoryNodeState = NodeMemory  # type: ignore[misc,attr-defined]
+    nodestate_factory.InMemoryNodeState = NodeMemory  # type: ignore[attr-defined]

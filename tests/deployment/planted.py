@@ -94,7 +94,7 @@ def as_dicom(image: Path, folder: Path) -> Path:
 
     def tag(_number: int, dataset: object) -> None:
         for name in ("PatientName", "ReferringPhysicianName", "InstitutionName", "StationName"):
-            setattr(dataset, name, f"{WORD}^{name.upper()}")
+            setattr(dataset, name, f"{WORD}^{name.upper()}"[:16])
         for name in ("PatientID", "AccessionNumber", "StudyDescription", "SeriesDescription"):
             setattr(dataset, name, f"{WORD} {name}"[:16])
 
