@@ -13,7 +13,7 @@ from server.aggregate import _identify_process
 from shared.talk import roll_call
 from shared.wire import record_of
 
-PLANTED = "/data/DOE^JOHN/flower/home/apps"
+PLANTED = "/data/DOE^JOHN/apps"
 MOVED = f"flwr {flwr.__version__} moved this: client/deploy/executor.py must follow it"
 
 

@@ -96,13 +96,11 @@ def courier_of(state):
     reply = numbered(Message(to_record(SiteName("site_a")), reply_to=request))
 
     def announce():
-        session = state.start_session(courier.run)
-        stored, missing = state.store_message_and_object_tree(
-            reply, get_object_tree(reply), session
-        )
+        push = state.start_session(courier.run)
+        stored, missing = state.store_message_and_object_tree(reply, get_object_tree(reply), push)
         assert stored
         parts = get_all_nested_objects(reply)
-        return [(session, number, parts[number].deflate()) for number in missing]
+        return [(push, number, parts[number].deflate()) for number in missing]
 
     courier.announce = announce
     courier.bring = lambda part: state.store_object(courier.run, *part)
