@@ -117,4 +117,4 @@ def test_supernodes_that_are_not_the_sites_are_kept_out_and_told_why(federation,
             (kept / f"{site}.log").write_text(log_of(site))
     time.sleep(10)
     assert online(federation) == ["site_a"]
-    assert not (federation.server / "run" / "study").exists()
+    assert not (federation.server / "run" / "study" / "identity.json").exists()
