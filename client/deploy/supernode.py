@@ -9,6 +9,7 @@ Run as a module by `trifed site start`; the arguments are those of `flower-super
 """
 
 import os
+import signal
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -85,11 +86,16 @@ def be_patient() -> None:
 
 
 def main() -> None:
-    """Serve as a SuperNode."""
+    """Serve as a SuperNode, until its loop ends in whatever way.
+
+    Flower logs an exception that ends the loop, and stays as a process that does nothing more; it
+    must end, so that its supervisor starts the next one.
+    """
     end_with_parent()
     be_patient()
     have_this_memory()
     flower_supernode()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":
