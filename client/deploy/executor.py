@@ -10,11 +10,12 @@ import multiprocessing
 from pathlib import Path
 from typing import Any
 
+from flwr.app import Error
 from flwr.supercore.cli import flower_superexec
 from flwr.supercore.constant import TaskType
 from flwr.supercore.superexec import run_superexec
 from flwr.supercore.superexec.executor import ExecutionSpec, LaunchResult
-from flwr.supernode.runtime.run_clientapp import run_clientapp
+from flwr.supernode.runtime import run_clientapp
 
 from shared.supervision import end_with_parent
 
@@ -25,7 +26,8 @@ READY = ["flwr.supercore.cli", "flwr.supernode.runtime.run_clientapp", "client.c
 def carry(spec: ExecutionSpec) -> None:
     """Carry one message, in a process of its own."""
     certificates = spec.root_certificates_path
-    run_clientapp(
+    run_clientapp.Error = without_words  # type: ignore[assignment,attr-defined]
+    run_clientapp.run_clientapp(
         runtime_api_address=spec.runtime_api_address,
         token=spec.token,
         insecure=spec.insecure,
@@ -33,6 +35,15 @@ def carry(spec: ExecutionSpec) -> None:
         parent_pid=spec.parent_pid,
         runtime_dependency_install=False,
     )
+
+
+def without_words(code: int, reason: str | None = None) -> Error:  # noqa: ARG001
+    """Flower's error with its code alone.
+
+    Flower tells the server what an exception says, also of one that is raised before the courier
+    runs: that the disk is full, say, with the path at which it is.
+    """
+    return Error(code, "")
 
 
 class ReadyCouriers:

@@ -9,6 +9,7 @@ Run as a module by `trifed site start`; the arguments are those of `flower-super
 """
 
 import os
+import signal
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +23,8 @@ from flwr.supernode import fleet_http_connection, start_client_internal
 from flwr.supernode.cli import flower_supernode
 from flwr.supernode.fleet_http_client import FleetHttpClient
 
+from client.deploy.let_in import told_why
+from client.deploy.node_memory import have_this_memory
 from shared.supervision import end_with_parent
 
 HEARTBEAT_S = 300.0
@@ -48,9 +51,10 @@ class PatientClient(FleetHttpClient):
         if visit.exists() and (number := visit.read_text(encoding="ascii")).isdigit():
             with suppress(httpx.HTTPStatusError):  # it was offline already
                 self.DeactivateNode(DeactivateNodeRequest(node_id=int(number)))
-        answer = super().ActivateNode(
-            ActivateNodeRequest(public_key=request.public_key, heartbeat_interval=HEARTBEAT_S)
-        )
+        with told_why():
+            answer = super().ActivateNode(
+                ActivateNodeRequest(public_key=request.public_key, heartbeat_interval=HEARTBEAT_S)
+            )
         visit.parent.mkdir(parents=True, exist_ok=True)
         visit.write_text(str(answer.node_id), encoding="ascii")
         self._public_key, self._unsure = request.public_key, False
@@ -118,10 +122,16 @@ def be_patient() -> None:
 
 
 def main() -> None:
-    """Serve as a SuperNode."""
+    """Serve as a SuperNode, until its loop ends in whatever way.
+
+    Flower logs an exception that ends the loop, and stays as a process that does nothing more; it
+    must end, so that its supervisor starts the next one.
+    """
     end_with_parent()
     be_patient()
+    have_this_memory()
     flower_supernode()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 import ast
 import inspect
+import os
+import signal
 from types import SimpleNamespace
 
 import flwr
@@ -253,3 +255,15 @@ def test_flower_asks_for_who_starts_a_messages_process_by_this_name():
         if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "executor"
     }
     assert asked <= set(dir(executor.ReadyCouriers)), asked
+
+
+def test_a_supernode_whose_loop_ended_ends(monkeypatch):
+    """Flower would stay, offline for ever, and its supervisor would see nothing amiss."""
+    done = []
+    monkeypatch.setattr(supernode, "end_with_parent", lambda: None)
+    monkeypatch.setattr(supernode, "be_patient", lambda: None)
+    monkeypatch.setattr(supernode, "have_this_memory", lambda: None)
+    monkeypatch.setattr(supernode, "flower_supernode", lambda: done.append("serves"))
+    monkeypatch.setattr(supernode.os, "kill", lambda pid, number: done.append((pid, number)))
+    supernode.main()
+    assert done == ["serves", (os.getpid(), signal.SIGTERM)]
