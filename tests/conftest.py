@@ -1,8 +1,12 @@
 """Fixtures for all tests: a tiny hospital, a small study, and the real reference data."""
 
 import csv
+import fcntl
 import json
-from collections.abc import Callable, Sequence
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,15 +43,16 @@ fusion: {budget: report}
 
 @pytest.fixture
 def reference_data() -> Callable[[str], Path]:
-    """Where real reference data lies; the test skips, saying so, where it is absent."""
+    """Where real reference data lies; see `reference_file`."""
+    return reference_file
 
-    def find(relative: str) -> Path:
-        path = REFERENCE_DATA / relative
-        if not path.exists():
-            pytest.skip(f"reference data {relative} is not on this machine")
-        return path
 
-    return find
+def reference_file(relative: str) -> Path:
+    """A file of the real reference data; the test skips, saying so, where it is absent."""
+    path = REFERENCE_DATA / relative
+    if not path.exists():
+        pytest.skip(f"reference data {relative} is not on this machine")
+    return path
 
 
 @pytest.fixture
@@ -179,17 +184,60 @@ class FinishedRun:
 @pytest.fixture(scope="package")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     """The tiny study, run once for all tests, with every question recorded."""
-    return recorded_run(TINY, tmp_path_factory.mktemp("finished") / "run")
+    return shared_run(TINY, tmp_path_factory, "finished")
 
 
 @pytest.fixture(scope="package")
 def thorough_run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     """The same for the study that leaves nothing off."""
-    return recorded_run(THOROUGH, tmp_path_factory.mktemp("thorough") / "run")
+    return shared_run(THOROUGH, tmp_path_factory, "thorough")
+
+
+def shared_run(study_file: Path, factory: pytest.TempPathFactory, name: str) -> FinishedRun:
+    """A run that one process of the tests makes for all of them; each reads a copy of its own.
+
+    With pytest-xdist the first worker that comes here runs the study, and others wait for it.
+    Nobody is handed the folder that all copy from, so no test can change what another one reads.
+    """
+    own = factory.mktemp(name) / "run"
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return recorded_run(study_file, own)
+    made = factory.getbasetemp().parent / name
+    with made.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (made / "asked.json").exists():
+            shutil.rmtree(made, ignore_errors=True)
+            run = recorded_run(study_file, made / "run")
+            (made / "asked.json").write_text(json.dumps(run.asked))
+    copy_run(made / "run", own)
+    asked = json.loads((made / "asked.json").read_text())
+    return FinishedRun(own, results_of(own), tuple((name, tuple(sites)) for name, sites in asked))
+
+
+def copy_run(source: Path, out: Path) -> Path:
+    """A run's folder of its own, with its hospitals and what they keep."""
+    shutil.copytree(source, out)
+    job = out / "job.json"
+    job.write_text(job.read_text().replace(str(source), str(out)))
+    return out
+
+
+def results_of(out: Path) -> dict[str, Any]:
+    """What a run found, as its folder says."""
+    results: dict[str, Any] = json.loads((out / "results.json").read_text())
+    return results
 
 
 def recorded_run(study_file: Path, out: Path) -> FinishedRun:
     """Run a study file and record the questions."""
+    with recorded_questions() as asked:
+        simulate(study_file, out)
+    return FinishedRun(out, results_of(out), tuple(asked))
+
+
+@contextmanager
+def recorded_questions() -> Iterator[list[tuple[str, tuple[str, ...]]]]:
+    """The questions that runs in this process ask, with the sites that each goes to."""
     from simulation.local import LocalFederation
 
     asked: list[tuple[str, tuple[str, ...]]] = []
@@ -201,8 +249,7 @@ def recorded_run(study_file: Path, out: Path) -> FinishedRun:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(LocalFederation, "ask", recorded)
-        results = simulate(study_file, out)
-    return FinishedRun(out, results, tuple(asked))
+        yield asked
 
 
 @pytest.fixture
@@ -238,25 +285,31 @@ def run_changed(tmp_path: Path, finished_run: FinishedRun) -> Callable[..., Path
     """
 
     def run(sites: Sequence[Path] | None = None, name: str = "changed", **changes: Any) -> Path:
-        from server.progress import LoggedProgress
-        from simulation.simulate import prepare_run, run_in_process
-
-        changes = {"branches": flat_branch(), **changes}
-        study_file = tmp_path / f"{name}.yaml"
-        study_file.write_text(dump_settings(changed(load_study(TINY), **changes)))
-        job = prepare_run(
-            study_file,
-            tmp_path / name,
-            site_files=finished_run.hospitals if sites is None else sites,
-            seed=None,
-            threads=1,
-            resume=False,
-            progress=LoggedProgress(),
-        )
-        run_in_process(job, LoggedProgress())
-        return job.out
+        study = changed(load_study(TINY), **{"branches": flat_branch(), **changes})
+        found = finished_run.hospitals if sites is None else sites
+        return run_without_report(study, tmp_path / name, found)
 
     return run
+
+
+def run_without_report(study: Study, out: Path, sites: Sequence[Path]) -> Path:
+    """Run a study at hospitals (none: make them up), without verifying and drawing it."""
+    from server.progress import LoggedProgress
+    from simulation.simulate import prepare_run, run_in_process
+
+    study_file = out.with_name(f"{out.name}.yaml")
+    study_file.write_text(dump_settings(study))
+    job = prepare_run(
+        study_file,
+        out,
+        site_files=sites,
+        seed=None,
+        threads=1,
+        resume=False,
+        progress=LoggedProgress(),
+    )
+    run_in_process(job, LoggedProgress())
+    return job.out
 
 
 def flat_branch(**changes: Any) -> list[dict[str, Any]]:
