@@ -24,7 +24,8 @@ from client.training import outputs
 from shared.config import load_study, networks
 from shared.networks import build_network, set_weights
 from simulation.simulate import verify_folder
-from tests.conftest import TINY, FinishedRun, changed, flat_branch, run_without_report
+from tests.conftest import changed, flat_branch
+from tests.finished_runs import TINY, FinishedRun, run_without_report
 
 MODELS = ("clinical", "radiomics", "branch_2_5d", "branch_3d", "fusion")
 SPLITS = ("train", "tune", "internal_test", "external_test")

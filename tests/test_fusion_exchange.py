@@ -16,12 +16,11 @@ from shared.errors import CodecError, PolicyError, SmallCellError
 from shared.fusion_sums import NO_FOLD, Layers
 from shared.stages.embed import RowsRequest
 from simulation.simulate import verify_folder
-from tests.conftest import (
+from tests.conftest import changed, flat_branch
+from tests.finished_runs import (
     THOROUGH,
     TINY,
     FinishedRun,
-    changed,
-    flat_branch,
     recorded_questions,
     results_of,
     run_without_report,

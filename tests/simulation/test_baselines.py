@@ -34,7 +34,8 @@ from simulation.baselines.run import open_runs, run_baselines, sites_of
 from simulation.baselines.scores import SideBySide, frozen_runs, joined, scored_splits
 from simulation.baselines.sites import pool
 from simulation.baselines.summary import mean_over_seeds, summarise
-from tests.conftest import TINY, changed, copy_run
+from tests.conftest import changed
+from tests.finished_runs import TINY, copy_run
 from tests.server.test_report_numbers import unlisted
 
 ROOT = Path(__file__).parents[2]

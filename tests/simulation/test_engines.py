@@ -16,7 +16,8 @@ from safetensors.numpy import load_file
 from server.study_folder import StudyFolder
 from shared.codec import content_hash
 from shared.config import load_study
-from tests.conftest import TINY, FinishedRun, changed, flat_branch, run_without_report
+from tests.conftest import changed, flat_branch
+from tests.finished_runs import TINY, FinishedRun, run_without_report
 
 ROOT = Path(__file__).parents[2]
 needs_ray = pytest.mark.skipif(

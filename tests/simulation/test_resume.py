@@ -15,7 +15,8 @@ from safetensors.numpy import load_file
 
 from shared.config import load_study
 from shared.strict_yaml import dump_settings
-from tests.conftest import TINY, changed, flat_branch
+from tests.conftest import changed, flat_branch
+from tests.finished_runs import TINY
 
 ROOT = Path(__file__).parents[2]
 Runner = Callable[..., Any]
