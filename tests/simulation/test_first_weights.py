@@ -12,7 +12,8 @@ from safetensors.numpy import load_file
 from server.progress import LoggedProgress
 from shared.errors import ConfigError
 from simulation.simulate import prepare_run, run_in_process
-from tests.conftest import TINY, flat_branch
+from tests.conftest import flat_branch
+from tests.finished_runs import TINY
 from tests.published_weights import saved, torchvision_file
 
 pytestmark = pytest.mark.slow
