@@ -24,6 +24,7 @@ FLOWER_FILES = {
     "client/app.py",
     "client/courier.py",
     "client/deploy/executor.py",
+    "client/deploy/node_memory.py",
     "client/deploy/supernode.py",
     "server/app.py",
     "server/federation.py",
