@@ -9,6 +9,8 @@ from shared import SILENCE
 
 ROOT = Path(__file__).resolve().parent.parent
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+RETRY_S = 5.0
+"""The longest wait before a SuperLink that did not answer is called again; Flower's is 20 s."""
 
 
 def python(module: str, *arguments: str) -> tuple[str, ...]:

@@ -99,36 +99,40 @@ def recorded_questions() -> Iterator[list[tuple[str, tuple[str, ...]]]]:
 def simulate(study_file: Path, out: Path, sites: Sequence[Path] = ()) -> dict[str, Any]:
     """`trifed simulate` in this process on one thread, without the command line's printing."""
     from server.progress import LoggedProgress
-    from simulation.simulate import prepare_run, run_job
+    from simulation.simulate import run_job
 
-    progress = LoggedProgress()
-    job = prepare_run(
-        study_file,
-        out,
-        site_files=sites,
-        seed=None,
-        threads=1,
-        resume=False,
-        progress=progress,
-    )
-    return run_job(job, engine="local", progress=progress)
+    job = prepared(study_file, out, sites)
+    return run_job(job, engine="local", progress=LoggedProgress())
 
 
 def run_without_report(study: Study, out: Path, sites: Sequence[Path]) -> Path:
     """Run a study at hospitals (none: make them up), without verifying and drawing it."""
-    from server.progress import LoggedProgress
-    from simulation.simulate import prepare_run, run_in_process
-
     study_file = out.with_name(f"{out.name}.yaml")
     study_file.write_text(dump_settings(study))
-    job = prepare_run(
+    return run_stages(study_file, out, sites)
+
+
+def run_stages(study_file: Path, out: Path, sites: Sequence[Path], *, resume: bool = False) -> Path:
+    """The stages of a study file alone, or those of a run that are still to be done."""
+    from server.progress import LoggedProgress
+    from simulation.simulate import run_in_process
+
+    job = prepared(study_file, out, sites, resume=resume)
+    run_in_process(job, LoggedProgress())
+    return job.out
+
+
+def prepared(study_file: Path, out: Path, sites: Sequence[Path], *, resume: bool = False) -> Any:
+    """A job laid out as the command line does it, on one thread."""
+    from server.progress import LoggedProgress
+    from simulation.simulate import prepare_run
+
+    return prepare_run(
         study_file,
         out,
         site_files=sites,
         seed=None,
         threads=1,
-        resume=False,
+        resume=resume,
         progress=LoggedProgress(),
     )
-    run_in_process(job, LoggedProgress())
-    return job.out

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from server.progress import LoggedProgress
 from server.study import Study as Record
@@ -182,12 +184,10 @@ def deal(
     return divided
 
 
-DIVISIONS = {
-    "two halves": (2, 0, 10.0, 1),
-    "three sites, one of one patient": (3, 1, 1.0, 2),
-    "five uneven sites": (5, 0, 0.3, 3),
-    "eight sites, four of one patient": (8, 4, 3.0, 4),
-}
+def divisions(patients: Rows) -> st.SearchStrategy[dict[str, Rows]]:
+    """Patients at 2 to 8 sites, some with one patient."""
+    numbers = st.integers(2, 8), st.integers(0, 4), st.floats(0.3, 10.0), st.integers(0, 2**32 - 1)
+    return st.tuples(*numbers).map(lambda n: deal(patients, n[0], min(n[1], n[0] - 1), *n[2:]))
 
 
 @pytest.fixture(scope="module")
@@ -197,18 +197,29 @@ def undivided(tmp_path_factory: pytest.TempPathFactory, patients: Rows) -> Recor
     return run(folder, {"site_one": patients}, **WELCH)[0]
 
 
-@pytest.mark.parametrize("division", DIVISIONS)
-def test_any_division_selects_what_one_site_would(tmp_path, patients, undivided, division):
-    divided = deal(patients, *DIVISIONS[division])
-    assert min(map(len, divided.values())) == 1 or "one patient" not in division
-    record, job = run(tmp_path, divided, **WELCH)
-    assert off(job) == {}
-    found, expected = record.select_features, undivided.select_features
-    assert (found.screened, found.pruned) == (expected.screened, expected.pruned)
-    np.testing.assert_allclose(found.p_values, expected.p_values, rtol=1e-8)
-    scale, one = record.standardise.scale, undivided.standardise.scale
-    assert scale.names == one.names
-    for name in ("low", "high", "mean", "sd"):
-        np.testing.assert_allclose(getattr(scale, name), getattr(one, name), rtol=0, atol=1e-8)
-    clinical = record.clinical_model.fit.coefficients
-    np.testing.assert_allclose(clinical, undivided.clinical_model.fit.coefficients, rtol=1e-8)
+def test_any_division_selects_what_one_site_would(tmp_path_factory, patients, undivided):
+    seen = []
+
+    @settings(
+        max_examples=12,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    @given(divisions(patients))
+    def check(divided: dict[str, Rows]) -> None:
+        seen.append(sorted(map(len, divided.values())))
+        record, job = run(tmp_path_factory.mktemp("divided"), divided, **WELCH)
+        assert off(job) == {}
+        found, expected = record.select_features, undivided.select_features
+        assert (found.screened, found.pruned) == (expected.screened, expected.pruned)
+        np.testing.assert_allclose(found.p_values, expected.p_values, rtol=1e-8)
+        scale, one = record.standardise.scale, undivided.standardise.scale
+        assert scale.names == one.names
+        for name in ("low", "high", "mean", "sd"):
+            np.testing.assert_allclose(getattr(scale, name), getattr(one, name), rtol=0, atol=1e-8)
+        clinical = record.clinical_model.fit.coefficients
+        np.testing.assert_allclose(clinical, undivided.clinical_model.fit.coefficients, rtol=1e-8)
+
+    check()
+    assert any(sizes[0] == 1 for sizes in seen)

@@ -25,12 +25,11 @@ from flwr.supernode.fleet_http_client import FleetHttpClient
 
 from client.deploy.let_in import told_why
 from client.deploy.node_memory import have_this_memory
+from shared.launch import RETRY_S
 from shared.supervision import end_with_parent
 
 HEARTBEAT_S = 300.0
 """Announced; a site counts as online for twice as long after its last heartbeat."""
-RETRY_S = 5.0
-"""The longest wait before the SuperLink is called again that did not answer; Flower's is 20 s."""
 POLL_S, EAGER = 0.5, 120
 """The wait between two looks for a message, and how many looks it is kept up after the last one."""
 REPLY_S = 0.1

@@ -14,7 +14,7 @@ from flwr.supercore.retry import http_retry
 from server.clock import Clock
 from server.coordinator import Coordinator
 from server.deploy.outcome import Outcome
-from server.deploy.place import Place
+from server.deploy.place import Place, status_of
 from server.deploy.programs import FOLDER
 from server.deployed import DeployedFederation
 from server.desk import Limits
@@ -24,20 +24,18 @@ from server.joining.folder import ServerFolder, open_folder
 from server.progress import LoggedProgress
 from server.report import read_results, write_report
 from server.run import run_study
-from server.status import StatusFile, StudyStatus
 from server.status_told import ToldProgress, told_to_the_end
 from server.study_folder import StudyFolder
 from shared.config import digest, load_study
 from shared.errors import StateError, TrifedError
 from shared.files import write_atomically
+from shared.launch import RETRY_S
 from shared.one_at_a_time import Hold
 from shared.strict_yaml import dump_settings
 
 app = ServerApp()
 LOG_BYTES, LOGS_KEPT = 5_000_000, 3
 TAKEOVER_S = 120.0
-RETRY_S = 5.0
-"""The longest wait before a SuperLink is called again that is being started; Flower's is 20 s."""
 log = logging.getLogger("trifed.run")
 
 
@@ -90,8 +88,7 @@ def gathered(
 ) -> Iterator[tuple[Coordinator, DeployedFederation]]:
     """What a study works with, asking these sites; how it ends is told in the status."""
     study, settings, clock = folder.study, folder.settings, Clock()
-    told = StudyStatus(study.name, digest(study))
-    status = StatusFile(place.run, told, settings.run, dict(roles), clock)
+    status = status_of(place, roles, clock)
     progress = ToldProgress(status, LoggedProgress(), clock)
     federation = DeployedFederation(
         grid,

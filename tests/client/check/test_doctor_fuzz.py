@@ -26,7 +26,7 @@ CHANGES = st.lists(
 )
 KEPT = st.one_of(st.just(1.0), st.just(1.0), st.floats(0, 1))
 fuzz = settings(
-    max_examples=40,
+    max_examples=100,
     deadline=20_000,
     derandomize=True,
     database=None,
