@@ -181,6 +181,7 @@ class Desk:
         stored = self._answers.get(job.key.run, job.key.ticket)
         if stored is not None:
             return stored
+        self._log.info("%s: at work", job.name)
         reply = service.answer(job.name, _opened(job, service))
         self._answers.put(job.key.run, job.key.ticket, job.name, reply)
         return reply

@@ -52,6 +52,9 @@ def run_serve(options: argparse.Namespace) -> int:
     Raises:
         ConfigError: If there is no study file; and see `client.serve.serve`.
     """
+    from shared.supervision import end_if_supervised
+
+    end_if_supervised()
     from client.joining.folder import folder_beside
     from client.joining.settings import SOCKET
     from client.serve import logged_to, serve

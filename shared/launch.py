@@ -25,6 +25,9 @@ EAGER_PULLS: dict[str, Any] = {
 """How Flower waits for a piece that is told of and still on its way: never for seconds, and as long
 as by default (two hours)."""
 
+RETRY_S = 5.0
+"""The longest wait before a SuperLink that did not answer is called again; Flower's is 20 s."""
+
 
 def python(module: str, *arguments: str) -> tuple[str, ...]:
     """The command that runs a module with this Python; the current folder has no say."""

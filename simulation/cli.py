@@ -173,13 +173,10 @@ def run_phantom(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from client.workers import n_threads
-    from shared.config import load_study
-    from simulation.simulate import made_up
+    from simulation.simulate import load_seeded, made_up
 
     console = Console(stderr=True)
-    study = load_study(options.study)
-    if options.seed is not None:
-        study = study.model_copy(update={"seed": options.seed})
+    study = load_seeded(options.study, options.seed)
     with progress_view(study, console, plain=options.plain or not console.is_terminal) as progress:
         found = made_up(
             study,

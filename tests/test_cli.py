@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import trifed
-from tests.conftest import STUDY, TINY, write_csv, write_image, write_patient
+from tests.conftest import STUDY, write_csv, write_image, write_patient
+from tests.finished_runs import TINY
 
 COMMANDS = [
     [],

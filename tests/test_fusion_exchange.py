@@ -1,5 +1,6 @@
 """The three ways to fit the fusion layer: each is the pooled fit, and lets leave what it says."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,15 @@ from shared.errors import CodecError, PolicyError, SmallCellError
 from shared.fusion_sums import NO_FOLD, Layers
 from shared.stages.embed import RowsRequest
 from simulation.simulate import verify_folder
-from tests.conftest import THOROUGH, TINY, changed, flat_branch, recorded_run
+from tests.conftest import changed, flat_branch
+from tests.finished_runs import (
+    THOROUGH,
+    TINY,
+    FinishedRun,
+    recorded_questions,
+    results_of,
+    run_without_report,
+)
 
 MODES = {
     "scores": (TINY, {"exchange": "scores"}),
@@ -27,17 +36,17 @@ ASKED = {"fusion_moments", "fusion_steps", "fusion_losses", "fusion_scores"}
 
 
 @pytest.fixture(scope="module", params=MODES)
-def run(request, tmp_path_factory):
-    """A whole run of a small study under one mode."""
-    from shared.strict_yaml import dump_settings
-
+def run(request, finished_run, thorough_run, tmp_path_factory):
+    """A whole run of a small study under one mode, at copies of hospitals that have extracted."""
     source, fusion = MODES[request.param]
-    folder = tmp_path_factory.mktemp("exchange")
-    branches = flat_branch() if source == TINY else load_study(source).model_dump()["branches"]
-    study = load_study(source)
-    study = changed(study, fusion=fusion, **({"branches": branches} if source == TINY else {}))
-    (folder / "study.yaml").write_text(dump_settings(study))
-    return recorded_run(folder / "study.yaml", folder / "run"), study
+    before, branches = (finished_run, flat_branch()) if source == TINY else (thorough_run, None)
+    study = changed(load_study(source), fusion=fusion, explain=None)
+    study = changed(study, branches=branches) if branches else study
+    out = tmp_path_factory.mktemp("exchange") / "run"
+    shutil.copytree(before.out / "cohort", out / "cohort")
+    with recorded_questions() as asked:
+        run_without_report(study, out, sorted(out.glob("cohort/*/site.yaml")))
+    return FinishedRun(out, results_of(out), tuple(asked)), study
 
 
 def record_of(run):
@@ -46,10 +55,11 @@ def record_of(run):
 
 def test_the_layer_is_that_of_all_rows_in_one_table(run):
     run, _ = run
-    checks = [c for c in verify_folder(run.out).checks if c.stage == "fuse"]
+    verification = verify_folder(run.out)
+    checks = [check for check in verification.checks if check.stage == "fuse"]
     assert len(checks) == 5
     assert max(check.largest_difference for check in checks) <= 1e-8
-    assert verify_folder(run.out).passed
+    assert verification.passed
 
 
 def test_only_the_mode_of_sums_asks_and_only_the_others_collect_rows(run):

@@ -17,7 +17,8 @@ from shared.errors import AggregationError
 from shared.job import read_job
 from shared.strict_yaml import dump_settings
 from simulation.simulate import run_job, verify_folder
-from tests.conftest import TINY, FinishedRun, changed, flat_branch, simulate
+from tests.conftest import changed, flat_branch
+from tests.finished_runs import TINY, FinishedRun, simulate
 
 NO_BRANCHES: dict[str, Any] = {
     "branches": [],

@@ -45,10 +45,15 @@ class _Found:
     bad: dict[str, str] = field(default_factory=dict)
     measures: dict[str, Measures] = field(default_factory=dict)
     warnings: dict[str, list[str]] = field(default_factory=dict)
+    verdicts: tuple[Verdict, ...] = ()
 
     @property
     def cases(self) -> tuple[Case, ...]:
         return () if self.manifest is None else self.manifest.cases
+
+    @property
+    def n_imaged(self) -> int:
+        return sum(bool(case.images) for case in self.cases)
 
     def warn(self, texts: Mapping[str, Sequence[str]]) -> None:
         for patient, found in texts.items():
@@ -93,39 +98,37 @@ def check_site(
         isolated=isolated,
         limits=limits or _limits(workers),
     )
-    found, verdicts = _Found(), tuple[Verdict, ...]()
+    found = _Found()
     try:
         found.manifest = read_cohort(settings, site_file, _set_aside(study))
         if settings.data.features is None:
             _compare(found, look(found.cases))
         found.warn(impossible_values(_usable(found)))
-        verdicts = _verdicts(found, study, settings.name)
-        problems += _cohort_problems(found, study, settings.name) + _small_cells(verdicts, settings)
+        found.verdicts = _verdicts(found, study, settings.name)
+        problems += _cohort_problems(found, study, settings.name) + _small_cells(found, settings)
     except TrifedError as error:
         problems.append(str(error))
-    cache_folder, n = site_file.parent / settings.cache, sum(bool(c.images) for c in found.cases)
-    faults, notes = machine_problems(cache_folder, settings.device, study, n)
+    cache_folder = site_file.parent / settings.cache
+    faults, notes = machine_problems(cache_folder, settings.device, study, found.n_imaged)
     notes = memory_note(found.measures, workers) + permission_note(site_file) + notes
     return CheckReport(
         site=settings.name,
         role=settings.role,
-        verdicts=verdicts,
+        verdicts=found.verdicts,
         problems=(*problems, *faults),
-        notes=(*_of_patients(found, verdicts, settings, study), *notes),
+        notes=(*_of_patients(found, settings, study), *notes),
         machine=describe_machine(cache_folder, study),
         features=brought(settings, study),
     )
 
 
-def _of_patients(
-    found: _Found, verdicts: Sequence[Verdict], settings: SiteSettings, study: Study
-) -> list[str]:
+def _of_patients(found: _Found, settings: SiteSettings, study: Study) -> list[str]:
     """What is worth knowing of the patients and their tables as a whole."""
     usable = _usable(found)
-    notes = _notes(verdicts, settings)
+    notes = _notes(found.verdicts, settings)
     if settings.role == "training":
         notes += second_reader_notes(usable, study)
-    splits = {verdict.patient_id: verdict.split for verdict in verdicts if verdict.ready}
+    splits = {verdict.patient_id: verdict.split for verdict in found.verdicts if verdict.ready}
     notes += subgroup_notes(usable, splits, settings, study)
     return notes + feature_findings(usable, settings, study) + table_findings(usable, study)
 
@@ -214,10 +217,10 @@ def _cohort_problems(found: _Found, study: Study, site_name: str) -> list[str]:
     return problems
 
 
-def _small_cells(verdicts: Sequence[Verdict], settings: SiteSettings) -> list[str]:
+def _small_cells(found: _Found, settings: SiteSettings) -> list[str]:
     """That a split holds so few patients of a label that the site will tell nothing of it."""
     limit = settings.release.min_cell
-    counts = Counter((v.split, v.label) for v in verdicts if v.ready and v.label is not None)
+    counts = Counter((v.split, v.label) for v in found.verdicts if v.ready and v.label is not None)
     return [
         f"the split {split} holds {n} {'positive' if label else 'negative'} patients, but nothing "
         f"is told of fewer than {limit} (release.min_cell in site.yaml), so the study will stop "

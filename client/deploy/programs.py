@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from client.deploy.place import Place
 from shared.launch import environment, python
-from shared.supervision import Program
+from shared.supervision import SUPERVISED, Program
 
 SERVICE, SUPERNODE = "service", "supernode"
 LOOPBACK = "127.0.0.1"
@@ -17,7 +17,7 @@ LOOPBACK = "127.0.0.1"
 
 def service_programs(place: Place, *, outer: Mapping[str, str] | None = None) -> list[Program]:
     """What holds the patients."""
-    around = environment(place.service_logs / "flower", outer=outer)
+    around = environment(place.service_logs / "flower", outer=outer, **{SUPERVISED: "yes"})
     command = python(
         *("trifed", "site", "serve", str(place.site_file)), *("--socket", str(place.socket))
     )

@@ -10,6 +10,7 @@ Run as a module by `trifed site start`; the arguments are those of `flower-super
 
 import functools
 import os
+import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,16 +18,19 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from flwr.proto.fleet_pb2 import ActivateNodeRequest, DeactivateNodeRequest
+from flwr.proto.fleet_pb2 import ActivateNodeRequest, DeactivateNodeRequest, PullMessagesRequest
 from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
 from flwr.supercore.inflatable import inflatable_utils
+from flwr.supercore.retry import http_retry
 from flwr.supernode import fleet_http_connection, start_client_internal
 from flwr.supernode.cli import flower_supernode
 from flwr.supernode.fleet_http_client import FleetHttpClient
 
 from client.deploy.carrying import carry_here
+from client.deploy.let_in import told_why
+from client.deploy.node_memory import have_this_memory
 from shared.direct_http import direct_client
-from shared.launch import EAGER_PULLS
+from shared.launch import EAGER_PULLS, RETRY_S
 from shared.supervision import end_with_parent
 
 HEARTBEAT_S = 300.0
@@ -50,24 +54,57 @@ class PatientClient(FleetHttpClient):
             base_url, named.get("verify", True), named.get("timeout", TIMEOUT_S)
         )
 
+    _public_key = b""
+    _unsure = False
+
     def ActivateNode(self, request: ActivateNodeRequest) -> Any:  # noqa: N802
         """Come online, after signing off whatever an earlier process left online."""
         visit = Path(os.environ["FLWR_HOME"]) / VISIT
         if visit.exists() and (number := visit.read_text(encoding="ascii")).isdigit():
             with suppress(httpx.HTTPStatusError):  # it was offline already
                 self.DeactivateNode(DeactivateNodeRequest(node_id=int(number)))
-        answer = super().ActivateNode(
-            ActivateNodeRequest(public_key=request.public_key, heartbeat_interval=HEARTBEAT_S)
-        )
+        with told_why():
+            answer = super().ActivateNode(
+                ActivateNodeRequest(public_key=request.public_key, heartbeat_interval=HEARTBEAT_S)
+            )
         visit.parent.mkdir(parents=True, exist_ok=True)
         visit.write_text(str(answer.node_id), encoding="ascii")
+        self._public_key, self._unsure = request.public_key, False
         return answer
 
     def SendNodeHeartbeat(self, request: SendNodeHeartbeatRequest) -> Any:  # noqa: N802
-        """Say that the site is there."""
-        return super().SendNodeHeartbeat(
-            SendNodeHeartbeatRequest(node=request.node, heartbeat_interval=HEARTBEAT_S)
-        )
+        """Say that the site is there; Flower would send no other after one that is refused."""
+        try:
+            answer = super().SendNodeHeartbeat(
+                SendNodeHeartbeatRequest(node=request.node, heartbeat_interval=HEARTBEAT_S)
+            )
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code == httpx.codes.UNAUTHORIZED:
+                raise
+            raise httpx.NetworkError("the heartbeat was refused") from error
+        if not answer.success:
+            self._unsure = True
+            raise httpx.NetworkError("the SuperLink does not know this visit")
+        return answer
+
+    def PullMessages(self, request: PullMessagesRequest) -> Any:  # noqa: N802
+        """Look for a message, on a new visit if anything may have been lost on this one."""
+        if self._unsure:
+            self.ActivateNode(ActivateNodeRequest(public_key=self._public_key))
+        return super().PullMessages(request)
+
+    def _unary_unary(self, **call: Any) -> Any:
+        """Ask the SuperLink, and note what may have been lost.
+
+        Flower gives up at any error whose text speaks of SSL, as that of a handshake does in which
+        the other side dies. So only a certificate's errors keep their text.
+        """
+        try:
+            return super()._unary_unary(**call)
+        except httpx.HTTPError as error:
+            self._unsure |= not isinstance(call["request"], SendNodeHeartbeatRequest)
+            lost = isinstance(error, httpx.TransportError) and "certificate" not in str(error)
+            raise (type(error)("the line broke") if lost else error) from error
 
 
 class Waits:
@@ -89,6 +126,7 @@ class Waits:
 
 def be_patient() -> None:
     """Put the client, the waits and the courier in the place of Flower's own."""
+    http_retry.MAX_RETRY_DELAY = RETRY_S  # type: ignore[attr-defined,assignment]
     fleet_http_connection.FleetHttpClient = PatientClient  # type: ignore[attr-defined]
     waits = Waits()
     start_client_internal.time = waits  # type: ignore[assignment,attr-defined]
@@ -98,10 +136,16 @@ def be_patient() -> None:
 
 
 def main() -> None:
-    """Serve as a SuperNode."""
+    """Serve as a SuperNode, until its loop ends in whatever way.
+
+    Flower logs an exception that ends the loop, and stays as a process that does nothing more; it
+    must end, so that its supervisor starts the next one.
+    """
     end_with_parent()
     be_patient()
+    have_this_memory()
     flower_supernode()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -1,3 +1,4 @@
+import functools
 import shutil
 
 import pytest
@@ -57,6 +58,7 @@ def ask(service, spent=(), rounds=3):
     return service.answer("agree_budget", BudgetRequest({"flat": rounds}, tuple(spent))).spent
 
 
+@functools.cache
 def fitting(n=8, sigma=2.0, limit=6.0):
     """How many rounds fit, by a count from below."""
     rounds = 0

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from server.stages import RUNS
-from tests.conftest import TINY, FinishedRun
 from tests.deployment.real_processes import (
     Federation,
     copied_hospitals,
@@ -22,6 +21,7 @@ from tests.deployment.real_processes import (
     trifed,
     until,
 )
+from tests.finished_runs import TINY, FinishedRun
 
 pytestmark = [
     pytest.mark.slow,

@@ -34,19 +34,12 @@ from simulation.baselines.run import open_runs, run_baselines, sites_of
 from simulation.baselines.scores import SideBySide, frozen_runs, joined, scored_splits
 from simulation.baselines.sites import pool
 from simulation.baselines.summary import mean_over_seeds, summarise
-from tests.conftest import TINY, changed
+from tests.conftest import changed
+from tests.finished_runs import TINY, copy_run
 from tests.server.test_report_numbers import unlisted
 
 ROOT = Path(__file__).parents[2]
 TRAINED = {"pooled", "alone_site_a", "without_site_b", "without_site_c"}
-
-
-def copy_run(finished_run, out):
-    """A run's folder of its own, with its hospitals and what they keep."""
-    shutil.copytree(finished_run.out, out)
-    text = (out / "job.json").read_text().replace(str(finished_run.out), str(out))
-    (out / "job.json").write_text(text)
-    return out
 
 
 def opened(out, whats=WHATS):
@@ -64,7 +57,7 @@ def out(finished_run, tmp_path_factory):
     def no_estimate(*_args, **_options):
         raise CohortError("no estimate was found for a few separated cases")
 
-    folder = copy_run(finished_run, tmp_path_factory.mktemp("baselines") / "run")
+    folder = copy_run(finished_run.out, tmp_path_factory.mktemp("baselines") / "run")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("server.regressions.fit_firth", no_estimate)
         assert trifed.main(["baselines", str(folder), "--plain"]) == 0
@@ -335,7 +328,7 @@ trifed.main(["baselines", sys.argv[1], "--plain", "--what", "pooled"])
 
 @pytest.mark.slow
 def test_a_killed_baseline_goes_on_to_the_same_numbers(out, finished_run, tmp_path):
-    again = copy_run(finished_run, tmp_path / "run")
+    again = copy_run(finished_run.out, tmp_path / "run")
     ended = subprocess.run(
         [sys.executable, "-c", KILLED, str(again), "train_branch", "5"],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
@@ -353,7 +346,7 @@ def test_a_killed_baseline_goes_on_to_the_same_numbers(out, finished_run, tmp_pa
 
 
 def test_a_fault_is_no_untrainable_baseline(finished_run, tmp_path, monkeypatch):
-    runs = opened(copy_run(finished_run, tmp_path / "run"), ("pooled",))
+    runs = opened(copy_run(finished_run.out, tmp_path / "run"), ("pooled",))
 
     def broken(_coordinator):
         raise TrainingError("a gradient is not finite")
@@ -439,7 +432,7 @@ def test_a_summary_asks_for_baselines(finished_run):
 def test_a_pooled_study_with_everything_on_learns_the_same_widths_and_readings(
     thorough_run, tmp_path
 ):
-    runs = opened(copy_run(thorough_run, tmp_path / "run"), ("pooled",))
+    runs = opened(copy_run(thorough_run.out, tmp_path / "run"), ("pooled",))
     run_all(runs)
     federated, pooled = learned(runs.job.out), learned(runs.job.out, "pooled")
     assert federated.discretise.extraction == pooled.discretise.extraction
