@@ -173,7 +173,7 @@ def begin(contender: Contender, options: argparse.Namespace) -> None:
         words = (code, folder / "weights.npz", folder / "nvflare", rounds)
         contender.running = [started(words, contender, python=options.nvflare)]
     else:
-        contender.running = flower.begin(
+        flower.begin(
             folder / contender.name,
             contender.turns,
             {"plain": "dict", "flat": "flat"}[contender.name],
@@ -181,6 +181,7 @@ def begin(contender: Contender, options: argparse.Namespace) -> None:
             nodes=[file.parent / "federation" / "node.key" for file in site_files],
             weights=folder / "weights.safetensors",
             rounds=rounds,
+            running=contender.running,
         )
     contender.master.until(1, limit_s=LIMIT_S)
     contender.first_s = time.perf_counter() - began

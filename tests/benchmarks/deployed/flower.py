@@ -43,12 +43,14 @@ def begin(
     nodes: list[Path],
     weights: Path,
     rounds: int,
-) -> list["subprocess.Popen[bytes]"]:
-    """Start everything and submit the run; who runs on.
+    running: list["subprocess.Popen[bytes]"],
+) -> None:
+    """Start everything and submit the run.
 
     Args:
         keys: A folder with a CA and a certificate for 127.0.0.1.
         nodes: The private keys of the SuperNodes; beside each its public one.
+        running: Gets the processes that run on, also where one of them fails.
     """
     app, home = folder / "plain-round", folder / "home"
     for made in (app, home):
@@ -56,7 +58,7 @@ def begin(
     (app / "pyproject.toml").write_text(PROJECT)
     module = "tests.benchmarks.deployed.flower_app"
     for side in ("server", "client"):
-        (app / f"{side}_app.py").write_text(f"from {module} import {side} as app\n")
+        (app / f"{side}_app.py").write_text(f"from {module} import {side}\n\napp = {side}\n")
     address = f"127.0.0.1:{free_port()}"
     (home / "config.toml").write_text(CONFIG.format(address, keys / "ca.crt"))
     environment = os.environ | SILENCE | {
@@ -72,14 +74,14 @@ def begin(
             env=environment, cwd=folder, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
 
-    running = [
+    running.append(
         start(
             *("flower-superlink", "--host", "127.0.0.1", "--port", address.rpartition(":")[2]),
             *("--ssl-ca-certfile", keys / "ca.crt", "--ssl-certfile", keys / "server.crt"),
             *("--ssl-keyfile", keys / "server.key", "--enable-supernode-auth"),
             "--disable-runtime-dependency-installation",
         )
-    ]
+    )
     context = create_default_context(cafile=str(keys / "ca.crt"))
     while not healthy(address, context):
         time.sleep(0.1)
@@ -97,7 +99,6 @@ def begin(
             )
         )
     assert start("flwr", "run", app, "here").wait() == 0
-    return running
 
 
 def healthy(address: str, context: object) -> bool:
