@@ -181,7 +181,7 @@ class Killer:
         Of the server it is not the first round's: whose place would be that of the upload.
         """
         server = self._victim in AT_SERVER
-        folder = self._federation.server / "run/study/weights" if server else self._answers(site)
+        weights = self._federation.server / "run/study/weights"
         writes = LATER_ROUND if server else ""
         writer, since = list[int](), -PIDS_S
 
@@ -190,12 +190,15 @@ class Killer:
             if time.monotonic() - since >= PIDS_S:
                 writer = self.server_app() if server else self.service(site)
                 since = time.monotonic()
-            return beside(folder, writes)
+            return half_written()
+
+        def half_written() -> str:
+            return beside(weights if server else self._answers(site), writes)
 
         while True:
             self._wait(here, "the writing of a round", closely=True)
             send(writer, signal.SIGSTOP)
-            name = beside(folder, writes)
+            name = half_written()
             if name:
                 break
             send(writer, signal.SIGCONT)
