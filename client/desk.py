@@ -14,7 +14,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from client.answers import Answers
-from shared.errors import CodecError, ServiceError, TicketError, TrifedError
+from client.releases.cells import watched_cells
+from client.releases.ledger import ReleaseLedger
+from client.releases.row import content_of
+from shared.errors import CodecError, LedgerError, ServiceError, TicketError, TrifedError
 from shared.letter import Letter, ticket_of
 from shared.talk import Ticket, Working, asked, at_work, refusal, refused, waited_for
 
@@ -58,8 +61,8 @@ class Job:
 class Desk:
     """Takes letters from any thread; one thread works."""
 
-    def __init__(self, answers: Answers, log: logging.Logger) -> None:
-        self._answers, self._log = answers, log
+    def __init__(self, answers: Answers, releases: ReleaseLedger, log: logging.Logger) -> None:
+        self._answers, self._releases, self._log = answers, releases, log
         self._lock = threading.Lock()
         self._jobs: dict[Ticket, Job] = {}
         self._refusals: OrderedDict[Ticket, str] = OrderedDict()
@@ -161,10 +164,10 @@ class Desk:
             self._log.info("%s: answered in %.1f s", job.name, time.monotonic() - began)
         except TrifedError as error:
             self._log.error("%s: %s", job.name, error)
-            job.reply = refusal(error.code)
+            job.reply = self._refused(job, error.code)
         except Exception:
             self._log.exception("%s", job.name)
-            job.reply = refusal("E_INTERNAL")
+            job.reply = self._refused(job, "E_INTERNAL")
         code = refused(job.reply)
         with self._lock:
             if code is not None:
@@ -177,14 +180,26 @@ class Desk:
         return True
 
     def _answer(self, job: Job, service: Answering) -> Letter:
-        """The answer, kept before anybody is told."""
+        """The answer; it stands in the ledger, and is kept, before anybody is told."""
         stored = self._answers.get(job.key.run, job.key.ticket)
         if stored is not None:
             return stored
         self._log.info("%s: at work", job.name)
-        reply = service.answer(job.name, _opened(job, service))
+        with watched_cells() as cells:
+            reply = service.answer(job.name, _opened(job, service))
+        self._releases.release(
+            content_of(reply), run=job.key.run, question=job.name, least_cell=cells.least
+        )
         self._answers.put(job.key.run, job.key.ticket, job.name, reply)
         return reply
+
+    def _refused(self, job: Job, code: str) -> Letter:
+        """A code in the place of an answer, which stands in the ledger where one can be written."""
+        try:
+            self._releases.refuse(code, run=job.key.run, question=job.name)
+        except LedgerError as error:
+            self._log.error("%s", error)
+        return refusal(code)
 
 
 def _opened(job: Job, service: Answering) -> Any:

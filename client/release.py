@@ -17,6 +17,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from client.releases.cells import note_cell
 from client.settings import LEAST_CELL
 from client.site import Site
 from shared.checks import Floats, Ints
@@ -50,7 +51,10 @@ def are_enough(site: Site, n: int, *, at_least: int) -> bool:
     Args:
         at_least: The study's own limit; the site file's counts where it is higher.
     """
-    return n >= max(at_least, site.settings.release.min_cell)
+    enough = n >= max(at_least, site.settings.release.min_cell)
+    if enough:
+        note_cell(n)
+    return enough
 
 
 def check_columns(site: Site, what: str, names: Sequence[str], table: Floats) -> None:
@@ -138,6 +142,7 @@ def check_each_fold(site: Site, what: str, labels: Ints, fold: Ints) -> None:
 
 def _check(what: str, n: int, limit: int, remedy: str) -> None:
     if not 0 < n < limit:
+        note_cell(n)
         return
     raise SmallCellError(
         f"{what} would be of {n} {'patient' if n == 1 else 'patients'}; nothing is told of fewer "

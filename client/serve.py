@@ -13,6 +13,7 @@ from client.answers import Answers
 from client.counter import Counter
 from client.desk import Desk
 from client.progress import SpokenProgress
+from client.releases.ledger import ReleaseLedger
 from client.service import SiteService
 from client.settings import check_role, load_site_settings
 from client.stages import ANSWERS
@@ -58,6 +59,7 @@ def serve(
     study: Study,
     socket: Path,
     *,
+    to: str = "",
     threads: int | None = None,
     guest: bool = False,
 ) -> None:
@@ -67,6 +69,7 @@ def serve(
     meanwhile is told how far that is.
 
     Args:
+        to: Who is answered, in words, for the release ledger.
         threads: Cores; None takes `device.threads` of the site file, and 0 all.
         guest: Whether the study need not name the site, which was invited to evaluate only.
 
@@ -75,19 +78,23 @@ def serve(
         ManifestError: If the tables are wrong.
         CohortError: If too few patients can be used.
         StateError: If another service of the site, or on that socket, is at work.
+        LedgerError: If the release ledger is not whole: nothing may leave then.
     """
     settings = load_site_settings(site_file)
     check_role(settings, study, guest=guest)
     log = logging.getLogger(f"trifed.site.{settings.name}")
     cores = n_threads(settings.device.threads if threads is None else threads)
     spoken = SpokenProgress()
-    folder = site_file.parent / settings.cache / "answers"
+    cache = site_file.parent / settings.cache
+    to = to or f"whoever reaches {socket}"
+    releases = ReleaseLedger(site_file.parent, cache, study=digest(study), to=to)
+    log.info("the release ledger has %d rows", len(releases.rows()))
     with (
         suppress(Stopped, KeyboardInterrupt),
         stopped_by_signal(),
-        Answers(folder, digest(study), log) as answers,
+        Answers(cache / "answers", digest(study), log) as answers,
     ):
-        desk = Desk(answers, log)
+        desk = Desk(answers, releases, log)
 
         def report(what: str, done: int, total: int) -> None:
             desk.report(what, done, total)

@@ -75,6 +75,7 @@ def run_serve(options: argparse.Namespace) -> int:
             options.site_file,
             study,
             options.socket or named,
+            to=folder.server_in_words() if folder.is_joined else "",
             threads=options.threads,
             guest=folder.evaluates_only,
         )

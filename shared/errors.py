@@ -130,7 +130,7 @@ class ResultError(StateError):
 
 
 class LedgerError(StateError):
-    """The hospital's record of what private training has spent is damaged."""
+    """The hospital's record of what left it, or of what training has spent, is damaged."""
 
     code = "E_LEDGER"
 

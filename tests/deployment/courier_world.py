@@ -22,6 +22,7 @@ from client.answers import Answers
 from client.counter import Counter, Limits
 from client.desk import Desk
 from client.line import Line
+from client.releases.ledger import ReleaseLedger
 from client.stages import ANSWERS
 from server.clock import Clock
 from server.coordinator import Coordinator
@@ -88,7 +89,7 @@ class Hospital:
         """Begin to answer."""
         self.folder.mkdir(exist_ok=True)
         answers = self._stack.enter_context(Answers(self.folder / "answers", STUDY_HASH, LOG))
-        self.desk = Desk(answers, LOG)
+        self.desk = Desk(answers, ReleaseLedger(self.folder, self.folder), LOG)
         worker = threading.Thread(target=self.desk.work, args=(self.training,), daemon=True)
         limits = Limits(patience_s=0.05, letter_s=5)
         self._stack.enter_context(

@@ -24,6 +24,7 @@ from client.answers import Answers
 from client.counter import Counter
 from client.deploy import supernode
 from client.desk import Desk
+from client.releases.ledger import ReleaseLedger
 from server.deploy import grid as grid_module
 from server.deploy.control import Control
 from server.deploy.gate import control_word
@@ -162,7 +163,7 @@ def site(superlink, grid, tmp_path):
                 )
 
     with Answers(tmp_path / "answers", STUDY_HASH, log) as answers:
-        desk = Desk(answers, log)
+        desk = Desk(answers, ReleaseLedger(tmp_path, tmp_path), log)
         worker = threading.Thread(target=desk.work, args=(doubling,), daemon=True)
         worker.start()
         with Counter(path, desk, "site_a", log=log):
