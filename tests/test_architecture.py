@@ -35,6 +35,7 @@ FLOWER_FILES = {
     "server/deploy/control.py",
     "server/deploy/executor.py",
     "server/deploy/grid.py",
+    "server/deploy/link_state.py",
     "server/deploy/objects.py",
     "server/deploy/superlink.py",
     "simulation/flower.py",

@@ -37,6 +37,7 @@ class FiledObjects(SqlObjectStore):
         self._folder = Path(database_path).resolve().with_name(FOLDER)
         self._known: set[str] = set()
         self._deleting = threading.local()
+        self._aside = threading.local()
 
     def initialize(self, log_queries: bool = False, **engine_kwargs: Any) -> list[str]:
         """Open the database, and remove files that nothing in it speaks of."""
@@ -53,18 +54,34 @@ class FiledObjects(SqlObjectStore):
         Raises:
             ValueError: If it is not what the object's id says.
         """
-        if _id_of(object_content) != object_id:
-            raise ValueError(f"Object ID {object_id} does not match content hash")
-        validate_object_content(content=object_content)
         if len(object_content) < LARGE_BYTES:
+            _check(object_id, object_content)
             super().put(object_id, object_content)
             return
-        path = self._folder / object_id
-        beside = path.with_name(f"{object_id}.{threading.get_ident()}")
-        beside.write_bytes(object_content)
-        beside.replace(path)
+        with self.laid_aside(object_id, object_content) as beside:
+            beside.replace(self._folder / object_id)
         self._known.add(object_id)
         super().put(object_id, IN_FILE)
+
+    @contextmanager
+    def laid_aside(self, object_id: str, object_content: bytes) -> Iterator[Path]:
+        """Large content in a file of its own, for `put` in the same thread; gone afterwards.
+
+        Raises:
+            ValueError: If it is not what the object's id says.
+        """
+        beside = self._folder / f"{object_id}.{threading.get_ident()}"
+        if getattr(self._aside, "path", None) == beside:
+            yield beside
+            return
+        _check(object_id, object_content)
+        beside.write_bytes(object_content)
+        self._aside.path = beside
+        try:
+            yield beside
+        finally:
+            self._aside.path = None
+            beside.unlink(missing_ok=True)
 
     def get(self, object_id: str) -> bytes | None:
         """An object's content; none while it is not here, None if nothing is known of it."""
@@ -124,6 +141,13 @@ class FiledObjects(SqlObjectStore):
             "UPDATE objects SET content = :nothing, is_available = 0 WHERE object_id = :id",
             {"nothing": b"", "id": object_id},
         )
+
+
+def _check(object_id: str, content: bytes) -> None:
+    """Refuse content that is not what its id says."""
+    if _id_of(content) != object_id:
+        raise ValueError(f"Object ID {object_id} does not match content hash")
+    validate_object_content(content=content)
 
 
 def place_objects() -> None:

@@ -14,6 +14,7 @@ from flwr.superlink.cli import flower_superlink
 from starlette.middleware import Middleware
 
 from server.deploy.gate import Gate, control_word
+from server.deploy.link_state import place_state
 from server.deploy.local_tls import also_local
 from server.deploy.objects import place_objects
 from server.deploy.programs import CERTIFICATE, KEY, SECRET
@@ -41,6 +42,7 @@ def main() -> None:
     end_with_parent()
     place_certificate(Path(os.environ[CERTIFICATE]), Path(os.environ[KEY]))
     place_objects()
+    place_state()
     place_gate(control_word(Path(os.environ[SECRET]).read_bytes()))
     flower_superlink()
 
