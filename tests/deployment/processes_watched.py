@@ -19,9 +19,15 @@ MOST = 0.05
 
 @dataclass(frozen=True)
 class Taken:
-    """Of one process: memory in MB, open files, how many of them are sockets, threads."""
+    """Of one process: memory in MB, open files, how many of them are sockets, threads.
 
-    pss_mb: float
+    Attributes:
+        own_mb: Memory that no file stands behind. What processes share, as they do libraries,
+            counts for more at each of them when one of them ends, and is no growth.
+        rss_mb: All of its memory, shared or not.
+    """
+
+    own_mb: float
     rss_mb: float
     files: int
     sockets: int
@@ -44,9 +50,9 @@ def taken(pid: int) -> Taken | None:
         threads = len(list((proc / "task").iterdir()))
     except OSError:
         return None
-    pss, rss = (int(found[name].split()[0]) / 1024 for name in ("Pss", "Rss"))
+    own, rss = (int(found[name].split()[0]) / 1024 for name in ("Anonymous", "Rss"))
     sockets = sum(target.startswith("socket:") for target in targets)
-    return Taken(pss, rss, len(targets), sockets, threads)
+    return Taken(own, rss, len(targets), sockets, threads)
 
 
 def children(pid: int) -> list[int]:
@@ -134,7 +140,7 @@ def table(log: Path) -> bool:
     faults = [row["fault"] for row in rows if "fault" in row]
     told = ", ".join(f"{name} {faults.count(name)}" for name in sorted(set(faults)))
     print(f"{len(faults)} faults: {told}\n")
-    print(f"{'process':20} lives rounds  PSS MB: warm   end growth  files sockets threads")
+    print(f"{'process':20} lives rounds  own MB: warm   end growth  files sockets threads")
     flat = True
     for role in sorted(_named(rows, "role")):
         flat &= _row_of_process(role, rows)
@@ -160,10 +166,10 @@ def _row_of_process(role: str, rows: list[dict[str, Any]]) -> bool:
     warm, end = longest[WARM : 2 * WARM], longest[-WARM:]
     begins = f"{role:20} {len(lives):5} {len(longest):6}"
     if len(longest) < 3 * WARM:
-        one = statistics.median(row["pss_mb"] for row in end)
+        one = statistics.median(row["own_mb"] for row in end)
         print(f"{begins} {'':13} {one:6.0f}      –  {_counts(end)}   too short a life")
         return True
-    first, last = (statistics.median(row["pss_mb"] for row in part) for part in (warm, end))
+    first, last = (statistics.median(row["own_mb"] for row in part) for part in (warm, end))
     more_files = max(row["files"] for row in end) > max(row["files"] for row in warm) + 2
     grew = last / first - 1
     verdict = "" if grew <= MOST and not more_files else "   GREW"
