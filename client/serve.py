@@ -87,12 +87,13 @@ def serve(
     spoken = SpokenProgress()
     cache = site_file.parent / settings.cache
     to = to or f"whoever reaches {socket}"
-    releases = ReleaseLedger(site_file.parent, cache, study=digest(study), to=to)
+    study_hash = digest(study)
+    releases = ReleaseLedger(site_file.parent, cache, study=study_hash, to=to)
     log.info("the release ledger has %d rows", len(releases.rows()))
     with (
         suppress(Stopped, KeyboardInterrupt),
         stopped_by_signal(),
-        Answers(cache / "answers", digest(study), log) as answers,
+        Answers(cache / "answers", study_hash, log) as answers,
     ):
         desk = Desk(answers, releases, log)
 

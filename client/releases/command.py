@@ -55,7 +55,7 @@ def run_ledger(options: argparse.Namespace) -> int:
     Raises:
         LedgerError: If the ledger is not whole.
     """
-    from client.releases.ledger import Head, ReleaseLedger, clock_turns
+    from client.releases.ledger import Head, ReleaseLedger, clock_turns, head_of
     from client.releases.table import as_csv, row_lines, summary_lines
     from client.settings import load_site_settings
     from shared.files import write_atomically
@@ -70,14 +70,14 @@ def run_ledger(options: argparse.Namespace) -> int:
             print("\n".join(row_lines(row)))
         print("\n".join(["", *summary_lines(rows)] if rows else summary_lines(rows)))
     elif options.way == "head":
-        print(ledger.head())
+        print(head_of(rows))
     elif options.way == "export":
         write_atomically(options.out, as_csv(rows).encode())
         print(f"{options.out}: {len(rows)} rows")
     else:
         if options.anchor:
             ledger.check(Head.parse(options.anchor))
-        print(f"{ledger.path}: whole, {len(rows)} rows; the head is {ledger.head()}")
+        print(f"{ledger.path}: whole, {len(rows)} rows; the head is {head_of(rows)}")
         for number in clock_turns(rows):
             print(f"row {number}: the clock was set back before it; the order is the rows'")
         if not options.anchor:

@@ -113,8 +113,7 @@ class ReleaseLedger:
         Raises:
             LedgerError: As in `rows`.
         """
-        found = self.rows()
-        return Head(len(found), hash_of(found[-1].line())) if found else Head()
+        return head_of(self.rows())
 
     def check(self, anchor: Head) -> None:
         """See whether a row that somebody else knows of stands there.
@@ -249,6 +248,11 @@ def _read_all(file: BinaryIO, path: Path) -> list[Row]:
         found.append(row)
         head = Head(number, hash_of(line))
     return found
+
+
+def head_of(rows: Sequence[Row]) -> Head:
+    """The last row's number and hash."""
+    return Head(len(rows), hash_of(rows[-1].line())) if rows else Head()
 
 
 def clock_turns(rows: list[Row]) -> list[int]:

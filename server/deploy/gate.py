@@ -1,7 +1,7 @@
 """Who may ask Flower's SuperLink what: hospitals carry messages, and only this coordinator rules.
 
-Flower serves everything on one port, and asks nobody who submits a run, which is code that every
-hospital's courier executes, for a name. The gate stands before all of it:
+Flower serves everything on one port, and asks nobody who submits a run, which is code that the
+coordinator executes, for a name. The gate stands before all of it:
 
 | path | who |
 |---|---|

@@ -41,35 +41,11 @@ from simulation.simulate import prepare_run
 from tests.benchmarks.deployed import flower
 from tests.benchmarks.deployed.processes import cpu_s, pss_mb
 from tests.benchmarks.deployed.turns import VARIABLE, Master
+from tests.benchmarks.round_overhead import STUDY
 from tests.deployment.real_processes import ENVIRONMENT, copied_hospitals, joined
 
-STUDY = """
-version: 1
-name: round
-title: What a federated round costs
-seed: 1
-sites: {{training: [site_a, site_b, site_c]}}
-endpoint: {{name: HER2, column: her2_ihc, negative: ["0", "1+"], positive: ["2+", "3+"]}}
-phases: [corticomedullary, nephrographic, excretory]
-cohort: {{splits: {{train: 0.75, tune: 0.1875, internal_test: 0.0625}}, min_roi_voxels: 8}}
-radiomics: {{spacing_mm: [5.0, 4.0, 4.0], classes: [firstorder]}}
-clinical: {{predictors: [sessile]}}
-branches:
-  - name: branch
-    network: {network}
-    kind: 2.5d
-    size: [32, 32]
-    spacing_mm: [3.0, 3.0]
-    training: {{rounds: {rounds}}}
-fusion: {{budget: report}}
-phantom:
-  preset: easy
-  size: tiny
-  sites:
-    site_a: {{n_cases: 16, scanner: a}}
-    site_b: {{n_cases: 16, scanner: b}}
-    site_c: {{n_cases: 16, scanner: c}}
-"""
+INPUT = "kind: 2.5d, size: [32, 32], spacing_mm: [3.0, 3.0]"
+N_CASES = 16
 LIMIT_S = 600.0
 SOLO = 3
 MORE = 2
@@ -142,7 +118,9 @@ def prepare(options: argparse.Namespace) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     study = folder / "study.yaml"
-    study.write_text(STUDY.format(network=options.network, rounds=options.rounds + MORE - 1))
+    rounds = options.rounds + MORE - 1
+    chosen = {"network": options.network, "rounds": rounds, "updates": "fp32", "cases": N_CASES}
+    study.write_text(STUDY.format(**chosen, input=INPUT))
     prepare_run(
         study, folder / "made", site_files=[], seed=None, threads=1, resume=True,
         progress=LoggedProgress(),
