@@ -37,6 +37,7 @@ FLOWER_FILES = {
     "server/deploy/grid.py",
     "server/deploy/link_state.py",
     "server/deploy/objects.py",
+    "server/deploy/short_way.py",
     "server/deploy/superlink.py",
     "simulation/flower.py",
 }
