@@ -14,8 +14,9 @@ ROLES = (  # words of a command line, in the order in which they are looked for
     (".executor", "executor"),
     ("forkserver", "courier"),
     ("resource_tracker", "courier"),
-    ("supernode", "SuperNode"),  # its line names the SuperLink too
-    ("superlink", "SuperLink"),
+    ("flower-superlink", "SuperLink"),
+    ("deploy.superlink", "SuperLink"),
+    ("supernode", "SuperNode"),
     ("ours serve", "site service"),
     ("worker_process", "client app"),
     ("simulator", "server app"),
