@@ -24,7 +24,8 @@ Record = Mapping[str, str | int]
 MAX_ARRAYS = 10_000
 MAX_DIMENSIONS = 8
 MAX_BYTES = 4_000_000_000
-MAX_HEAD = 256_000_000
+MAX_HEAD = 64_000_000
+"""Bytes of JSON; as objects in memory they may take twenty times as many."""
 FIRST_LINE = b"trifed letter 1\n"
 
 

@@ -47,6 +47,9 @@ DRAWERS = {"utils", "util", "helpers", "helper", "common", "misc", "task"}
 UNSAFE_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 UNSAFE_NAMES = {"eval", "exec", "compile", "__import__"}
 UNSAFE_CALLS = {"yaml.load", "yaml.load_all", "yaml.unsafe_load", "yaml.full_load", "os.system"}
+UNSAFE_METHODS = {"read_pickle", "to_pickle"}
+UNSAFE_IMPORTS = {("yaml", "load"), ("torch", "load"), ("pandas", "read_pickle")}
+"""Names that must be written with their module, so that a call of them is seen."""
 MAY_PRINT = re.compile(r"trifed\.py|(client|server|simulation)/(\w+/)?(__main__|cli|command)\.py")
 FILE_LINES, FUNCTION_LINES = 300, 60
 
@@ -183,12 +186,25 @@ def test_nothing_unpickles():
     assert not faults, _said(faults)
 
 
+def test_what_can_run_code_is_called_by_its_full_name():
+    faults = [
+        (file, node.lineno, f"write {node.module}.{alias.name}(...) where it is called")
+        for file in FILES
+        for node in ast.walk(_tree(file))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if (node.module, alias.name) in UNSAFE_IMPORTS
+    ]
+    assert not faults, _said(faults)
+
+
 def test_no_call_runs_code_from_data():
     faults = [
         (file, call.lineno, f"{name}(...) can run code from data")
         for file in FILES
         for name, call in _calls(file)
         if name in UNSAFE_NAMES | UNSAFE_CALLS
+        or name.rpartition(".")[2] in UNSAFE_METHODS
         or (name == "torch.load" and not _says(call, "weights_only", value=True))
         or _says(call, "allow_pickle", value=True)
         or _says(call, "weights_only", value=False)

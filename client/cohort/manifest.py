@@ -12,7 +12,6 @@ from client.cohort.clinical import ClinicalTable, read_clinical
 from client.cohort.manifest_columns import Columns, manifest_columns
 from client.cohort.tables import (
     CaseError,
-    ExclusionKind,
     Row,
     Table,
     check_splits,
@@ -25,6 +24,7 @@ from client.settings import SiteSettings
 from shared.config import Split, Study
 from shared.errors import CohortError, ManifestError
 from shared.phases import Phase
+from shared.stages.describe_cohort import ExclusionKind
 
 SPLITS: dict[str, Split] = {name: name for name in get_args(Split)}
 

@@ -21,6 +21,7 @@ HEADER_BYTES = 65_536
 NIFTI_1_HEADER, NIFTI_2_HEADER = 348, 540
 SLACK = 1 << 24
 MOST = 1 << 32
+MAX_VOXELS = 500_000_000
 WIDEST = 8
 GAPS = (b"\n\n", b"\r\n\r\n")
 AGAIN = "Copy or export it again."
@@ -31,9 +32,10 @@ Stream = gzip.GzipFile | IO[bytes]
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """Where values begin, the bytes of the whole file, and the number type where it has NaN."""
+    """Where values begin, what the file holds, and the number type where it has NaN."""
 
     offset: int
+    n_voxels: int
     n_bytes: int
     number: np.dtype[Any] | None
 
@@ -62,6 +64,8 @@ def _nifti_damage(path: Path) -> str | None:
         expected = layout.n_bytes
         if expected > MOST:
             return f"is no CT: its header asks for {expected:,} bytes, at most {MOST:,}. {AGAIN}"
+        if layout.n_voxels > MAX_VOXELS:
+            return _too_many(layout.n_voxels)
         found, finite = _read_through(file, header, layout)
     if packed and found > expected + SLACK:
         return f"unpacks to far more than the {expected:,} bytes that its header says. {AGAIN}"
@@ -118,7 +122,7 @@ def _nifti_layout(header: bytes) -> _Layout | None:
         n_axes = min(max(int(shape[0]), 0), 7)
         n_voxels = math.prod(max(int(length), 1) for length in shape[1 : 1 + n_axes])
         number = np.dtype(f"{order}f{FLOATS[kind]}") if kind in FLOATS else None
-        return _Layout(start, start + n_voxels * max(int(bits), 0) // 8, number)
+        return _Layout(start, n_voxels, start + n_voxels * max(int(bits), 0) // 8, number)
     return None
 
 
@@ -131,8 +135,11 @@ def _nrrd_damage(path: Path) -> str | None:
             return "keeps its values in another file (data file:). Save it with its header."
         if end is None or not start.startswith(b"NRRD"):
             return f"has no NRRD header. {AGAIN}"
+        n_voxels = _nrrd_voxels(fields)
+        if n_voxels > MAX_VOXELS:
+            return _too_many(n_voxels)
         if fields.get(b"encoding", b"").lower() in (b"gzip", b"gz"):
-            expected = _nrrd_bytes(fields)
+            expected = n_voxels * WIDEST
             file.seek(end)
             with gzip.GzipFile(fileobj=file) as unpacked:
                 found = _count_bytes(unpacked, most=expected + SLACK)
@@ -141,12 +148,17 @@ def _nrrd_damage(path: Path) -> str | None:
     return None
 
 
-def _nrrd_bytes(fields: dict[bytes, bytes]) -> int:
-    """The most bytes that the values of an NRRD can take, by its header; 0 where it says none."""
+def _too_many(n_voxels: int) -> str:
+    """Said before a value is unpacked: a small file may take minutes to unpack."""
+    return f"is no CT: its header asks for {n_voxels:,} voxels, at most {MAX_VOXELS:,}. {AGAIN}"
+
+
+def _nrrd_voxels(fields: dict[bytes, bytes]) -> int:
+    """The voxels of an NRRD, by its header; 0 where it says none."""
     sizes = fields.get(b"sizes", b"").split()
     if not sizes or not all(size.isdigit() and len(size) < 10 for size in sizes[:16]):
         return 0
-    return min(MOST, math.prod(int(size) for size in sizes[:16]) * WIDEST)
+    return math.prod(int(size) for size in sizes[:16])
 
 
 def _nrrd_fields(header: bytes) -> dict[bytes, bytes]:

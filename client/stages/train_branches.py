@@ -15,6 +15,7 @@ from client.training import RoundPlan, outputs, train_round
 from client.workbench import Workbench
 from shared.branches import Network
 from shared.config import digest
+from shared.errors import PolicyError
 from shared.networks import get_weights, set_weights
 from shared.privacy import Spent
 from shared.scores import ScoreSums, score_sums
@@ -22,8 +23,13 @@ from shared.stages.train_branches import BudgetReply, BudgetRequest, Reply, Requ
 
 
 def answer(request: Request, bench: Workbench) -> Reply:
-    """Score the global weights on tune cases, then train from them."""
+    """Score the global weights on tune cases, then train from them.
+
+    Raises:
+        PolicyError: If the study does not have that round.
+    """
     network = bench.network(request.network)
+    check_round(request, network)
     module = bench.module(network)
     rounds = bench.rounds(network)
     weights = rounds.receive(request)
@@ -41,6 +47,21 @@ def answer(request: Request, bench: Workbench) -> Reply:
         return Reply(trained, n_cases, loss, tune, tune_loss, spent=spent)
     change = rounds.change(request, weights, trained)
     return Reply(None, n_cases, loss, tune, tune_loss, change=change, spent=spent)
+
+
+def check_round(request: Request, network: Network) -> None:
+    """Refuse rounds beyond the study's: each one more would tell more of every patient.
+
+    Raises:
+        PolicyError: If it is one; a question that only scores comes after the last.
+    """
+    rounds = network.branch.training.rounds
+    last = rounds if request.train else rounds + 1
+    if not 1 <= request.round <= last:
+        raise PolicyError(
+            f"round {request.round} of {network.name} was asked for, and the study has {rounds}; "
+            "talk to whoever runs it."
+        )
 
 
 def answer_budget(request: BudgetRequest, bench: Workbench) -> BudgetReply:
