@@ -237,11 +237,12 @@ def run_site_privacy(options: argparse.Namespace) -> int:
     """Print the ledger."""
     from client.ledger import Ledger
     from client.ledger_report import ledger_lines
+    from client.policy.load import read_policy
     from client.settings import load_site_settings
 
-    settings = load_site_settings(options.site_file)
+    settings, policy = load_site_settings(options.site_file), read_policy(options.site_file)
     folder = options.site_file.resolve().parent
     ledger = Ledger(settings.name, folder=folder, cache=folder / settings.cache)
-    for line in ledger_lines(ledger.entries(), settings.release.max_epsilon):
+    for line in ledger_lines(ledger.entries(), policy.dp.max_epsilon):
         print(line)
     return 0

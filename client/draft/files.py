@@ -51,11 +51,6 @@ device:
   kind: auto
   # Processor threads; 0 for all cores.
   threads: 0
-
-# What may leave about single patients, for the fusion layer: any of embeddings, scores,
-# radiomics_score, clinical, labels. A row without an id is still data about a patient: it needs the
-# agreement of whoever decides that in your hospital. [] lets nothing about single patients leave.
-disclose: []
 """
 
 

@@ -55,6 +55,12 @@ class Key:
         section, _, key = self.name.partition(".")
         return getattr(getattr(policy, section), key)
 
+    def set(self, policy: Policy, value: Any) -> Policy:
+        """The policy with another value of the key, unchecked."""
+        section, _, key = self.name.partition(".")
+        changed = getattr(policy, section).model_copy(update={key: value})
+        return policy.model_copy(update={section: changed})
+
 
 KEYS = (
     Key(

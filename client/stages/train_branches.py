@@ -15,6 +15,7 @@ from client.training import RoundPlan, outputs, train_round
 from client.workbench import Workbench
 from shared.branches import Network
 from shared.config import digest
+from shared.errors import PolicyError
 from shared.networks import get_weights, set_weights
 from shared.privacy import Spent
 from shared.scores import ScoreSums, score_sums
@@ -56,6 +57,7 @@ def train(bench: Workbench, request: Request, cases: TrainingCases) -> tuple[int
         return 0, 0.0, ()
     check_cases(bench.site, f"{network.name}'s weights", int(inputs.present.sum()))
     settings = network.branch.training
+    check_round(bench, request)
     plan = RoundPlan(
         training=settings,
         round=request.round,
@@ -78,6 +80,21 @@ def train(bench: Workbench, request: Request, cases: TrainingCases) -> tuple[int
         moments.keep(optimiser, request.round)
     optimiser.state.clear()  # twice the network, which a cycle of references would keep for a while
     return n, loss, spent
+
+
+def check_round(bench: Workbench, request: Request) -> None:
+    """Refuse a round that neither the study nor the policy has.
+
+    Raises:
+        PolicyError: If it has another number than theirs, which are counted from 1.
+    """
+    planned = bench.network(request.network).branch.training.rounds
+    most = min(planned, bench.site.policy.train.max_rounds)
+    if not 1 <= request.round <= most:
+        raise PolicyError(
+            f"{request.network}: round {request.round} was asked for; the study trains {planned} "
+            f"rounds, and train.max_rounds of the policy is {bench.site.policy.train.max_rounds}."
+        )
 
 
 def moments_of(bench: Workbench, network: Network) -> Moments:

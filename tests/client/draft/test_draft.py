@@ -134,7 +134,7 @@ def test_the_files_are_read_by_the_site(cohorts, tmp_path):
     write_draft(make_draft(folder, PHASES), folder, tmp_path, name="site_b", role="training")
     site = load_site_settings(tmp_path / "site.yaml")
     found = read_manifest(site, tmp_path / "site.yaml", study, labels_required=False)
-    assert (site.name, site.role, site.disclose) == ("site_b", "training", ())
+    assert (site.name, site.role, site.synthetic) == ("site_b", "training", False)
     assert [sorted(case.images) for case in found.cases] == [sorted(PHASES)] * 2
     assert found.cases[0].roi == "tumour"
 
