@@ -34,7 +34,7 @@ class FiledObjects(SqlObjectStore):
 
     def __init__(self, database_path: str) -> None:
         super().__init__(database_path, verify=False)
-        self._folder = Path(database_path).resolve().with_name(FOLDER)
+        self._folder = files_of(Path(database_path))
         self._known: set[str] = set()
         self._deleting = threading.local()
         self._aside = threading.local()
@@ -141,6 +141,11 @@ class FiledObjects(SqlObjectStore):
             "UPDATE objects SET content = :nothing, is_available = 0 WHERE object_id = :id",
             {"nothing": b"", "id": object_id},
         )
+
+
+def files_of(database: Path) -> Path:
+    """The folder of the files, beside the database."""
+    return database.resolve().with_name(FOLDER)
 
 
 def _check(object_id: str, content: bytes) -> None:

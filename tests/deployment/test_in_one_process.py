@@ -88,7 +88,7 @@ def superlink(flower, tmp_path):
 
 
 @pytest.fixture
-def grid(superlink, monkeypatch):
+def grid(superlink, monkeypatch, tmp_path):
     """The grid of a study's process whose run has begun."""
     control = Control(f"127.0.0.1:{superlink.port}", ca_file=superlink.ca, secret=SECRET)
     superlink.control = control
@@ -102,7 +102,10 @@ def grid(superlink, monkeypatch):
         f"localhost:{superlink.port}", False, superlink.ca.read_bytes(), token=str(token)
     )
     grid.set_run(superlink.state.get_run_info(run_ids=[run])[0])
-    place = SimpleNamespace(local_ca=superlink.ca, local_address=f"localhost:{superlink.port}")
+    address = f"localhost:{superlink.port}"
+    place = SimpleNamespace(
+        local_ca=superlink.ca, local_address=address, database=tmp_path / "state.db"
+    )
     grid_module.hasten(grid, place)
     heart = HeartbeatSender(make_task_heartbeat_fn_http(grid._runtime_client))
     heart.start()
