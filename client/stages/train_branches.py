@@ -25,6 +25,8 @@ from shared.stages.train_branches import BudgetReply, BudgetRequest, Reply, Requ
 def answer(request: Request, bench: Workbench) -> Reply:
     """Score the global weights on tune cases, then train from them."""
     network = bench.network(request.network)
+    if request.train:
+        check_round(bench, request)
     module = bench.module(network)
     rounds = bench.rounds(network)
     weights = rounds.receive(request)
@@ -57,7 +59,6 @@ def train(bench: Workbench, request: Request, cases: TrainingCases) -> tuple[int
         return 0, 0.0, ()
     check_cases(bench.site, f"{network.name}'s weights", int(inputs.present.sum()))
     settings = network.branch.training
-    check_round(bench, request)
     plan = RoundPlan(
         training=settings,
         round=request.round,
