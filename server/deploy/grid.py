@@ -15,13 +15,13 @@ from typing import Any
 
 from flwr.serverapp import Grid
 from flwr.supercore.inflatable import inflatable_utils
-from flwr.supercore.inflatable.inflatable_object import get_object_id
 from flwr.superlink.grid import http_grid
 
 from server.deploy.objects import files_of
 from server.deploy.place import Place
 from shared.direct_http import direct_client
 from shared.launch import EAGER_PULLS
+from shared.whole_arrays import copy_once
 
 TIMEOUT_S = 30.0
 """Of each step of a request, as Flower has it."""
@@ -30,6 +30,7 @@ HASH = re.compile(r"[0-9a-f]{64}")
 
 def hasten(grid: Grid, place: Place) -> None:
     """Let a grid's requests go to the SuperLink directly, and its looks follow soon."""
+    copy_once()
     pull = functools.partial(pull_beside, files_of(place.database))
     http_grid.pull_objects = pull  # type: ignore[attr-defined]
     if isinstance(grid, http_grid.HttpGrid):
@@ -57,11 +58,10 @@ def pull_beside(
 
 
 def whole_file(folder: Path, object_id: str) -> bytes | None:
-    """The content of a piece whose file is here and is what its id says; None otherwise."""
+    """The content of a piece whose file is here, as the SuperLink has seen to; None otherwise."""
     if not HASH.fullmatch(object_id):
         return None
     try:
-        content = (folder / object_id).read_bytes()
+        return (folder / object_id).read_bytes()
     except OSError:
         return None
-    return content if get_object_id(content) == object_id else None

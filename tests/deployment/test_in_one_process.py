@@ -12,6 +12,8 @@ from types import SimpleNamespace
 
 import pytest
 import uvicorn
+from flwr.app import Array
+from flwr.app.message import arraychunk
 from flwr.supercore.heartbeat import HeartbeatSender, make_task_heartbeat_fn_http
 from flwr.supercore.object_store import ObjectStoreFactory, object_store_factory
 from flwr.supercore.task_identity import TaskIdentity
@@ -54,6 +56,8 @@ def flower(monkeypatch, tmp_path):
         (fleet_http_connection, ["FleetHttpClient"]),
         (start_client_internal, ["time", "pull_objects", "_push_messages"]),
         (grid_module.http_grid, ["pull_objects"]),
+        (arraychunk, ["add_header_to_object_body", "get_object_body"]),
+        (Array, ["inflate"]),
     ):
         for name in names:
             monkeypatch.setattr(owner, name, getattr(owner, name))

@@ -36,14 +36,6 @@ def test_a_piece_that_lies_there_is_not_asked_for(folder, asked):
     assert asked == [away]
 
 
-@pytest.mark.parametrize("content", [b"", PIECE[:-1], PIECE + b"x"])
-def test_a_piece_that_is_not_whole_is_asked_for(folder, asked, content):
-    name = get_object_id(PIECE)
-    (folder / name).write_bytes(content)
-    assert pull(folder, [name], asked) == {name: PIECE}
-    assert asked == [name]
-
-
 @pytest.mark.parametrize(
     "name", ["", ".", "../state.db", "/dev/zero", "AB" * 32, "ab" * 32 + "\n", "ab" * 31]
 )
