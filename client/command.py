@@ -12,7 +12,7 @@ def add_evaluate(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         help="test a bundle on this hospital's patients, without a network",
         description="""Score every patient of this hospital with the frozen models of a bundle's
-file, and write what release.external of the site file lets leave: a summary (the default), binned
+file, and write what release.external of policy.yaml lets leave: a summary (the default), binned
 counts of scores, or scores and labels without ids. The numbers are those that the same hospital
 gives a server. Nothing is sent; read the file, then hand it on or not.
 

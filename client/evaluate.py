@@ -51,6 +51,7 @@ def evaluate_file(
         BundleError: If the file is damaged or not the one that is meant.
         HandshakeError: If the bundle was made with another release or other libraries.
         ConfigError: If this site trained the bundle, or is no external site.
+        PolicyError: If this site has no policy in force.
         TrifedError: Whatever the online stage refuses.
     """
     found = read_bundle(bundle_file)

@@ -66,7 +66,7 @@ def check_carried(site: Site, what: str, *weights: Floats) -> None:
     Raises:
         LeverageError: Naming what was asked, the effective number, the limit and the remedy.
     """
-    limit = site.settings.release.min_cell
+    limit = site.policy.release.min_cell
     for some in weights:
         sums = some[:, None] if some.ndim == 1 else some
         least = effective_number(sums).min(initial=np.inf)
@@ -205,7 +205,7 @@ def check_blanks(site: Site, what: str, table: Floats, filled: Floats) -> None:
     Raises:
         LeverageError: If one lies further away.
     """
-    if site.settings.release.min_cell == 1:
+    if site.policy.release.min_cell == 1:
         return
     for column, value in zip(table.T, filled.tolist(), strict=True):
         there = column[np.isfinite(column)]

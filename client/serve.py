@@ -12,6 +12,7 @@ from typing import Any
 from client.answers import Answers
 from client.counter import Counter
 from client.desk import Desk
+from client.policy.beyond import policy_for
 from client.progress import SpokenProgress
 from client.releases.ledger import ReleaseLedger
 from client.service import SiteService
@@ -75,6 +76,7 @@ def serve(
 
     Raises:
         ConfigError: If the site file is wrong, or the study does not know the site in its role.
+        PolicyError: If there is no policy in force, or the study asks for more than it allows.
         ManifestError: If the tables are wrong.
         CohortError: If too few patients can be used.
         StateError: If another service of the site, or on that socket, is at work.
@@ -82,6 +84,7 @@ def serve(
     """
     settings = load_site_settings(site_file)
     check_role(settings, study, guest=guest)
+    policy_for(site_file, settings, study)
     log = logging.getLogger(f"trifed.site.{settings.name}")
     cores = n_threads(settings.device.threads if threads is None else threads)
     spoken = SpokenProgress()

@@ -16,7 +16,7 @@ def add_serve(actions: Any) -> None:
         description="""Open this hospital with the study that it joined, and answer the study's
 questions until stopped (Ctrl-C or SIGTERM). This process alone opens patients' files. It listens
 to a socket of this machine and to no network; the courier of 'trifed site start' brings the
-questions. What may leave is decided by the site file.
+questions. What may leave is decided by policy.yaml beside the site file.
 
 Answers are kept in the cache folder before they leave: after a crash, start it again, and what was
 answered is not worked on again. The log (federation/service.log beside the site file) may

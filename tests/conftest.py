@@ -20,6 +20,7 @@ from tests.finished_runs import (
     shared_run,
     simulate,
 )
+from tests.site_policies import write_policy
 
 PHASES = ("corticomedullary", "nephrographic", "excretory")
 REFERENCE_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -118,8 +119,9 @@ def write_site(
     site_file = folder / "site.yaml"
     site_file.write_text(
         f"version: 1\nname: {name}\nrole: {role}\nsynthetic: true\n"
-        "device: {kind: cpu, threads: 1}\nrelease: {min_cell: 1}\n"
+        "device: {kind: cpu, threads: 1}\n"
     )
+    write_policy(site_file)
     return site_file
 
 

@@ -25,6 +25,7 @@ from tests.finished_runs import (
     results_of,
     run_without_report,
 )
+from tests.site_policies import changed_policy
 
 MODES = {
     "scores": (TINY, {"exchange": "scores"}),
@@ -95,20 +96,19 @@ def test_the_columns_are_those_that_the_mode_names(run):
         assert branch == [f"branch_2_5d_{i + 1}" for i in range(study.embedding.dimension)]
 
 
-def test_a_run_by_sums_needs_no_hospital_to_disclose_a_single_case(run):
+def test_a_run_by_sums_needs_no_policy_that_lets_a_single_case_leave(run):
     run, study = run
     bench = SiteService.open(run.hospitals[0], study, threads=1).bench
-    whole, request = bench.site.settings, request_of(run)
-    bench.site.settings = whole.model_copy(update={"disclose": ()})
+    whole, request = bench.site.policy, request_of(run)
+    bench.site.policy = changed_policy(whole, release={"rows": ()})
     if study.fusion.exchange == "statistics":
         assert len(answer_moments(request, bench).folds) == study.fusion.folds
         with pytest.raises(PolicyError, match="under which none leave"):
             answer_rows(request, bench)
     else:
-        bench.site.settings = whole.model_copy(
-            update={"disclose": ("embeddings", "labels", "radiomics_score", "clinical")}
-        )
-        with pytest.raises(PolicyError, match="add 'scores' to 'disclose'"):
+        rows = ("embeddings", "labels", "radiomics_score", "clinical")
+        bench.site.policy = changed_policy(whole, release={"rows": rows})
+        with pytest.raises(PolicyError, match=r"release\.rows of the policy lacks scores"):
             answer_rows(request, bench)
         with pytest.raises(PolicyError, match="does not ask for sums"):
             answer_moments(request, bench)
@@ -119,8 +119,7 @@ def test_sums_of_a_small_fold_do_not_leave(run):
     if study.fusion.exchange != "statistics":
         pytest.skip("rows leave whole")
     bench = SiteService.open(run.hospitals[0], study, threads=1).bench
-    release = bench.site.settings.release.model_copy(update={"min_cell": 5})
-    bench.site.settings = bench.site.settings.model_copy(update={"release": release})
+    bench.site.policy = changed_policy(bench.site.policy, release={"min_cell": 5})
     with pytest.raises(
         SmallCellError, match=r"[Ll]ower fusion\.(outer_)?folds|fusion layer's sums"
     ):

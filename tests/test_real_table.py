@@ -27,6 +27,7 @@ from shared.strict_yaml import dump_settings
 from simulation.simulate import prepare_run, run_in_process
 from simulation.verify import verify_run
 from tests.conftest import reference_file, write_csv
+from tests.site_policies import write_policy
 
 REGIONS = ("Canada", "Europe", "Midwest", "Northeast", "South", "West")
 NOT_FEATURES = ("pid", "age_at_index", "E", "T")
@@ -73,9 +74,9 @@ def write_hospital(folder: Path, name: str, patients: Rows) -> Path:
     site_file = folder / "site.yaml"
     site_file.write_text(
         f"version: 1\nname: {name}\nrole: training\nsynthetic: true\n"
-        "data: {features: features.csv}\nrelease: {min_cell: 1}\n"
-        "disclose: [labels, radiomics_score, clinical]\n"
+        "data: {features: features.csv}\n"
     )
+    write_policy(site_file, "release: {min_cell: 1, rows: [labels, radiomics_score, clinical]}\n")
     return site_file
 
 

@@ -4,7 +4,6 @@ Everything that training opens is opened, or read where the site brings a table 
 nothing leaves the hospital.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,12 +21,14 @@ from client.check.machine import (
     permission_note,
 )
 from client.check.measures import Measures
+from client.check.policy_findings import policy_problems, small_cells, small_cohort
 from client.check.report import CheckReport, Verdict, clipped
 from client.check.second_masks import second_reader_notes
 from client.check.subgroup_notes import subgroup_notes
 from client.cohort.feature_table import read_cohort
 from client.cohort.manifest import Case, Manifest, check_cohort_size
 from client.cohort.splits import assign_splits
+from client.policy.settings import Policy
 from client.prepare import PATIENT_LIMIT_S, Outcome, Progress, check_images
 from client.settings import SiteSettings, check_role, load_site_settings
 from client.workers import Limits, n_threads
@@ -73,8 +74,7 @@ def check_site(
 ) -> CheckReport:
     """Open every table, image and mask of a site and say what is ready and what is not.
 
-    A patient who cannot be used is a verdict, tables that cannot be used are a problem; the
-    check itself fails on neither.
+    A patient who cannot be used is a verdict, tables that cannot are a problem: no error either.
 
     Args:
         threads: Worker processes; None takes `device.threads`, and 0 all cores.
@@ -88,7 +88,8 @@ def check_site(
         ConfigError: If the site file cannot be read.
     """
     settings = load_site_settings(site_file)
-    problems = [*_wrong_role(settings, study, guest), *_wrong_study(study, study_hash)]
+    policy, beyond_it = policy_problems(site_file, settings, study)
+    problems = beyond_it + _wrong_role(settings, study, guest) + _wrong_study(study, study_hash)
     workers = n_threads(settings.device.threads if threads is None else threads)
     look = partial(
         check_images,
@@ -105,7 +106,7 @@ def check_site(
             _compare(found, look(found.cases))
         found.warn(impossible_values(_usable(found)))
         found.verdicts = _verdicts(found, study, settings.name)
-        problems += _cohort_problems(found, study, settings.name) + _small_cells(found, settings)
+        problems += _cohort_problems(found, study, settings, policy)
     except TrifedError as error:
         problems.append(str(error))
     cache_folder = site_file.parent / settings.cache
@@ -116,20 +117,20 @@ def check_site(
         role=settings.role,
         verdicts=found.verdicts,
         problems=(*problems, *faults),
-        notes=(*_of_patients(found, settings, study), *notes),
+        notes=(*_of_patients(found, settings, policy, study), *notes),
         machine=describe_machine(cache_folder, study),
         features=brought(settings, study),
     )
 
 
-def _of_patients(found: _Found, settings: SiteSettings, study: Study) -> list[str]:
+def _of_patients(found: _Found, settings: SiteSettings, policy: Policy, study: Study) -> list[str]:
     """What is worth knowing of the patients and their tables as a whole."""
     usable = _usable(found)
     notes = _notes(found.verdicts, settings)
     if settings.role == "training":
         notes += second_reader_notes(usable, study)
     splits = {verdict.patient_id: verdict.split for verdict in found.verdicts if verdict.ready}
-    notes += subgroup_notes(usable, splits, settings, study)
+    notes += subgroup_notes(usable, splits, policy, study)
     return notes + feature_findings(usable, settings, study) + table_findings(usable, study)
 
 
@@ -202,7 +203,9 @@ def _verdicts(found: _Found, study: Study, site_name: str) -> tuple[Verdict, ...
     return tuple(sorted(verdicts, key=lambda verdict: verdict.line))
 
 
-def _cohort_problems(found: _Found, study: Study, site_name: str) -> list[str]:
+def _cohort_problems(
+    found: _Found, study: Study, settings: SiteSettings, policy: Policy
+) -> list[str]:
     n_unusable = len(found.bad) + (0 if found.manifest is None else len(found.manifest.exclusions))
     problems = []
     if n_unusable and study.cohort.on_bad_case == "stop":
@@ -211,23 +214,11 @@ def _cohort_problems(found: _Found, study: Study, site_name: str) -> list[str]:
             "Repair them, take them out of the manifest, or set cohort.on_bad_case: exclude."
         )
     try:
-        check_cohort_size(_usable(found), study, site_name, n_excluded=n_unusable)
+        check_cohort_size(_usable(found), study, settings.name, n_excluded=n_unusable)
     except TrifedError as error:
         problems.append(str(error))
-    return problems
-
-
-def _small_cells(found: _Found, settings: SiteSettings) -> list[str]:
-    """That a split holds so few patients of a label that the site will tell nothing of it."""
-    limit = settings.release.min_cell
-    counts = Counter((v.split, v.label) for v in found.verdicts if v.ready and v.label is not None)
-    return [
-        f"the split {split} holds {n} {'positive' if label else 'negative'} patients, but nothing "
-        f"is told of fewer than {limit} (release.min_cell in site.yaml), so the study will stop "
-        "here. Add patients, or enlarge the split's share in the study."
-        for (split, label), n in sorted(counts.items())
-        if n < limit
-    ]
+    problems += small_cohort(policy, settings, _usable(found))
+    return problems + small_cells(policy, found.verdicts)
 
 
 def _notes(verdicts: Sequence[Verdict], settings: SiteSettings) -> list[str]:

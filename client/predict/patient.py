@@ -11,6 +11,9 @@ from client.cohort.clinical import read_clinical
 from client.cohort.feature_table import read_cohort
 from client.cohort.manifest import Case
 from client.cohort.tables import CaseError, clean_id, patient_key
+from client.policy.load import load_policy
+from client.policy.packs import pack_policy
+from client.policy.settings import Policy
 from client.predict.named_files import SPLIT, NamedFiles, case_of, refuse_missing
 from client.prepare import Progress
 from client.settings import Data, Device, SiteSettings, load_site_settings
@@ -73,14 +76,16 @@ def opened(
 
     Raises:
         ConfigError: If an option does not say what it must.
+        PolicyError: If the hospital has no policy in force.
         ManifestError: If the patient is not in the tables, or a file is not there.
         CohortError: If a phase is missing that the models must have.
     """
     progress = progress or silent
     if isinstance(wanted, TablePatient):
         settings = load_site_settings(wanted.site_file)
+        policy = load_policy(wanted.site_file, settings)
         case = _from_tables(wanted, settings, study)
-        yield _site_of(case, wanted.site_file, settings, study, threads, progress)
+        yield _site_of(case, wanted.site_file, settings, policy, study, threads, progress)
         return
     if study.radiomics.mode == "table":
         raise ConfigError(
@@ -97,7 +102,8 @@ def opened(
             data=Data(root=root, resample_masks=wanted.resample),
             device=Device(threads=0 if threads is None else threads),
         )
-        yield _site_of(case, Path(home) / "site.yaml", settings, study, threads, progress)
+        file, policy = Path(home) / "site.yaml", pack_policy("strict")
+        yield _site_of(case, file, settings, policy, study, threads, progress)
 
 
 def _from_tables(wanted: TablePatient, settings: SiteSettings, study: Study) -> Case:
@@ -143,6 +149,7 @@ def _site_of(
     case: Case,
     site_file: Path,
     settings: SiteSettings,
+    policy: Policy,
     study: Study,
     threads: int | None,
     progress: Progress,
@@ -153,6 +160,7 @@ def _site_of(
         site_file,
         settings,
         study.model_copy(update={"cohort": cohort}),
+        policy=policy,
         threads=n_threads(settings.device.threads if threads is None else threads),
         progress=progress,
     )

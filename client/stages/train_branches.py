@@ -29,7 +29,7 @@ def answer(request: Request, bench: Workbench) -> Reply:
         PolicyError: If the study does not have that round.
     """
     network = bench.network(request.network)
-    check_round(request, network)
+    check_round(bench, request)
     module = bench.module(network)
     rounds = bench.rounds(network)
     weights = rounds.receive(request)
@@ -47,21 +47,6 @@ def answer(request: Request, bench: Workbench) -> Reply:
         return Reply(trained, n_cases, loss, tune, tune_loss, spent=spent)
     change = rounds.change(request, weights, trained)
     return Reply(None, n_cases, loss, tune, tune_loss, change=change, spent=spent)
-
-
-def check_round(request: Request, network: Network) -> None:
-    """Refuse rounds beyond the study's: each one more would tell more of every patient.
-
-    Raises:
-        PolicyError: If it is one; a question that only scores comes after the last.
-    """
-    rounds = network.branch.training.rounds
-    last = rounds if request.train else rounds + 1
-    if not 1 <= request.round <= last:
-        raise PolicyError(
-            f"round {request.round} of {network.name} was asked for, and the study has {rounds}; "
-            "talk to whoever runs it."
-        )
 
 
 def answer_budget(request: BudgetRequest, bench: Workbench) -> BudgetReply:
@@ -99,6 +84,21 @@ def train(bench: Workbench, request: Request, cases: TrainingCases) -> tuple[int
         moments.keep(optimiser, request.round)
     optimiser.state.clear()  # twice the network, which a cycle of references would keep for a while
     return n, loss, spent
+
+
+def check_round(bench: Workbench, request: Request) -> None:
+    """Refuse a round that the study or the policy does not have: each tells more of every patient.
+
+    Raises:
+        PolicyError: If it is one; a question that only scores comes after the last.
+    """
+    planned = bench.network(request.network).branch.training.rounds
+    most = min(planned, bench.site.policy.train.max_rounds)
+    if not 1 <= request.round <= (most if request.train else most + 1):
+        raise PolicyError(
+            f"{request.network}: round {request.round} was asked for; the study trains {planned} "
+            f"rounds, and train.max_rounds of the policy is {bench.site.policy.train.max_rounds}."
+        )
 
 
 def moments_of(bench: Workbench, network: Network) -> Moments:

@@ -17,6 +17,7 @@ from shared.codec import content_hash
 from shared.config import load_study
 from shared.errors import BundleError, ConfigError, HandshakeError, ResultError
 from shared.external_result import FORMAT, parse, read_result, render, write_result
+from tests.site_policies import write_policy
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +37,9 @@ def hospital(finished_run, tmp_path):
         site_file = folder / "site.yaml"
         text = site_file.read_text().replace("name: site_d", f"name: {name}")
         text = text.replace("role: external", f"role: {role}")
-        for old, new in edits.items():
-            text = text.replace(f"{old}: binned", f"{old}: {new}")
         site_file.write_text(text)
+        release = ", ".join(f"{key}: {value}" for key, value in edits.items())
+        write_policy(site_file, f"release: {{min_cell: 1, {release}}}\n")
         return site_file
 
     return copied

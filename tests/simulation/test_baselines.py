@@ -37,6 +37,7 @@ from simulation.baselines.summary import mean_over_seeds, summarise
 from tests.conftest import changed
 from tests.finished_runs import TINY, copy_run
 from tests.server.test_report_numbers import unlisted
+from tests.site_policies import write_policy
 
 ROOT = Path(__file__).parents[2]
 TRAINED = {"pooled", "alone_site_a", "without_site_b", "without_site_c"}
@@ -448,8 +449,9 @@ def test_a_hospital_with_a_table_is_pooled_with_one_with_images(finished_run, tm
     site_file = root / "site_b" / "site.yaml"
     extract_table(site_file, study, root / "site_b" / "features.csv", threads=1)
     settings = yaml.safe_load(site_file.read_text()) | {"data": {"features": "features.csv"}}
-    settings["disclose"].remove("embeddings")
     site_file.write_text(yaml.safe_dump(settings))
+    rows = "rows: [labels, radiomics_score, clinical, scores]"
+    write_policy(site_file, f"release: {{min_cell: 2, {rows}}}\ntrain: {{max_rounds: 50}}\n")
     a, b = (open_site(root / name / "site.yaml", study) for name in ("site_a", "site_b"))
     whole = settings_of(Baseline("pooled"), study)
     pooled = pool([a, b], whole, folder=tmp_path / "pooled")
@@ -460,6 +462,7 @@ def test_a_hospital_with_a_table_is_pooled_with_one_with_images(finished_run, tm
         for case, row in zip(site.training, site.features(site.training, widths)[1], strict=True):
             np.testing.assert_array_equal(rows.pop(f"{site.name}/{case.patient_id}"), row)
     assert (rows, pooled.features_from) == ({}, "images")
-    assert set(pooled.settings.disclose) == set(a.settings.disclose)
+    assert set(pooled.policy.release.rows) == set(a.policy.release.rows)
+    assert (pooled.policy.release.min_cell, pooled.policy.train.max_rounds) == (2, 50)
     present = pooled.tensors(pooled.training, networks(whole)[0])[1]
     assert [c.patient_id.startswith("site_a") for c in pooled.training] == present.tolist()
