@@ -11,7 +11,7 @@ def add_commands(commands: Any) -> None:
     from client.command import add_evaluate, add_predict
     from client.deploy.command import add_deploy
     from client.joining.command import add_join
-    from client.releases.command import add_ledger
+    from client.releases.command import add_ledger, add_unlock
     from client.serve_command import add_serve
 
     add_evaluate(commands)
@@ -29,7 +29,7 @@ def add_commands(commands: Any) -> None:
     actions = site.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for add in (add_init, add_check, add_join, add_deploy, add_serve):
         add(actions)
-    for add in (add_extract, add_explain, add_privacy, add_ledger):
+    for add in (add_extract, add_explain, add_privacy, add_ledger, add_unlock):
         add(actions)
 
 

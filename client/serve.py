@@ -12,8 +12,10 @@ from typing import Any
 from client.answers import Answers
 from client.counter import Counter
 from client.desk import Desk
+from client.gate import Gate
 from client.progress import SpokenProgress
 from client.releases.ledger import ReleaseLedger
+from client.releases.lock import RefusalLock, spared_in
 from client.service import SiteService
 from client.settings import check_role, load_site_settings
 from client.stages import ANSWERS
@@ -60,6 +62,7 @@ def serve(
     socket: Path,
     *,
     to: str = "",
+    run: str | None = None,
     threads: int | None = None,
     guest: bool = False,
 ) -> None:
@@ -70,6 +73,7 @@ def serve(
 
     Args:
         to: Who is answered, in words, for the release ledger.
+        run: The run that the site joined; no other is answered then.
         threads: Cores; None takes `device.threads` of the site file, and 0 all.
         guest: Whether the study need not name the site, which was invited to evaluate only.
 
@@ -95,7 +99,8 @@ def serve(
         stopped_by_signal(),
         Answers(cache / "answers", study_hash, log) as answers,
     ):
-        desk = Desk(answers, releases, log)
+        gate = Gate(releases, RefusalLock(releases, spared_in(study)), run=run)
+        desk = Desk(answers, releases, log, gate)
 
         def report(what: str, done: int, total: int) -> None:
             desk.report(what, done, total)

@@ -77,6 +77,12 @@ class LeverageError(SmallCellError):
     code = "E_LEVERAGE"
 
 
+class LockedError(TrifedError):
+    """Too much of a run was refused: the hospital tells it nothing until a person says so."""
+
+    code = "E_LOCKED"
+
+
 class BudgetError(PolicyError):
     """Training would show more of a patient than the study or the hospital allows."""
 
@@ -159,9 +165,9 @@ class TrainingError(TrifedError):
     code = "E_TRAINING"
 
 
-def _codes(error_class: type[TrifedError]) -> set[str]:
+def codes_of(error_class: type[TrifedError]) -> frozenset[str]:
     """The codes of a class and of all that derive from it."""
-    return {error_class.code}.union(*map(_codes, error_class.__subclasses__()))
+    return frozenset({error_class.code}).union(*map(codes_of, error_class.__subclasses__()))
 
 
-CODES = frozenset(_codes(TrifedError))
+CODES = codes_of(TrifedError)
