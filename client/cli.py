@@ -11,6 +11,7 @@ def add_commands(commands: Any) -> None:
     from client.command import add_evaluate, add_predict
     from client.deploy.command import add_deploy
     from client.joining.command import add_join
+    from client.objections.command import add_objections
     from client.releases.command import add_ledger, add_unlock
     from client.serve_command import add_serve
 
@@ -29,7 +30,7 @@ def add_commands(commands: Any) -> None:
     actions = site.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for add in (add_init, add_check, add_join, add_deploy, add_serve):
         add(actions)
-    for add in (add_extract, add_explain, add_privacy, add_ledger, add_unlock):
+    for add in (add_extract, add_explain, add_privacy, add_ledger, add_unlock, add_objections):
         add(actions)
 
 

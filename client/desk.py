@@ -197,7 +197,7 @@ class Desk:
 
     def _answer(self, job: Job, service: Answering) -> Letter:
         """The answer; it stands in the ledger, and is kept, before anybody is told."""
-        self._gate.check(job.key.run, job.name)
+        self._gate.enter(job.key.run, job.name)
         stored = self._answers.get(job.key.run, job.key.ticket)
         if stored is not None:
             return stored

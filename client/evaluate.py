@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from client.looks import open_cohort
+from client.objections.took_part import TookPart
 from client.prepare import Progress
 from client.releases.cells import watched_cells
 from client.releases.ledger import ReleaseLedger
@@ -60,6 +61,12 @@ def evaluate_file(
     site = open_site(site_file, found.study, threads=threads, progress=progress, guest=True)
     service = SiteService(site, threads=site.threads)
     first = open_cohort(service.bench.looks, site.external_test).first(found.bundle.hash())
+    TookPart(site.folder, site.cache_folder).note(
+        [case.patient_id for case in site.everyone],
+        what="bundle",
+        name=found.bundle.hash(),
+        study="",
+    )
     with watched_cells() as cells:
         reply = told_before(site, first) if first else ask(service, found)
     result = ExternalResult(

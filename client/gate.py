@@ -26,6 +26,8 @@ class Gate:
         allowed: Callable[[], None] = lambda: None,
     ) -> None:
         self._releases, self._lock, self._run, self._allowed = releases, lock, run, allowed
+        self._when_asked: Callable[[str], None] = lambda _run: None
+        self._asked: set[str] = set()
         self._told: set[tuple[str, str]] = set()
         self._alone = threading.Lock()
 
@@ -44,6 +46,21 @@ class Gate:
             )
         self._lock.check(run, question)
         self._allowed()
+
+    def when_asked(self, note: Callable[[str], None]) -> None:
+        """Let somebody note each run before it is first answered."""
+        self._when_asked = note
+
+    def enter(self, run: str, question: str) -> None:
+        """Let a question pass to whoever answers it; see `check`.
+
+        Raises:
+            TrifedError: As in `check`; or as the one who notes raises.
+        """
+        self.check(run, question)
+        if run not in self._asked:
+            self._when_asked(run)
+            self._asked.add(run)
 
     def admit(self, run: str, question: str) -> None:
         """The same where nobody else writes a refusal down: the first one makes a row.

@@ -246,6 +246,7 @@ class Site(Patients):
             self.settings, site_file, self.study, labels_required=labels_required
         )
         self.exclusions = manifest.exclusions
+        self.log.info("%d patients object (objections.csv)", manifest.n_objected)
         self._cases = tuple(sorted(manifest.cases, key=lambda case: place_of(case.patient_id)))
         if self.study.cohort.on_bad_case == "exclude":
             self.prepare()

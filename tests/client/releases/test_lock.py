@@ -227,3 +227,13 @@ def test_only_a_run_that_the_ledger_knows_is_unlocked(tmp_path, make_site, capsy
 def test_the_small_cell_of_one_question_is_not_spared_for_another(study):
     spared = spared_in(study)
     assert counted({("standardise", SmallCellError.code): 3}, spared) == 3
+
+
+def test_each_run_is_noted_once_before_it_is_first_answered(ledger):
+    gate, noted = Gate(ledger, RefusalLock(ledger)), []
+    gate.when_asked(noted.append)
+    gate.admit(RUN, "hello")
+    assert noted == []
+    for run in (RUN, RUN, OTHER):
+        gate.enter(run, "hello")
+    assert noted == [RUN, OTHER]
