@@ -10,6 +10,7 @@ def add_commands(commands: Any) -> None:
     from client.check.command import add_check
     from client.command import add_evaluate, add_predict
     from client.deploy.command import add_deploy
+    from client.forecast.command import add_what_would_leave
     from client.joining.command import add_join
     from client.objections.command import add_objections
     from client.releases.command import add_ledger, add_unlock
@@ -28,7 +29,9 @@ def add_commands(commands: Any) -> None:
   trifed site start site.yaml""",
     )
     actions = site.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for add in (add_init, add_check, add_join, add_deploy, add_serve):
+    for add in (add_init, add_check, add_what_would_leave, add_join):
+        add(actions)
+    for add in (add_deploy, add_serve):
         add(actions)
     for add in (add_extract, add_explain, add_privacy, add_ledger, add_unlock, add_objections):
         add(actions)
