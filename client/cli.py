@@ -7,6 +7,7 @@ from typing import Any
 
 def add_commands(commands: Any) -> None:
     """`trifed evaluate`, `predict`; `site init`, `check`, `join`, `start`, `extract` ..."""
+    from client.approvals.command import add_approvals
     from client.check.command import add_check
     from client.command import add_evaluate, add_predict
     from client.deploy.command import add_deploy
@@ -29,7 +30,7 @@ def add_commands(commands: Any) -> None:
   trifed site start site.yaml""",
     )
     actions = site.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for add in (add_init, add_check, add_what_would_leave, add_join):
+    for add in (add_init, add_check, add_what_would_leave, add_join, add_approvals):
         add(actions)
     for add in (add_deploy, add_serve):
         add(actions)

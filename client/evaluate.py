@@ -4,6 +4,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from client.approvals.approvals import refuse_unapproved
 from client.looks import open_cohort
 from client.objections.took_part import TookPart
 from client.prepare import Progress
@@ -52,12 +53,14 @@ def evaluate_file(
         BundleError: If the file is damaged or not the one that is meant.
         HandshakeError: If the bundle was made with another release or other libraries.
         ConfigError: If this site trained the bundle, or is no external site.
+        ApprovalError: If the bundle's study is not approved here.
         TrifedError: Whatever the online stage refuses.
     """
     found = read_bundle(bundle_file)
     check_meant(bundle_file, found.bundle.hash(), bundle_hash)
     check_maker(found)
     check_outsider(site_file, found)
+    refuse_unapproved(site_file, found.study)
     site = open_site(site_file, found.study, threads=threads, progress=progress, guest=True)
     service = SiteService(site, threads=site.threads)
     first = open_cohort(service.bench.looks, site.external_test).first(found.bundle.hash())

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from client.answers import Answers
+from client.approvals.approvals import check_approved
 from client.counter import Counter
 from client.desk import Desk
 from client.gate import Gate
@@ -88,9 +89,11 @@ def serve(
         CohortError: If too few patients can be used.
         StateError: If another service of the site, or on that socket, is at work.
         LedgerError: If the release ledger is not whole: nothing may leave then.
+        ApprovalError: If the study is not approved here.
     """
     settings = load_site_settings(site_file)
     check_role(settings, study, guest=guest)
+    check_approved(site_file, settings, digest(study))
     log = logging.getLogger(f"trifed.site.{settings.name}")
     cores = n_threads(settings.device.threads if threads is None else threads)
     spoken = SpokenProgress()
@@ -122,8 +125,14 @@ def serve(
 
 def gate_of(site_file: Path, study: Study, releases: ReleaseLedger, run: str | None) -> Gate:
     """What a question must pass before it is answered."""
-    lock = RefusalLock(releases, spared_in(study))
-    return Gate(releases, lock, run=run, allowed=objections_as_they_are(site_file.parent))
+    lock, study_hash = RefusalLock(releases, spared_in(study)), digest(study)
+    settings, as_read = load_site_settings(site_file), objections_as_they_are(site_file.parent)
+
+    def allowed() -> None:
+        check_approved(site_file, settings, study_hash)
+        as_read()
+
+    return Gate(releases, lock, run=run, allowed=allowed)
 
 
 def note_who_takes_part(site: Site, study_hash: str, run: str) -> None:

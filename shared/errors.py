@@ -65,6 +65,12 @@ class PolicyError(TrifedError):
     code = "E_POLICY"
 
 
+class ApprovalError(PolicyError):
+    """No person of the hospital has approved the study, or the approval was withdrawn."""
+
+    code = "E_APPROVAL"
+
+
 class SmallCellError(PolicyError):
     """A statistic would be of fewer patients than the hospital lets anything be told of."""
 

@@ -5,9 +5,9 @@ only `MOST_REFUSALS` in a run. They are counted by the rows of the release ledge
 restarts, from the last row that lifted the lock (`trifed site unlock`).
 
 What counts is what the policy or disclosure control refused, or what no question of the contract
-looks like: `COUNTED`. What does not count says nothing of what was asked: that the site is busy or
-stopped, that a ticket is unknown, that a file is missing or a computation broke off, that the two
-sides run other code, and the lock itself.
+looks like: `COUNTED`. What does not count says nothing of what was asked: that the study is not
+approved, that the site is busy or stopped, that a ticket is unknown, that a file is missing or a
+computation broke off, that the two sides run other code, and the lock itself.
 
 The server asks a question that was refused no second time: only `E_SERVICE` and `E_TICKET` are
 asked again. Yet two honest refusals come more than once in a run, and are spared as often as an
@@ -25,6 +25,7 @@ from client.releases.ledger import ReleaseLedger
 from client.releases.row import Row
 from shared.config import Study, all_networks
 from shared.errors import (
+    ApprovalError,
     CodecError,
     LedgerError,
     LeverageError,
@@ -38,7 +39,7 @@ from shared.stages.clinical_model import CLINICAL_HATS, CLINICAL_STEP
 from shared.stages.train_branches import TRAIN_BRANCH
 
 MOST_REFUSALS = 10
-COUNTED = codes_of(PolicyError) | {CodecError.code}
+COUNTED = (codes_of(PolicyError) - {ApprovalError.code}) | {CodecError.code}
 ASKED_TOGETHER_ALONE_AND_BY_FIRTH = 3
 Kind = tuple[str, str]
 """A question's name, and the code that it was refused with."""
