@@ -196,7 +196,7 @@ class Desk:
         return True
 
     def _answer(self, job: Job, service: Answering) -> Letter:
-        """The answer; it stands in the ledger, and is kept, before anybody is told."""
+        """The answer; it stands in the ledger, and if small is kept, before anybody is told."""
         self._gate.enter(job.key.run, job.name)
         stored = self._answers.get(job.key.run, job.key.ticket)
         if stored is not None:
@@ -204,10 +204,9 @@ class Desk:
         self._log.info("%s: at work", job.name)
         with watched_cells() as cells:
             reply = service.answer(job.name, _opened(job, service))
-        self._releases.release(
-            content_of(reply), run=job.key.run, question=job.name, least_cell=cells.least
-        )
-        self._answers.put(job.key.run, job.key.ticket, job.name, reply)
+        content, run = content_of(reply), job.key.run
+        self._releases.release(content, run=run, question=job.name, least_cell=cells.least)
+        self._answers.put(run, job.key.ticket, job.name, reply, content.sha256)
         return reply
 
     def _refused(self, job: Job, code: str) -> Letter:

@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "simulation": {"simulation", "client", "server", "shared"},
 }
 FLOWER_FILES = {
+    "shared/whole_arrays.py",
     "shared/wire.py",
     "client/app.py",
     "client/courier.py",

@@ -32,6 +32,7 @@ from client.deploy.node_memory import have_this_memory
 from shared.direct_http import direct_client
 from shared.launch import EAGER_PULLS, RETRY_S
 from shared.supervision import end_with_parent
+from shared.whole_arrays import copy_once
 
 HEARTBEAT_S = 300.0
 """Announced; a site counts as online for twice as long after its last heartbeat."""
@@ -125,7 +126,8 @@ class Waits:
 
 
 def be_patient() -> None:
-    """Put the client, the waits and the courier in the place of Flower's own."""
+    """Put the client, the waits, the arrays and the courier in the place of Flower's own."""
+    copy_once()
     http_retry.MAX_RETRY_DELAY = RETRY_S  # type: ignore[attr-defined,assignment]
     fleet_http_connection.FleetHttpClient = PatientClient  # type: ignore[attr-defined]
     waits = Waits()

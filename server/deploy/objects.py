@@ -4,8 +4,8 @@ Flower writes each piece of a message into its database, while whoever else writ
 takes it out again soon after. The content of weights costs far less as files beside it, which most
 often are gone before the disk has seen them. Names, and who needs what, stay in the database.
 
-A file is not flushed. What another process left, perhaps before a power cut, is compared with its
-hash before it is handed out; damaged content counts as never sent, and its question is asked again.
+A file is not flushed. What an earlier process left, perhaps before a power cut, is compared with
+its hash at the start; damaged content counts as never sent, and its question is asked again.
 """
 
 import threading
@@ -34,17 +34,16 @@ class FiledObjects(SqlObjectStore):
 
     def __init__(self, database_path: str) -> None:
         super().__init__(database_path, verify=False)
-        self._folder = Path(database_path).resolve().with_name(FOLDER)
-        self._known: set[str] = set()
+        self._folder = files_of(Path(database_path))
         self._deleting = threading.local()
         self._aside = threading.local()
 
     def initialize(self, log_queries: bool = False, **engine_kwargs: Any) -> list[str]:
-        """Open the database, and remove files that nothing in it speaks of."""
+        """Open the database, and remove files that it does not speak of, or that are damaged."""
         tables = super().initialize(log_queries, **engine_kwargs)
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for path in self._folder.iterdir():
-            if path.name not in self:
+            if path.name not in self or _id_of(path.read_bytes()) != path.name:
                 path.unlink(missing_ok=True)
         return tables
 
@@ -60,7 +59,6 @@ class FiledObjects(SqlObjectStore):
             return
         with self.laid_aside(object_id, object_content) as beside:
             beside.replace(self._folder / object_id)
-        self._known.add(object_id)
         super().put(object_id, IN_FILE)
 
     @contextmanager
@@ -89,14 +87,10 @@ class FiledObjects(SqlObjectStore):
         if content != IN_FILE:
             return content
         try:
-            content = (self._folder / object_id).read_bytes()
+            return (self._folder / object_id).read_bytes()
         except FileNotFoundError:
-            content = None
-        if content is not None and (object_id in self._known or _id_of(content) == object_id):
-            self._known.add(object_id)
-            return content
-        self._lose(object_id)
-        return None
+            self._lose(object_id)
+            return None
 
     def delete(self, object_id: str) -> None:
         """Forget an object, and what only it needs."""
@@ -131,16 +125,19 @@ class FiledObjects(SqlObjectStore):
         for object_id in ids:
             path = self._folder / object_id
             if path.exists() and object_id not in self:
-                self._known.discard(object_id)
                 path.unlink(missing_ok=True)
 
     def _lose(self, object_id: str) -> None:
         """Note that an object's content is not here, so that it is sent again."""
-        self._known.discard(object_id)
         self.query(
             "UPDATE objects SET content = :nothing, is_available = 0 WHERE object_id = :id",
             {"nothing": b"", "id": object_id},
         )
+
+
+def files_of(database: Path) -> Path:
+    """The folder of the files, beside the database."""
+    return database.resolve().with_name(FOLDER)
 
 
 def _check(object_id: str, content: bytes) -> None:

@@ -9,7 +9,8 @@ are averaged; nothing is trained. Who takes part, each in turn (A B C A B C ...)
 - plain: a Flower app that sends the state as it is, an array for each tensor, with Flower's FedAvg;
   stock SuperLink and SuperNodes, TLS and keys, `flwr run`.
 - flat: the same with one vector of floats and one of counters.
-- nvflare: the simulator of NVFlare, without TLS, if `--nvflare` names a Python that has it.
+- nvflare: the simulator of NVFlare, without TLS, if `--nvflare` names a Python that has it; and
+  nvflare_poc, its deployment on one machine ("proof of concept").
 
 A round is what lies between two aggregations. Told are its seconds, the processor seconds of each
 role, and the time from the start of a contender's processes to its first aggregation; of one round
@@ -47,6 +48,7 @@ from tests.deployment.real_processes import ENVIRONMENT, copied_hospitals, joine
 INPUT = "kind: 2.5d, size: [32, 32], spacing_mm: [3.0, 3.0]"
 N_CASES = 16
 LIMIT_S = 600.0
+NVFLARE = {"nvflare": "simulator", "nvflare_poc": "poc"}
 SOLO = 3
 MORE = 2
 """Rounds besides those that are timed: the first, and the one in which memory is looked at."""
@@ -146,9 +148,10 @@ def begin(contender: Contender, options: argparse.Namespace) -> None:
             started(("-P", "-m", "tests.benchmarks.deployed.ours", *words), contender)
             for words in what
         ]
-    elif contender.name == "nvflare":
+    elif contender.name in NVFLARE:
         code = Path(flower.__file__).with_name("nvflare_job.py")
-        words = (code, folder / "weights.npz", folder / "nvflare", rounds)
+        way = NVFLARE[contender.name]
+        words = (code, way, folder / "weights.npz", folder / contender.name, rounds)
         contender.running = [started(words, contender, python=options.nvflare)]
     else:
         flower.begin(
@@ -235,13 +238,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="timed rounds of each")
     parser.add_argument("--network", default="resnet50")
     parser.add_argument("--nvflare", default="", help="the Python of an environment with NVFlare")
-    parser.add_argument("--only", nargs="+", choices=("ours", "plain", "flat", "nvflare"))
+    parser.add_argument("--only", nargs="+", choices=("ours", "plain", "flat", *NVFLARE))
     options = parser.parse_args()
     options.folder = options.folder.resolve()
     if options.prepare:
         prepare(options)
         return
-    names = options.only or ["ours", "plain", "flat", *(["nvflare"] if options.nvflare else [])]
+    names = options.only or ["ours", "plain", "flat", *(NVFLARE if options.nvflare else [])]
     contenders = [Contender(name, options.folder / f"turns-{name}") for name in names]
     os.environ["OMP_NUM_THREADS"] = "1"
     try:

@@ -12,6 +12,8 @@ from types import SimpleNamespace
 
 import pytest
 import uvicorn
+from flwr.app import Array
+from flwr.app.message import arraychunk
 from flwr.supercore.heartbeat import HeartbeatSender, make_task_heartbeat_fn_http
 from flwr.supercore.object_store import ObjectStoreFactory, object_store_factory
 from flwr.supercore.task_identity import TaskIdentity
@@ -54,6 +56,8 @@ def flower(monkeypatch, tmp_path):
         (fleet_http_connection, ["FleetHttpClient"]),
         (start_client_internal, ["time", "pull_objects", "_push_messages"]),
         (grid_module.http_grid, ["pull_objects"]),
+        (arraychunk, ["add_header_to_object_body", "get_object_body"]),
+        (Array, ["inflate"]),
     ):
         for name in names:
             monkeypatch.setattr(owner, name, getattr(owner, name))
@@ -88,7 +92,7 @@ def superlink(flower, tmp_path):
 
 
 @pytest.fixture
-def grid(superlink, monkeypatch):
+def grid(superlink, monkeypatch, tmp_path):
     """The grid of a study's process whose run has begun."""
     control = Control(f"127.0.0.1:{superlink.port}", ca_file=superlink.ca, secret=SECRET)
     superlink.control = control
@@ -102,7 +106,10 @@ def grid(superlink, monkeypatch):
         f"localhost:{superlink.port}", False, superlink.ca.read_bytes(), token=str(token)
     )
     grid.set_run(superlink.state.get_run_info(run_ids=[run])[0])
-    place = SimpleNamespace(local_ca=superlink.ca, local_address=f"localhost:{superlink.port}")
+    address = f"localhost:{superlink.port}"
+    place = SimpleNamespace(
+        local_ca=superlink.ca, local_address=address, database=tmp_path / "state.db"
+    )
     grid_module.hasten(grid, place)
     heart = HeartbeatSender(make_task_heartbeat_fn_http(grid._runtime_client))
     heart.start()

@@ -1,11 +1,15 @@
 """NVFlare for `deployed_round`; run by the Python of an environment that has it.
 
-    PYTHON nvflare_job.py WEIGHTS.npz WORKSPACE ROUNDS
+    PYTHON nvflare_job.py simulator|poc WEIGHTS.npz WORKSPACE ROUNDS
 
-Its simulator runs a FedAvg of three clients on this machine, each a process of its own, without
-TLS, keys or a disk.
+A FedAvg of three clients on this machine, without saving. The simulator gives each client a
+process, and has no TLS, keys or disk; `poc` is NVFlare's deployment on one machine: a server and
+three clients as it would start them at their sites, each with a process for the job.
 """
 
+import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -52,8 +56,30 @@ class InTurn(FedAvg):
         """Save nothing."""
 
 
-def main(weights: str, workspace: str, rounds: str) -> None:
+def deploy(job: FedJob, workspace: Path) -> None:
+    """Start the deployment, hand the job in, and stay until this process is ended."""
+    flare = Path(sys.executable).with_name("nvflare")
+    environment = os.environ | {"NVFLARE_POC_WORKSPACE": str(workspace / "poc")}
+    environment |= {"HOME": str(workspace / "home")}
+    (workspace / "home").mkdir(parents=True)
+    job.export_job(str(workspace / "jobs"))
+
+    def call(*words: str) -> None:
+        subprocess.run([flare, *words], env=environment, check=True)
+
+    call("poc", "prepare", "-n", "3", "--force")
+    try:
+        call("poc", "start")
+        call("job", "submit", "-j", str(workspace / "jobs" / job.name))
+        while True:
+            signal.pause()
+    finally:
+        call("poc", "stop")
+
+
+def main(way: str, weights: str, workspace: str, rounds: str) -> None:
     """The server and its clients."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     here = Path(__file__).resolve().parent
     job = FedJob(name="round", min_clients=3)
     job.to_server(InTurn(weights=weights, code=str(here), num_clients=3, num_rounds=int(rounds)))
@@ -64,7 +90,10 @@ def main(weights: str, workspace: str, rounds: str) -> None:
             server_expected_format=ExchangeFormat.NUMPY,
         )
         job.to(runner, f"site-{number + 1}")
-    job.simulator_run(workspace, threads=3)
+    if way == "poc":
+        deploy(job, Path(workspace))
+    else:
+        job.simulator_run(workspace, threads=3)
 
 
 if __name__ == "__main__":

@@ -84,10 +84,10 @@ class Link:
         return client
 
     def expect(self, tree):
-        """Wait for the pieces of a message; the session they are sent in."""
-        session = self.state.start_session(self.run)
-        self.state.preregister_object_tree(tree, session)
-        return session
+        """Wait for the pieces of a message; what they are sent under."""
+        under = self.state.start_session(self.run)
+        self.state.preregister_object_tree(tree, under)
+        return under
 
 
 @pytest.fixture(params=[True, False], ids=["short", "flower's"])
@@ -108,14 +108,14 @@ def make(monkeypatch, *, short=True):
     return made
 
 
-def pieces(link, client, node, *, session, objects):
+def pieces(link, client, node, *, under, objects):
     """Send the pieces of a message and get them back; how often Flower's layers were passed."""
     link.seen.clear()
     for name, part in objects.items():
         sent = PushObjectRequest(
             node=Node(node_id=node),
             run_id=link.run,
-            session_id=session,
+            session_id=under,
             object_id=name,
             object_content=part,
         )
@@ -134,7 +134,7 @@ def pieces(link, client, node, *, session, objects):
 def test_pieces_come_and_go_whole(link, who):
     tree, objects = content()
     node = link.node if who == "fleet" else SUPERLINK_NODE_ID
-    passed = pieces(link, getattr(link, who)(), node, session=link.expect(tree), objects=objects)
+    passed = pieces(link, getattr(link, who)(), node, under=link.expect(tree), objects=objects)
     assert passed == (0 if link.is_short else 2 * len(objects))
 
 
