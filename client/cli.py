@@ -7,12 +7,15 @@ from typing import Any
 
 def add_commands(commands: Any) -> None:
     """`trifed evaluate`, `predict`; `site init`, `policy`, `check`, `join`, `start` ..."""
+    from client.approvals.command import add_approvals
     from client.check.command import add_check
     from client.command import add_evaluate, add_predict
     from client.deploy.command import add_deploy
+    from client.forecast.command import add_what_would_leave
     from client.joining.command import add_join
+    from client.objections.command import add_objections
     from client.policy.command import add_policy
-    from client.releases.command import add_ledger
+    from client.releases.command import add_ledger, add_unlock
     from client.serve_command import add_serve
 
     add_evaluate(commands)
@@ -28,9 +31,11 @@ def add_commands(commands: Any) -> None:
   trifed site start site.yaml""",
     )
     actions = site.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for add in (add_init, add_policy, add_check, add_join, add_deploy, add_serve):
+    for add in (add_init, add_policy, add_check, add_what_would_leave, add_join, add_approvals):
         add(actions)
-    for add in (add_extract, add_explain, add_privacy, add_ledger):
+    for add in (add_deploy, add_serve):
+        add(actions)
+    for add in (add_extract, add_explain, add_privacy, add_ledger, add_unlock, add_objections):
         add(actions)
 
 

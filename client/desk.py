@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from client.answers import Answers
+from client.gate import Gate
 from client.releases.cells import watched_cells
 from client.releases.ledger import ReleaseLedger
+from client.releases.lock import RefusalLock
 from client.releases.row import content_of
 from shared.errors import CodecError, LedgerError, ServiceError, TicketError, TrifedError
 from shared.letter import Letter, ticket_of
@@ -59,10 +61,21 @@ class Job:
 
 
 class Desk:
-    """Takes letters from any thread; one thread works."""
+    """Takes letters from any thread; one thread works.
 
-    def __init__(self, answers: Answers, releases: ReleaseLedger, log: logging.Logger) -> None:
+    Args:
+        gate: Which questions are taken in; by default it only closes runs refused too often.
+    """
+
+    def __init__(
+        self,
+        answers: Answers,
+        releases: ReleaseLedger,
+        log: logging.Logger,
+        gate: Gate | None = None,
+    ) -> None:
         self._answers, self._releases, self._log = answers, releases, log
+        self._gate = gate or Gate(releases, RefusalLock(releases))
         self._lock = threading.Lock()
         self._jobs: dict[Ticket, Job] = {}
         self._refusals: OrderedDict[Ticket, str] = OrderedDict()
@@ -82,7 +95,8 @@ class Desk:
 
         Raises:
             CodecError: If the letter is neither.
-            HandshakeError: If the run is of another study.
+            HandshakeError: If the run is of another study, or not the one that was joined.
+            LockedError: If too much of the run was refused.
             TicketError: If nobody asked what is waited for, or its answer was forgotten.
             ServiceError: If too much waits already.
         """
@@ -123,6 +137,7 @@ class Desk:
         if not NAME.fullmatch(ask.name):
             raise CodecError("a question's name is of another form")
         key = Ticket(ask.run, ticket_of(letter))
+        self._gate.admit(ask.run, ask.name)
         self._answers.admit(ask.run)
         found = self._find(key)
         if found is not None:
@@ -138,6 +153,7 @@ class Desk:
         return job
 
     def _wait(self, key: Ticket) -> Job | Letter:
+        self._gate.admit(key.run, "wait")
         with self._lock:
             code = self._refusals.get(key)
         if code is not None:
@@ -181,6 +197,7 @@ class Desk:
 
     def _answer(self, job: Job, service: Answering) -> Letter:
         """The answer; it stands in the ledger, and if small is kept, before anybody is told."""
+        self._gate.enter(job.key.run, job.name)
         stored = self._answers.get(job.key.run, job.key.ticket)
         if stored is not None:
             return stored
@@ -196,6 +213,7 @@ class Desk:
         """A code in the place of an answer, which stands in the ledger where one can be written."""
         try:
             self._releases.refuse(code, run=job.key.run, question=job.name)
+            self._gate.note(job.key.run, job.name, code)
         except LedgerError as error:
             self._log.error("%s", error)
         return refusal(code)

@@ -4,7 +4,9 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from client.approvals.approvals import refuse_unapproved
 from client.looks import open_cohort
+from client.objections.took_part import TookPart
 from client.prepare import Progress
 from client.releases.cells import watched_cells
 from client.releases.ledger import ReleaseLedger
@@ -52,15 +54,23 @@ def evaluate_file(
         HandshakeError: If the bundle was made with another release or other libraries.
         ConfigError: If this site trained the bundle, or is no external site.
         PolicyError: If this site has no policy in force.
+        ApprovalError: If the bundle's study is not approved here.
         TrifedError: Whatever the online stage refuses.
     """
     found = read_bundle(bundle_file)
     check_meant(bundle_file, found.bundle.hash(), bundle_hash)
     check_maker(found)
     check_outsider(site_file, found)
+    refuse_unapproved(site_file, found.study)
     site = open_site(site_file, found.study, threads=threads, progress=progress, guest=True)
     service = SiteService(site, threads=site.threads)
     first = open_cohort(service.bench.looks, site.external_test).first(found.bundle.hash())
+    TookPart(site.folder, site.cache_folder).note(
+        [case.patient_id for case in site.everyone],
+        what="bundle",
+        name=found.bundle.hash(),
+        study="",
+    )
     with watched_cells() as cells:
         reply = told_before(site, first) if first else ask(service, found)
     result = ExternalResult(

@@ -117,7 +117,7 @@ def check_open(site: Site, what: str, weights: Floats, residual: Floats) -> None
     Raises:
         LeverageError: If the information is less than that of one patient at even odds.
     """
-    if site.settings.release.min_cell == 1 or len(weights) == 0:
+    if site.policy.release.min_cell == 1 or len(weights) == 0:
         return
     told = (residual != 0).any(axis=0)
     least = float(np.min(np.where(told, weights.sum(axis=0), np.inf), initial=np.inf))
@@ -168,7 +168,7 @@ def check_inside(
     Raises:
         LeverageError: If fewer than `release.min_cell` are inside in a column that is not empty.
     """
-    limit = site.settings.release.min_cell
+    limit = site.policy.release.min_cell
     if limit == 1:
         return
     needed = limit if at_most is None else min(limit, at_most)

@@ -19,7 +19,8 @@ to a socket of this machine and to no network; the courier of 'trifed site start
 questions. What may leave is decided by policy.yaml beside the site file.
 
 Answers are kept in the cache folder before they leave: after a crash, start it again, and what was
-answered is not worked on again. The log (federation/service.log beside the site file) may
+answered is not worked on again. A run of which ten questions were refused is answered no more until
+a person says so: trifed site unlock. The log (federation/service.log beside the site file) may
 name patients and stays in the hospital.""",
         epilog="""examples:
   trifed site serve site.yaml
@@ -76,6 +77,7 @@ def run_serve(options: argparse.Namespace) -> int:
             study,
             options.socket or named,
             to=folder.server_in_words() if folder.is_joined else "",
+            run=folder.settings().run if folder.is_joined else None,
             threads=options.threads,
             guest=folder.evaluates_only,
         )

@@ -235,11 +235,11 @@ class Site(Patients):
 
     def _load(self, *, labels_required: bool, site_file: Path) -> None:
         """Read the tables, set bad cases aside, then draw the splits."""
-        manifest = read_cohort(
-            self.settings, site_file, self.study, labels_required=labels_required
-        )
-        self.exclusions = manifest.exclusions
-        self._cases = tuple(sorted(manifest.cases, key=lambda case: place_of(case.patient_id)))
+        found = read_cohort(self.settings, site_file, self.study, labels_required=labels_required)
+        self.exclusions = found.exclusions
+        if found.n_objected:
+            self.log.info("%d patients object (objections.csv): not read", found.n_objected)
+        self._cases = tuple(sorted(found.cases, key=lambda case: place_of(case.patient_id)))
         if self.study.cohort.on_bad_case == "exclude":
             self.prepare()
         check_cohort_size(self._cases, self.study, self.name, n_excluded=len(self.exclusions))

@@ -195,6 +195,11 @@ def _exactly(stream: BinaryIO, n: int) -> bytes:
     return found.getvalue()
 
 
+def sealed_size(array: np.ndarray) -> int:
+    """Bytes that an array takes as it travels."""
+    return len(_npy_header(array.dtype, array.shape)) + array.nbytes
+
+
 def _seal(array: np.ndarray) -> Sealed:
     parts = (_npy_header(array.dtype, array.shape), np.ascontiguousarray(array).data)
     return Sealed(array.dtype.name, array.shape, b"".join(parts))

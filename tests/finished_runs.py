@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from shared.strict_yaml import dump_settings
 
 TINY = Path(__file__).with_name("tiny.yaml")
 THOROUGH = Path(__file__).with_name("thorough.yaml")
+RELEASED = "released.json"
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,12 @@ class FinishedRun:
     out: Path
     results: dict[str, Any]
     asked: tuple[tuple[str, tuple[str, ...]], ...]
+
+    @property
+    def released(self) -> list[dict[str, Any]]:
+        """Every answer, as a row of the site's release ledger would say what it holds."""
+        found: list[dict[str, Any]] = json.loads((self.out / RELEASED).read_text())
+        return found
 
     @property
     def hospitals(self) -> list[Path]:
@@ -73,10 +80,34 @@ def results_of(out: Path) -> dict[str, Any]:
 
 
 def recorded_run(study_file: Path, out: Path) -> FinishedRun:
-    """Run a study file and record the questions."""
-    with recorded_questions() as asked:
+    """Run a study file and record the questions, and what was answered as ledgers would."""
+    with recorded_questions() as asked, recorded_releases() as released:
         simulate(study_file, out)
+    (out / RELEASED).write_text(json.dumps(released))
     return FinishedRun(out, results_of(out), tuple(asked))
+
+
+@contextmanager
+def recorded_releases() -> Iterator[list[dict[str, Any]]]:
+    """What sites in this process answer, as the rows of their release ledgers would say it."""
+    from client.releases.cells import watched_cells
+    from client.releases.row import content_of
+    from client.service import SiteService
+    from shared.letter import written
+
+    released: list[dict[str, Any]] = []
+    answer = SiteService.answer
+
+    def recorded(self: Any, name: str, request: Any) -> Any:
+        with watched_cells() as cells:
+            reply = answer(self, name, request)
+        row = {"site": self.bench.site.name, "question": name, "least_cell": cells.least}
+        released.append(row | asdict(content_of(written(reply))))
+        return reply
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SiteService, "answer", recorded)
+        yield released
 
 
 @contextmanager

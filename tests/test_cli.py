@@ -50,6 +50,13 @@ COMMANDS = [
     ["site", "extract"],
     ["site", "explain"],
     ["site", "serve"],
+    ["site", "what-would-leave"],
+    ["site", "approve"],
+    ["site", "approvals"],
+    ["site", "withdraw"],
+    ["site", "ledger"],
+    ["site", "unlock"],
+    ["site", "objections"],
 ]
 
 

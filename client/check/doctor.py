@@ -117,7 +117,7 @@ def check_site(
         role=settings.role,
         verdicts=found.verdicts,
         problems=(*problems, *faults),
-        notes=(*_of_patients(found, settings, policy, study), *notes),
+        notes=(*_objections(found), *_of_patients(found, settings, policy, study), *notes),
         machine=describe_machine(cache_folder, study),
         features=brought(settings, study),
     )
@@ -219,6 +219,20 @@ def _cohort_problems(
         problems.append(str(error))
     problems += small_cohort(policy, settings, _usable(found))
     return problems + small_cells(policy, found.verdicts)
+
+
+def _objections(found: _Found) -> list[str]:
+    """How many object, and how many of the list nobody knows."""
+    if found.manifest is None:
+        return []
+    n, n_unknown = found.manifest.n_objected, found.manifest.n_unknown
+    notes = [f"{n} patients object (objections.csv): nothing of theirs was read"] if n else []
+    if n_unknown:
+        notes.append(
+            f"warning: {n_unknown} ids of objections.csv stand in no table of this site. Compare "
+            "them with the manifest: a patient whose id is misspelt there still takes part."
+        )
+    return notes
 
 
 def _notes(verdicts: Sequence[Verdict], settings: SiteSettings) -> list[str]:

@@ -75,4 +75,9 @@ def run_join(options: argparse.Namespace) -> int:
     print(f"  2. send {found.answer_file.name}, and tell your key's fingerprint by telephone")
     print(f"       {grouped(found.key_fingerprint)}")
     print(f"  3. trifed site check {options.site} --study {found.folder.study_file} --network")
+    if settings.synthetic:
+        print("  4. these patients are made up, so nobody need approve the study")
+    else:
+        print("  4. whoever may decide it approves the study; without that nothing is answered:")
+        print(f"       trifed site approve {options.site} {found.folder.study_file}")
     return 0

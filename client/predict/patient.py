@@ -11,6 +11,7 @@ from client.cohort.clinical import read_clinical
 from client.cohort.feature_table import read_cohort
 from client.cohort.manifest import Case
 from client.cohort.tables import CaseError, clean_id, patient_key
+from client.objections.listed import read_objections
 from client.policy.load import load_policy
 from client.policy.packs import pack_policy
 from client.policy.settings import Policy
@@ -116,6 +117,10 @@ def _from_tables(wanted: TablePatient, settings: SiteSettings, study: Study) -> 
     lenient = study.model_copy(update={"cohort": cohort})
     manifest = read_cohort(settings, wanted.site_file, lenient, labels_required=False)
     key = patient_key(wanted.patient_id)
+    if read_objections(wanted.site_file.parent).include(wanted.patient_id):
+        raise ManifestError(
+            f"{clean_id(wanted.patient_id)}: stands on objections.csv, and is not looked at."
+        )
     for exclusion in manifest.exclusions:
         if patient_key(exclusion.patient_id) == key:
             raise ManifestError(exclusion.reason)
@@ -140,7 +145,8 @@ def _clinical_row(
         )
     path = folder / settings.data.clinical
     try:
-        return read_clinical(path, study, labelled=False).numbers_of(case.patient_id)
+        table = read_clinical(path, study, labelled=False, objections=read_objections(folder))
+        return table.numbers_of(case.patient_id)
     except CaseError as problem:
         raise ManifestError(f"{path.name}: case {case.patient_id} {problem}") from None
 

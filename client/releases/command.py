@@ -1,4 +1,4 @@
-"""The command line of the release ledger: `trifed site ledger`."""
+"""The command line of the release ledger: `trifed site ledger` and `unlock`."""
 
 import argparse
 from pathlib import Path
@@ -82,4 +82,44 @@ def run_ledger(options: argparse.Namespace) -> int:
             print(f"row {number}: the clock was set back before it; the order is the rows'")
         if not options.anchor:
             print("Rows removed from its end together with the cache need an anchor: --anchor.")
+    return 0
+
+
+def add_unlock(actions: Any) -> None:
+    """`trifed site unlock`."""
+    unlock = actions.add_parser(
+        "unlock",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        help="answer a run again of which too much was refused",
+        description="""After ten refusals the site answers nothing more of a run: whoever asks for
+what may not leave learns something from each refusal. 'trifed site ledger show' says what was asked
+and why it was refused, and the log (federation/service.log) in which words. When that is explained,
+this lets the run go on and counts anew. Who did so, and when, is a row of the ledger.""",
+        epilog="""examples:
+  trifed site ledger show site.yaml --run 1f3a90c2
+  trifed site unlock site.yaml 1f3a90c2""",
+    )
+    unlock.add_argument("site_file", type=Path, metavar="SITE.yaml", help="the site file")
+    unlock.add_argument("of_run", metavar="RUN", help="the run, or its first letters")
+    unlock.set_defaults(run=run_unlock)
+
+
+def run_unlock(options: argparse.Namespace) -> int:
+    """Write the row.
+
+    Raises:
+        LedgerError: If the ledger is not whole, or knows no such run.
+    """
+    from client.person import user_name
+    from client.releases.ledger import ReleaseLedger
+    from client.releases.lock import run_in
+    from client.settings import load_site_settings
+
+    settings = load_site_settings(options.site_file)
+    folder = options.site_file.parent
+    ledger = ReleaseLedger(folder, folder / settings.cache)
+    run, study = run_in(ledger.rows(), options.of_run)
+    ledger = ReleaseLedger(folder, folder / settings.cache, study=study)
+    row = ledger.unlock(run=run, by=user_name())
+    print(f"run {run}: unlocked by {row.to} (row {row.number} of {ledger.path}); the site answers")
     return 0

@@ -1,9 +1,10 @@
 """The release ledger: a row is on disk before what it tells of leaves; no row, nothing leaves.
 
 `release-ledger.jsonl` stands beside the site file. Rows are only ever added: an answer and a file
-to hand on, and each question that is refused. An answer that is told again is the same to the bit
-(`client.answers`) and makes no second row; neither do the closed codes, the site's name, and how
-far work is, which the server is told without a question.
+to hand on, each question that is refused, and who lifted the lock that too many refusals close
+(`client.releases.lock`). An answer that is told again is the same to the bit (`client.answers`) and
+makes no second row; neither do questions after the first that a closed gate stops (`client.gate`),
+and the closed codes, the site's name, and how far work is, which the server is told unasked.
 
 Beside it, in the cache folder, stands the head: number and hash of the last row. A ledger that is
 shorter, or ends in another row, lost rows; so does one that lacks an anchor, a head that somebody
@@ -92,6 +93,14 @@ class ReleaseLedger:
             LedgerError: As in `release`.
         """
         return self._add("refused", run, question, None, code, None, "")
+
+    def unlock(self, *, run: str, by: str) -> Row:
+        """Write that a person lets a run go on that was refused too often.
+
+        Raises:
+            LedgerError: As in `release`.
+        """
+        return self._add("unlocked", run, "unlock", None, "", None, by)
 
     def rows(self) -> list[Row]:
         """All rows, each of which follows from the one before.

@@ -1,5 +1,7 @@
 """A row of the release ledger: what left, or why it did not, as one line of JSON.
 
+A third kind says who let a run go on that was refused too often (`client.releases.lock`).
+
 Each row holds the SHA-256 of the line before it. Whoever changes, deletes, adds or swaps a row
 would have to write all rows after it anew, which the hash of the last row, kept elsewhere, shows.
 """
@@ -13,7 +15,7 @@ from typing import Any, Literal
 from shared.errors import LedgerError
 from shared.letter import Letter, ticket_of
 
-Verdict = Literal["released", "refused"]
+Verdict = Literal["released", "refused", "unlocked"]
 FIRST = hashlib.sha256(b"trifed release ledger 1").hexdigest()
 """What stands in the first row in the place of a hash of the row before it."""
 HASH_LETTERS = 64
@@ -52,7 +54,7 @@ class Row:
         number: From 1, without a gap.
         before: SHA-256 of the line before.
         at: When, in UTC; the clock may have been wrong, and the order is the number's.
-        to: The server that asked, or the file that was written.
+        to: The server that asked, or the file that was written; who lifted the lock.
         study: The study's hash.
         run: Of the study; empty where no server asked.
         question: What was asked.

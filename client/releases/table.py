@@ -24,6 +24,8 @@ def row_lines(row: Row) -> list[str]:
     """A row for a terminal."""
     of = f" of run {row.run[:8]}" if row.run else ""
     head = f"{row.number:>6}  {row.at[:19]}Z  {row.question}{of}: "
+    if row.verdict == "unlocked":
+        return [f"{head}by {row.to}; refusals are counted anew"]
     if row.content is None:
         return [f"{head}refused, {row.code}"]
     cell = "no count" if row.least_cell is None else f"smallest cell {row.least_cell}"
@@ -38,8 +40,8 @@ def summary_lines(rows: list[Row]) -> list[str]:
     if not rows:
         return ["Nothing left this hospital, and nothing was asked."]
     lines = [f"{'question':<28} {'answers':>8} {'bytes':>16} {'smallest cell':>14} {'refused':>8}"]
-    refused = Counter(row.question for row in rows if row.content is None)
-    for question in dict.fromkeys(row.question for row in rows):
+    refused = Counter(row.question for row in rows if row.verdict == "refused")
+    for question in dict.fromkeys(row.question for row in rows if row.verdict != "unlocked"):
         told = [row for row in rows if row.question == question and row.content is not None]
         n_bytes = sum(row.content.n_bytes for row in told if row.content is not None)
         cells = [row.least_cell for row in told if row.least_cell is not None]
