@@ -106,13 +106,20 @@ class ReleaseLedger:
         """All rows, each of which follows from the one before.
 
         Raises:
-            LedgerError: Naming the first row that does not, or what is lost at the end.
+            LedgerError: Naming the first row that does not, or what is lost at the end; or if the
+                ledger cannot be read.
         """
         if not self.path.exists():
             self._compare(())
             return []
-        with self._open("rb") as file:
-            found = _read_all(file, self.path)
+        try:
+            with self._open("rb") as file:
+                found = _read_all(file, self.path)
+        except OSError as error:
+            raise LedgerError(
+                f"{self.path}: cannot be read ({error.strerror}); nothing leaves without it. Let "
+                "the service's user read and write there."
+            ) from None
         self._compare(found)
         return found
 

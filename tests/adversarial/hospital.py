@@ -23,8 +23,10 @@ from client.answers import Answers
 from client.counter import Counter, Limits
 from client.courier import connect, deliver
 from client.desk import Desk
+from client.gate import Gate
 from client.line import Line
 from client.releases.ledger import ReleaseLedger
+from client.releases.lock import RefusalLock
 from client.releases.row import Row
 from client.serve import LetterService
 from client.service import SiteService
@@ -34,11 +36,13 @@ from shared.letter import Letter, Sealed, write_letter, written
 from shared.strict_yaml import parse_settings
 from shared.talk import question, refused
 from tests.conftest import STUDY, changed, write_site
+from tests.site_policies import write_policy
 
 RUN = "0a" * 16
 CANARIES = ("DOE^JOHN", "MRN0012345")
 """What would name a patient: it is planted in a hospital, and looked for in all that leaves it."""
 PHASE = "nephrographic"
+MANY = 1_000_000
 
 
 def row(number: str, what: str, *values: Any) -> Any:
@@ -58,16 +62,17 @@ def small_study(**changes: Any) -> Study:
 
 
 def write_site_file(folder: Path, *, name: str = "site_a", role: str = "training",
-                    min_cell: int = 1, **keys: Any) -> Path:  # fmt: skip
-    """A hospital's site file: who it is and what may leave it; the one place where one is written.
+                    min_cell: int = 1, **release: Any) -> Path:  # fmt: skip
+    """A hospital's site file, and its policy; the one place where they are written.
 
     Args:
-        keys: Further keys of the site file, for instance `disclose`.
+        release: Further keys of the policy's section, for instance `rows`.
     """
     content = {"version": 1, "name": name, "role": role, "synthetic": True}
-    content |= {"device": {"kind": "cpu", "threads": 1}, "release": {"min_cell": min_cell}}
+    content |= {"device": {"kind": "cpu", "threads": 1}}
     path = folder / "site.yaml"
-    path.write_text(yaml.safe_dump(content | keys, sort_keys=False, allow_unicode=True))
+    path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+    write_policy(path, yaml.safe_dump({"release": {"min_cell": min_cell, **release}}))
     return path
 
 
@@ -110,7 +115,7 @@ class Hospital:
 
 @contextmanager
 def served(site_file: Path, study: Study) -> Iterator[Hospital]:
-    """A hospital's service, answering as `trifed site serve` lets it."""
+    """A hospital's service, answering as `trifed site serve` lets it, however much it refused."""
     settings = load_site_settings(site_file)
     cache = site_file.parent / settings.cache
     log = logging.getLogger(f"trifed.site.{settings.name}")
@@ -121,7 +126,7 @@ def served(site_file: Path, study: Study) -> Iterator[Hospital]:
         tempfile.TemporaryDirectory(prefix="tri") as sockets,
         Answers(cache / "answers", digest(study), log) as answers,
     ):
-        desk = Desk(answers, ledger, log)
+        desk = Desk(answers, ledger, log, Gate(ledger, RefusalLock(ledger, most=MANY)))
         worker = threading.Thread(target=desk.work, args=(LetterService(service),))
         path, limits = Path(sockets) / "s", Limits(patience_s=30, letter_s=10)
         with Counter(path, desk, settings.name, log=log, limits=limits):

@@ -11,7 +11,6 @@ import pytest
 import torch
 from scipy import special
 
-from client.settings import Release
 from client.stages import select_features
 from client.stages.standardise import answer as answer_moments
 from shared.branches import Branch25D, Network
@@ -28,6 +27,7 @@ from shared.stages.standardise import Request as Moments
 from shared.stages.train_branches import Request
 from tests.adversarial.hospital import answers, asks, build, refuses, row, served, small_study
 from tests.adversarial.test_weights import BRANCH
+from tests.site_policies import made_policy
 
 AGED = ("sessile", "age")
 ALL = Terms(AGED)
@@ -122,7 +122,7 @@ def bench(radiomics):
     def at(limit):
         site = SimpleNamespace(
             name="site_a",
-            settings=SimpleNamespace(release=Release(min_cell=limit)),
+            policy=made_policy(release={"min_cell": limit}),
             training="train",
             features=lambda _cases, _extraction: (NAMES, radiomics[0]),
             labels=lambda _cases: radiomics[1],

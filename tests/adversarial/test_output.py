@@ -13,6 +13,7 @@ from server.report.csv_table import to_csv
 from server.report.table import Table
 from server.report.table import row as cells
 from shared.codec import content_hash
+from shared.errors import PolicyError
 from shared.fusion_sums import Layers
 from shared.letter import read
 from shared.models import ClinicalModel, Extraction, RadiomicsModel, Scale
@@ -25,6 +26,7 @@ from tests.adversarial.hospital import (
     answers,
     asks,
     build,
+    names_nobody,
     refuses,
     served,
     small_study,
@@ -50,24 +52,40 @@ def exchanging(how):
 
 @pytest.mark.row("T26")
 @pytest.mark.parametrize(
-    ("how", "disclosed", "name", "request_"),
+    ("how", "name", "request_"),
     [
-        ("embeddings", [], "embed_rows", ROWS),
-        ("embeddings", ["labels"], "embed_rows", ROWS),
-        ("embeddings", ["embeddings", "clinical"], "embed_rows", ROWS),
-        ("scores", ["embeddings", "labels"], "embed_rows", ROWS),
-        ("statistics", ["embeddings", "labels", "radiomics_score", "clinical"], "embed_rows", ROWS),
-        ("embeddings", [], "fusion_steps", SUMS),
+        ("statistics", "embed_rows", ROWS),
+        ("embeddings", "fusion_steps", SUMS),
     ],
-    ids=["nothing", "labels alone", "no labels", "scores", "sums alone", "sums that nobody fits"],
+    ids=["sums alone", "sums that nobody fits"],
 )
-def test_rows_of_patients_leave_only_as_study_and_hospital_both_say(
-    tmp_path, how, disclosed, name, request_
-):
+def test_rows_of_patients_leave_only_as_the_study_says(tmp_path, how, name, request_):
     build(tmp_path / "a", n=6)
-    site_file = write_site_file(tmp_path / "a", disclose=disclosed)
-    with served(site_file, exchanging(how)) as hospital:
+    with served(write_site_file(tmp_path / "a"), exchanging(how)) as hospital:
         refuses(hospital, asks(name, request_), "E_POLICY")
+
+
+@pytest.mark.row("T26")
+@pytest.mark.parametrize(
+    ("how", "release"),
+    [
+        ("embeddings", {"rows": []}),
+        ("embeddings", {"rows": ["labels"]}),
+        ("embeddings", {"rows": ["embeddings", "clinical"]}),
+        ("scores", {"rows": ["embeddings", "labels"]}),
+        ("embeddings", {"exchange": "statistics"}),
+    ],
+    ids=["nothing", "labels alone", "no labels", "no scores", "sums at most"],
+)
+def test_a_study_that_wants_rows_beyond_the_policy_is_not_served(tmp_path, how, release):
+    build(tmp_path / "a", n=6)
+    site_file = write_site_file(tmp_path / "a", **release)
+    with (
+        pytest.raises(PolicyError, match="release") as refusal,
+        served(site_file, exchanging(how)) as hospital,
+    ):
+        assert hospital
+    names_nobody(refusal.value.code)
 
 
 N = 11
@@ -86,9 +104,8 @@ def external(tmp_path, made):
     def at(level, min_cell=1):
         folder = tmp_path / f"{level}{min_cell}"
         write_site(folder, n=N, name="site_d", role="external", phases=("excretory",))
-        site_file = write_site_file(folder, name="site_d", role="external", min_cell=min_cell)
-        text = site_file.read_text().replace("release:", f"release:\n  external: {level}")
-        site_file.write_text(text)
+        who = {"name": "site_d", "role": "external"}
+        site_file = write_site_file(folder, **who, min_cell=min_cell, external=level)
         return served(site_file, made.study)
 
     return at

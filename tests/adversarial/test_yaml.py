@@ -13,21 +13,21 @@ DEEP = "cohort:\n" + "".join(f"{'  ' * depth}a:\n" for depth in range(1, 60))
 ALIASES = "a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n"
 FILES = [
     row("T44", "a bomb of aliases", SITE + ALIASES, "line 4"),
-    row("T44", "a key twice", SITE + "release: {min_cell: 5, min_cell: 3}\n", "line 4"),
+    row("T44", "a key twice", SITE + "device: {threads: 5, threads: 3}\n", "line 4"),
     row("T44", "a tag of Python", SITE + "cache: !!python/object/apply:os.system [id]\n", "line 4"),
     row("T44", "a tag", SITE + "cache: !!binary aGk=\n", "line 4"),
     row("T44", "five megabytes", SITE + "cache: " + "x" * 5_000_000, "5,0.* bytes"),
     row("T19", "nested sixty deep", SITE + DEEP, r"line \d+"),
     row("T45", "NO for a name", SITE.replace("site_a", "NO"), "line 2"),
-    row("T45", "012 for a number", SITE + "release: {min_cell: 012}\n", "line 4"),
-    row("T45", "1e3 for a whole number", SITE + "release: {min_cell: 1e3}\n", "line 4"),
-    row("T45", ".inf", SITE + "release: {max_epsilon: .inf}\n", "line 4"),
-    row("T45", ".nan", SITE + "release: {max_epsilon: .nan}\n", "line 4"),
-    row("T45", "a truth for a number", SITE + "release: {min_cell: true}\n", "line 4"),
-    row("T45", "text for a number", SITE + "release: {min_cell: '5'}\n", "line 4"),
+    row("T45", "012 for a number", SITE + "device: {threads: 012}\n", "line 4"),
+    row("T45", "1e3 for a whole number", SITE + "device: {threads: 1e3}\n", "line 4"),
+    row("T45", ".inf", SITE + "device: {threads: .inf}\n", "line 4"),
+    row("T45", ".nan", SITE + "device: {threads: .nan}\n", "line 4"),
+    row("T45", "a truth for a number", SITE + "device: {threads: true}\n", "line 4"),
+    row("T45", "text for a number", SITE + "device: {threads: '5'}\n", "line 4"),
     row("T45", "a number for text", SITE + "cache: 5\n", "line 4"),
     row("T19", "a key that is none", SITE + "min_cohrot: 5\n", "line 4"),
-    row("T19", "a key that is none, inside", SITE + "release: {min_cel: 5}\n", "line 4"),
+    row("T19", "a key that is none, inside", SITE + "device: {thread: 5}\n", "line 4"),
 ]
 
 
@@ -40,8 +40,8 @@ def test_a_site_file_is_refused_with_its_line(tmp_path, text, words):
 
 
 def test_the_same_file_without_the_fault_is_taken(tmp_path):
-    (tmp_path / "site.yaml").write_text(SITE + "release: {min_cell: 5}\ncache: '2026-01-02'\n")
-    assert load_site_settings(tmp_path / "site.yaml").release.min_cell == 5
+    (tmp_path / "site.yaml").write_text(SITE + "device: {threads: 5}\ncache: '2026-01-02'\n")
+    assert load_site_settings(tmp_path / "site.yaml").device.threads == 5
 
 
 @pytest.mark.row("T45")

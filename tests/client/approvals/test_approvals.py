@@ -23,6 +23,7 @@ from shared.config import digest, load_study
 from shared.errors import ApprovalError, PolicyError
 from tests.conftest import STUDY, changed
 from tests.made_up_joining import invitation_file, made_server
+from tests.site_policies import made_policy
 
 RUN = "0a" * 16
 A, B = "a" * 64, "b" * 64
@@ -126,7 +127,8 @@ def test_nothing_is_served_before_it_is_approved(tmp_path, real_site, study):
 def test_a_service_at_work_answers_nothing_more_once_it_is_withdrawn(tmp_path, real_site, study):
     approvals = Approvals(tmp_path)
     approvals.add("approved", digest(study), title="", by="officer")
-    gate = gate_of(real_site, study, ReleaseLedger(tmp_path, tmp_path / "cache"), RUN)
+    ledger = ReleaseLedger(tmp_path, tmp_path / "cache")
+    gate = gate_of(real_site, study, made_policy("standard"), ledger, RUN)
     gate.admit(RUN, "hello")
     approvals.add("withdrawn", digest(study), title="", by="officer")
     for refuse in (gate.admit, gate.admit, gate.check):

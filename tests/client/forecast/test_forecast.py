@@ -9,6 +9,7 @@ import pytest
 import trifed
 from client.forecast.expected import seen_in
 from client.forecast.forecast import expected_of, forecast, stage_of
+from client.policy.load import load_policy
 from client.settings import load_site_settings
 from client.stages import ANSWERS
 from shared.config import Study, load_study
@@ -25,7 +26,7 @@ def foreseen(study_text, site_file):
     """The kinds of answers that are expected at a site, by question, with what they hold."""
     study, settings = Study.model_validate_json(study_text), load_site_settings(site_file)
     found = {}
-    for expected in expected_of(study, settings):
+    for expected in expected_of(study, settings, load_policy(site_file, settings)):
         found.setdefault(expected.question.name, []).append((expected, seen_in(expected)))
     return found
 
