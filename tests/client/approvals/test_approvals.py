@@ -23,7 +23,7 @@ from shared.config import digest, load_study
 from shared.errors import ApprovalError, PolicyError
 from tests.conftest import STUDY, changed
 from tests.made_up_joining import invitation_file, made_server
-from tests.site_policies import made_policy
+from tests.site_policies import made_policy, write_whole_policy
 
 RUN = "0a" * 16
 A, B = "a" * 64, "b" * 64
@@ -39,6 +39,7 @@ def real_site(tmp_path):
     """A hospital that does not say that its patients are made up; none of its files is there."""
     path = tmp_path / "site.yaml"
     path.write_text("version: 1\nname: site_a\nrole: training\n")
+    write_whole_policy(path, "version: 1\npack: standard\nvalid_until: 2999-12-31\n")
     return path
 
 
@@ -121,7 +122,7 @@ def test_whatever_is_changed_in_a_study_must_be_approved_anew(tmp_path, real_sit
 def test_nothing_is_served_before_it_is_approved(tmp_path, real_site, study):
     with pytest.raises(ApprovalError, match="trifed site approve"):
         module.serve(real_site, study, tmp_path / "s")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["site.yaml"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["policy.yaml", "site.yaml"]
 
 
 def test_a_service_at_work_answers_nothing_more_once_it_is_withdrawn(tmp_path, real_site, study):

@@ -16,6 +16,7 @@ from shared.config import Study, load_study
 from shared.stages import STAGES
 from tests.conftest import changed
 from tests.finished_runs import THOROUGH, TINY, recorded_releases, run_without_report
+from tests.site_policies import write_policy, write_whole_policy
 
 N_PATIENTS = 30
 """More than any made-up hospital has."""
@@ -135,10 +136,14 @@ def test_an_external_site_is_foreseen_to_evaluate_alone(tmp_path, study, make_si
     assert not any(array.name.startswith("scores") for array in scores.arrays)
 
 
-def test_what_the_site_file_refuses_is_told_by_the_check_that_will_refuse_it(
+def test_what_the_policy_refuses_is_told_by_the_check_that_will_refuse_it(
     tmp_path, study, make_site
 ):
-    found = forecast(study, site_of(make_site, tmp_path))
+    site_file = site_of(make_site, tmp_path)
+    write_policy(site_file, "release: {rows: []}\n")
+    found = forecast(study, site_file)
+    assert found.beyond
+    assert set(found.beyond) <= set(found.refusals)
     (rows,) = (each for each in found.answers if each.question == "embed_rows")
     assert "labels" in rows.refused
     assert rows.refused in found.refusals
@@ -156,9 +161,10 @@ def test_rows_of_patients_grow_with_them_and_nothing_else_does(tmp_path, study, 
     assert {each.question for each in others} == {"describe_cohort"}
 
 
-def test_nothing_of_the_hospital_but_its_site_file_is_needed(tmp_path, capsys):
+def test_nothing_of_the_hospital_but_its_two_files_is_needed(tmp_path, capsys):
     site_file, study_file = tmp_path / "site.yaml", TINY
     site_file.write_text("version: 1\nname: site_a\nrole: training\n")
+    write_whole_policy(site_file, "version: 1\npack: standard\nvalid_until: 2999-12-31\n")
     page = tmp_path / "leaves.html"
     command = ["site", "what-would-leave", str(site_file), str(study_file)]
     assert trifed.main([*command, "--json"]) == 0
@@ -172,4 +178,5 @@ def test_nothing_of_the_hospital_but_its_site_file_is_needed(tmp_path, capsys):
     text = capsys.readouterr().out
     assert "The study will stop here: " in text
     assert "float32[" in text
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["leaves.html", "site.yaml"]
+    found = sorted(path.name for path in tmp_path.iterdir())
+    assert found == ["leaves.html", "policy.yaml", "site.yaml"]
