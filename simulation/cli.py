@@ -67,8 +67,9 @@ def add_phantom(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         help="write the made-up hospitals of a study and no more",
         description="""Write the hospitals that the study's 'phantom' section describes, each with
-its images, masks, manifest.csv, clinical.csv and site.yaml, to try what a hospital does before
-there are patients. 'trifed simulate' writes the same. Cut off, the same command goes on.""",
+its images, masks, manifest.csv, clinical.csv, site.yaml and policy.yaml, to try what a hospital
+does before there are patients. 'trifed simulate' writes the same. Cut off, the same command goes
+on.""",
         epilog="""examples:
   trifed phantom configs/tutorial.yaml --out hospitals
   trifed phantom configs/tutorial.yaml --out hospitals --site-threads 1   all on one machine""",

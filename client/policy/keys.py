@@ -117,7 +117,7 @@ KEYS = (
     ),
     Key(
         "train.max_rounds",
-        "The most rounds that a network of a study may be trained here.",
+        "The most rounds that a network of a study may be trained here, over all of its runs.",
         higher,
         "networks see the patients more often",
     ),

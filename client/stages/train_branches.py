@@ -7,6 +7,7 @@ import numpy as np
 from client.budget import agree, pay_for_round
 from client.folds import training_without
 from client.optimiser import Moments, build_optimiser, moments_key, trainable
+from client.policy.rounds import count_round
 from client.private_training import train_privately
 from client.release import check_cases, check_classes
 from client.seeds import seed_for
@@ -70,6 +71,8 @@ def train(bench: Workbench, request: Request, cases: TrainingCases) -> tuple[int
         positive_weight=request.positive_weight,
     )
     module, compute, n = bench.module(network), bench.compute(network), len(inputs.labels)
+    site, of_study = bench.site, digest(bench.study)
+    count_round(site.cache_folder, site.policy, study=of_study, network=network.name)
     spent = pay_for_round(bench, network, round_number=request.round, n=n)
     optimiser = build_optimiser(trainable(module), settings, request.round)
     moments = moments_of(bench, network) if settings.optimiser_state == "keep" else None

@@ -5,6 +5,7 @@ import pytest
 from client.check.doctor import check_site
 from client.policy.beyond import beyond, refuse_beyond
 from client.policy.keys import KEYS
+from client.policy.rounds import count_round
 from client.serve import serve
 from client.service import SiteService
 from client.settings import SiteSettings
@@ -195,6 +196,30 @@ def test_a_round_that_neither_study_nor_policy_has_is_refused(hospital, study, c
     with pytest.raises(PolicyError, match=rf"round {number} was asked for; the study trains 1"):
         service.answer("train_branch", Request("flat", number, weights, True, 0.0))
     check_round(service.bench, Request("flat", 1, weights, True, 0.0))
+
+
+def test_the_same_round_again_and_again_is_counted_over_restarts(hospital, study, change):
+    asked = change(study, branches=[flat_branch()[0] | {"name": "flat"}])
+    write_policy(hospital, "release: {min_cell: 1}\ntrain: {max_rounds: 2}\n")
+    for _ in range(2):
+        service = SiteService.open(hospital, asked, threads=1)
+        network = service.bench.network("flat")
+        weights = get_weights(build_network(network, seed=1))
+        request = Request("flat", 1, weights, True, 0.0)
+        assert service.answer("train_branch", request).n_cases
+    with pytest.raises(PolicyError, match=r"2 rounds of this study here.*train\.max_rounds"):
+        service.answer("train_branch", request)
+
+
+def test_a_count_that_cannot_be_read_is_no_count(tmp_path):
+    policy = made_policy(train={"max_rounds": 2})
+    count_round(tmp_path, policy, study="a" * 64, network="flat")
+    count_round(tmp_path, policy, study="b" * 64, network="flat")
+    count_round(tmp_path, policy, study="a" * 64, network="deep")
+    (file,) = (tmp_path / "trained" / ("b" * 16)).iterdir()
+    file.write_text("-5")
+    with pytest.raises(PolicyError, match="does not say how often"):
+        count_round(tmp_path, policy, study="b" * 64, network="flat")
 
 
 def test_a_question_after_the_last_day_is_refused(hospital, study):
