@@ -150,4 +150,4 @@ def _walk(value: object, path: str, pattern: str) -> Iterator[tuple[str, str, ob
 
 
 def _join(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
+    return f"{path}/{name}" if path else name
