@@ -86,9 +86,8 @@ def run_approve(options: argparse.Namespace) -> int:
             f"'{typed[:64]}' is not the beginning of the study's hash {offered.study_hash[:16]}; "
             "nothing was approved."
         )
-    title, who = offered.study.title, user_name()
-    approved = approvals.add("approved", offered.study_hash, title=title, by=who)
-    print(f"{approvals.path}: approved by {approved.by}; take it back with")
+    added = approvals.add("approved", offered.study_hash, title=offered.study.title, by=user_name())
+    print(f"{approvals.path}: approved by {added.by}; take it back with")
     print(f"  trifed site withdraw {options.site_file} {offered.study_hash[:LETTERS]}")
     return 0
 

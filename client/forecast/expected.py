@@ -1,6 +1,7 @@
 """An answer that is expected, and what it is seen to hold: arrays, other fields, bytes at most."""
 
 import dataclasses
+import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -114,9 +115,10 @@ def seen_in(expected: Expected) -> Seen:
 def _size(answer: object) -> int:
     """Bytes of an answer at most: its arrays as they travel, and its text with long numbers."""
     packed = pack(answer)
-    n_numbers = sum(1 for _, leaf in _others(answer, "") if isinstance(leaf, int | float))
+    numbers = [leaf for _, leaf in _others(answer, "") if isinstance(leaf, int | float)]
+    longer = sum(DIGITS - len(json.dumps(number)) for number in numbers)
     arrays = sum(sealed_size(array) for array in packed.arrays.values())
-    return arrays + len(packed.text.encode()) + DIGITS * n_numbers
+    return arrays + len(packed.text.encode()) + longer
 
 
 def _arrays(answer: object) -> Iterator[tuple[str, tuple[str, np.ndarray]]]:
@@ -148,4 +150,4 @@ def _walk(value: object, path: str, pattern: str) -> Iterator[tuple[str, str, ob
 
 
 def _join(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
+    return f"{path}/{name}" if path else name

@@ -14,8 +14,8 @@ from client.settings import load_site_settings
 from client.stages import ANSWERS
 from shared.config import Study, load_study
 from shared.stages import STAGES
-from tests.conftest import changed
-from tests.finished_runs import THOROUGH, TINY, recorded_releases, run_without_report
+from tests.conftest import changed, flat_branch
+from tests.finished_runs import THOROUGH, TINY, recorded_releases
 from tests.site_policies import write_policy, write_whole_policy
 
 N_PATIENTS = 30
@@ -32,6 +32,17 @@ def foreseen(study_text, site_file):
     return found
 
 
+def foreseen_at(study, site_files):
+    """The same for each site; those of one role have the same settings but for their names."""
+    of_role = {}
+    for path in sorted(site_files):
+        of_role.setdefault(load_site_settings(path).role, path)
+    return {
+        settings.name: foreseen(study.model_dump_json(), of_role[settings.role])
+        for settings in map(load_site_settings, site_files)
+    }
+
+
 def fits(row, seen):
     """Whether an answer's arrays are among the expected, of their types and within their shapes."""
     for item in row["items"]:
@@ -45,21 +56,20 @@ def fits(row, seen):
 
 def compare(released, study, site_files):
     """Every answer of a run was foreseen, with its arrays, its size, its count and its cell."""
-    files = {load_site_settings(path).name: path for path in site_files}
-    times, text = Counter(), study.model_dump_json()
+    times, known = Counter(), foreseen_at(study, site_files)
     for row in released:
         name = row["question"]
         times[row["site"], name] += 1
-        entries = foreseen(text, files[row["site"]]).get(name, [])
         told = f"{row['site']}: {name}: {[(i['name'], i['shape']) for i in row['items'][:4]]}"
+        entries = known[row["site"]].get(name, [])
         good = [(expected, seen) for expected, seen in entries if fits(row, seen)]
         assert good, f"not foreseen: {told}"
         most = max(seen.n_bytes + N_PATIENTS * seen.bytes_each for _, seen in good)
         assert row["n_bytes"] <= most, f"{row['n_bytes']} bytes are above {most}: {told}"
         assert any(expected.checked for expected, _ in good) or row["least_cell"] is None, told
     for (site, name), n in times.items():
-        known = [expected.times for expected, _ in foreseen(text, files[site])[name]]
-        assert None in known or n <= sum(known), f"{name} was asked {n} times of {site}"
+        most_often = [expected.times for expected, _ in known[site][name]]
+        assert None in most_often or n <= sum(most_often), f"{name} was asked {n} times of {site}"
 
 
 @pytest.mark.slow
@@ -76,35 +86,22 @@ def test_a_whole_study_lets_nothing_leave_that_was_not_foreseen(which, request):
 def test_what_is_foreseen_is_asked(which, request):
     run = request.getfixturevalue(which)
     study = load_study(TINY if which == "finished_run" else THOROUGH)
-    asked = {(row["site"], row["question"]) for row in run.released}
+    answered = {row["question"] for row in run.released}
+    expected = set().union(*foreseen_at(study, run.hospitals).values())
     only_if_separated = {"clinical_hats"}
-    for path in run.hospitals:
-        site = load_site_settings(path).name
-        names = set(foreseen(study.model_dump_json(), path)) - only_if_separated
-        if which == "finished_run":
-            names -= {
-                "count_variables"
-            }  # asked of variables that are not 0 or 1, of which it has none
-        assert names == {name for where, name in asked if where == site}
+    of_numbers = {"count_variables"} if which == "finished_run" else set()  # it describes none
+    assert expected - only_if_separated - of_numbers == answered - only_if_separated
 
 
 @pytest.mark.slow
-def test_a_study_that_fuses_on_sums_is_foreseen_too(tmp_path, finished_run):
-    study = changed(
-        load_study(TINY),
-        branches=[],
-        explain=None,
-        fusion={
-            "inputs": ["radiomics_score", "clinical"],
-            "exchange": "statistics",
-            "folds": 2,
-            "penalties": [1.0, 10.0],
-        },
-    )
+def test_a_study_that_fuses_on_sums_is_foreseen_too(finished_run, run_changed):
+    changes = {"fusion": {"exchange": "statistics"}, "explain": None}
+    study = changed(load_study(TINY), branches=flat_branch(), **changes)
     with recorded_releases() as released:
-        run_without_report(study, tmp_path / "run", finished_run.hospitals)
-    assert {"fusion_moments", "fusion_steps"} <= {row["question"] for row in released}
-    assert not any(row["question"] == "embed_rows" for row in released)
+        run_changed(**changes)
+    asked = {row["question"] for row in released}
+    assert {"fusion_moments", "fusion_steps", "fusion_losses", "fusion_scores"} <= asked
+    assert "embed_rows" not in asked
     compare(json.loads(json.dumps(released)), study, finished_run.hospitals)
 
 
