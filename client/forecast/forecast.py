@@ -153,7 +153,7 @@ def leaving(expected: Expected, seen: Seen, site: Site) -> Leaving:
     """An expected answer at this site."""
     least = max(expected.least or 0, site.policy.release.min_cell) if expected.checked else None
     name = expected.question.name
-    asks = expected.checked or name != EMBED_OUTPUTS.name
+    asks = expected.of != "nobody" or name != EMBED_OUTPUTS.name
     return Leaving(
         stage=stage_of(expected.question),
         question=name,

@@ -77,5 +77,5 @@ def _of_outputs(study: Study, network: Network) -> Expected:
         sums = embed.EmbeddingSums(n, rows.sum(axis=0), rows.T @ rows) if told else None
         return embed.OutputsReply(sums)
 
-    who = TRAINING if told else "nobody"
-    return Expected(embed.EMBED_OUTPUTS, outputs, who, about=network.name, checked=told)
+    who, counted = TRAINING if told else "nobody", told or network.fold is not None
+    return Expected(embed.EMBED_OUTPUTS, outputs, who, about=network.name, checked=counted)

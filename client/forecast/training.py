@@ -20,6 +20,9 @@ from shared.stages import clinical_model, embed, evaluate, explain, fuse
 from shared.stages.describe_cohort import COUNT_VARIABLES, DESCRIBE_COHORT, CountReply
 from shared.subgroups import SubgroupScores, subgroup_names
 
+QUARTILES_OF_LABELS_AND_ALL = 9
+"""Sought at once: three of either label, and of both together."""
+
 
 def of_cohort(study: Study, settings: SiteSettings, policy: Policy) -> Iterator[Expected]:
     """Describe the cohort."""
@@ -33,7 +36,7 @@ def of_cohort(study: Study, settings: SiteSettings, policy: Policy) -> Iterator[
     names = described(study)
 
     def counted(n: int) -> CountReply:
-        found = Crowd(study, n).counts(names, 3)
+        found = Crowd(study, n).counts(names, QUARTILES_OF_LABELS_AND_ALL)
         return CountReply(found, found)
 
     yield Expected(COUNT_VARIABLES, counted, EVERYONE, times=MOST_HALVINGS)
@@ -69,7 +72,9 @@ def of_fusion(study: Study) -> Iterator[Expected]:
             crowd = Crowd(study, n)
             return embed.RowsReply(columns, crowd.table(k), crowd.labels)
 
-        yield Expected(embed.EMBED_ROWS, rows, f"each of the {who}, a row", checked=False)
+        yield Expected(
+            embed.EMBED_ROWS, rows, f"each of the {who}, a row", checked=bool(fusion.n_outer_folds)
+        )
         return
     layers = (fusion.folds + 1) * len(fusion.penalties)
 
