@@ -71,8 +71,11 @@ def train(bench: Workbench, request: Request, cases: TrainingCases) -> tuple[int
         positive_weight=request.positive_weight,
     )
     module, compute, n = bench.module(network), bench.compute(network), len(inputs.labels)
-    site, of_study = bench.site, digest(bench.study)
-    count_round(site.cache_folder, site.policy, study=of_study, network=network.name)
+    count_round(
+        bench.site.cache_folder, bench.site.policy, study=digest(bench.study),
+        network=network.name, number=request.round, begins=get_weights(module).vector,
+        ways=(request.proximal_mu, request.positive_weight),
+    )  # fmt: skip
     spent = pay_for_round(bench, network, round_number=request.round, n=n)
     optimiser = build_optimiser(trainable(module), settings, request.round)
     moments = moments_of(bench, network) if settings.optimiser_state == "keep" else None

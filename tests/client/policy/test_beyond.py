@@ -1,5 +1,6 @@
 """What a study asks beyond the policy is refused before anything is computed, naming both keys."""
 
+import numpy as np
 import pytest
 
 from client.check.doctor import check_site
@@ -20,6 +21,7 @@ from tests.conftest import flat_branch
 from tests.site_policies import changed_policy, made_policy, write_policy, write_whole_policy
 
 NOISE = {"cnn": {"noise_multiplier": 1.0, "epsilon": 6.0, "delta": 1e-5}}
+ONES = np.ones(3, np.float32)
 ROWS = ("labels", "embeddings", "radiomics_score", "clinical")
 
 
@@ -198,28 +200,46 @@ def test_a_round_that_neither_study_nor_policy_has_is_refused(hospital, study, c
     check_round(service.bench, Request("flat", 1, weights, True, 0.0))
 
 
-def test_the_same_round_again_and_again_is_counted_over_restarts(hospital, study, change):
+def test_one_round_from_ever_other_weights_is_counted_over_restarts(hospital, study, change):
     asked = change(study, branches=[flat_branch()[0] | {"name": "flat"}])
     write_policy(hospital, "release: {min_cell: 1}\ntrain: {max_rounds: 2}\n")
-    for _ in range(2):
+
+    def ask(seed):
         service = SiteService.open(hospital, asked, threads=1)
-        network = service.bench.network("flat")
-        weights = get_weights(build_network(network, seed=1))
-        request = Request("flat", 1, weights, True, 0.0)
-        assert service.answer("train_branch", request).n_cases
+        weights = get_weights(build_network(service.bench.network("flat"), seed=seed))
+        return service.answer("train_branch", Request("flat", 1, weights, True, 0.0))
+
+    for seed in (1, 1, 2):
+        assert ask(seed).n_cases
     with pytest.raises(PolicyError, match=r"2 rounds of this study here.*train\.max_rounds"):
-        service.answer("train_branch", request)
+        ask(3)
 
 
 def test_a_count_that_cannot_be_read_is_no_count(tmp_path):
     policy = made_policy(train={"max_rounds": 2})
-    count_round(tmp_path, policy, study="a" * 64, network="flat")
-    count_round(tmp_path, policy, study="b" * 64, network="flat")
-    count_round(tmp_path, policy, study="a" * 64, network="deep")
+    count_round(tmp_path, policy, study="b" * 64, network="flat", number=1, begins=ONES)
     (file,) = (tmp_path / "trained" / ("b" * 16)).iterdir()
     file.write_text("-5")
     with pytest.raises(PolicyError, match="does not say how often"):
-        count_round(tmp_path, policy, study="b" * 64, network="flat")
+        count_round(tmp_path, policy, study="b" * 64, network="flat", number=1, begins=ONES)
+
+
+def test_rounds_are_counted_for_each_network_of_each_study_and_a_repeated_one_once(tmp_path):
+    policy = made_policy(train={"max_rounds": 2})
+
+    def count(study="a", network="flat", number=1, begins=ONES, **more):
+        asked = {"number": number, "begins": begins, **more}
+        count_round(tmp_path, policy, study=study * 64, network=network, **asked)
+
+    for _ in range(3):
+        count()
+    count(study="b")
+    count(network="deep")
+    count(begins=2 * ONES)
+    for other in ({"number": 2}, {"begins": 3 * ONES}, {"ways": (0.5, 1.0)}):
+        with pytest.raises(PolicyError, match="2 rounds of this study here"):
+            count(**other)
+    count()
 
 
 def test_a_question_after_the_last_day_is_refused(hospital, study):
