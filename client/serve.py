@@ -76,8 +76,7 @@ def serve(
 ) -> None:
     """Answer a study's questions until the process is stopped.
 
-    The socket is open before the site is: opening may prepare all images, and whoever asks
-    meanwhile is told how far that is.
+    The socket is open before the site is: whoever asks meanwhile is told how far that is.
 
     Args:
         to: Who is answered, in words, for the release ledger.
@@ -87,31 +86,31 @@ def serve(
 
     Raises:
         ConfigError: If the site file is wrong, or the study does not know the site in its role.
-        PolicyError: If there is no policy in force, or the study asks for more than it allows.
+        PolicyError: If there is no policy in force, it allows less than the study asks, or nobody
+            approved the study.
         ManifestError: If the tables are wrong.
         CohortError: If too few patients can be used.
         StateError: If another service of the site, or on that socket, is at work.
         LedgerError: If the release ledger is not whole: nothing may leave then.
-        ApprovalError: If the study is not approved here.
     """
     settings = load_site_settings(site_file)
     check_role(settings, study, guest=guest)
-    check_approved(site_file, settings, digest(study))
+    study_hash = digest(study)
+    check_approved(site_file, settings, study_hash)
     policy = policy_for(site_file, settings, study)
     log = logging.getLogger(f"trifed.site.{settings.name}")
     cores = n_threads(settings.device.threads if threads is None else threads)
     spoken = SpokenProgress()
     cache = site_file.parent / settings.cache
     to = to or f"whoever reaches {socket}"
-    study_hash = digest(study)
     releases = ReleaseLedger(site_file.parent, cache, study=study_hash, to=to)
+    gate = gate_of(site_file, study, policy, releases, run)
     log.info("the release ledger has %d rows", len(releases.rows()))
     with (
         suppress(Stopped, KeyboardInterrupt),
         stopped_by_signal(),
         Answers(cache / "answers", study_hash, log) as answers,
     ):
-        gate = gate_of(site_file, study, policy, releases, run)
         desk = Desk(answers, releases, log, gate)
 
         def report(what: str, done: int, total: int) -> None:
