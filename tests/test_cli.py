@@ -51,6 +51,7 @@ COMMANDS = [
     ["site", "explain"],
     ["site", "serve"],
     ["site", "what-would-leave"],
+    ["site", "dpia"],
     ["site", "approve"],
     ["site", "approvals"],
     ["site", "withdraw"],
