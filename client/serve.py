@@ -19,6 +19,7 @@ from client.objections.listed import NAME as OBJECTIONS
 from client.objections.listed import stamp_of
 from client.objections.took_part import TookPart
 from client.policy.beyond import policy_for
+from client.policy.load import load_policy
 from client.policy.settings import Policy
 from client.progress import SpokenProgress
 from client.releases.ledger import ReleaseLedger
@@ -136,6 +137,7 @@ def gate_of(
 
     def allowed() -> None:
         check_approved(site_file, settings, study_hash)
+        load_policy(site_file, settings)
         as_read()
 
     return Gate(releases, lock, run=run, allowed=allowed)

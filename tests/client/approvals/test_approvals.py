@@ -141,6 +141,26 @@ def test_a_service_at_work_answers_nothing_more_once_it_is_withdrawn(tmp_path, r
     gate.admit(RUN, "standardise")
 
 
+@pytest.mark.parametrize("change_it", ["remove", "expire", "open to others"])
+def test_a_stored_answer_is_not_told_again_without_a_policy_in_force(
+    tmp_path, real_site, study, change_it
+):
+    Approvals(tmp_path).add("approved", digest(study), title="", by="officer")
+    ledger = ReleaseLedger(tmp_path, tmp_path / "cache")
+    gate = gate_of(real_site, study, made_policy("standard"), ledger, RUN)
+    gate.admit(RUN, "hello")
+    policy = real_site.with_name("policy.yaml")
+    text = policy.read_text()
+    {
+        "remove": policy.unlink,
+        "expire": lambda: policy.write_text(text.replace("2999", "2001")),
+        "open to others": lambda: policy.chmod(0o666),
+    }[change_it]()
+    with pytest.raises(PolicyError):
+        gate.admit(RUN, "hello")
+    assert [(row.verdict, row.code) for row in ledger.rows()] == [("refused", "E_POLICY")]
+
+
 def test_a_refused_approval_locks_no_run():
     assert ApprovalError.code not in COUNTED
     assert PolicyError.code in COUNTED
