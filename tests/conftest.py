@@ -23,7 +23,7 @@ from tests.finished_runs import (
 from tests.site_policies import write_policy
 
 PHASES = ("corticomedullary", "nephrographic", "excretory")
-REFERENCE_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+REFERENCE_DATA = (Path(__file__).resolve().parents[2] / "shared" / "data").resolve()
 IHC = ("0", "2+", "1+", "3+")
 STUDY = """
 version: 1

@@ -11,6 +11,7 @@ from shared.config import networks
 from shared.errors import CodecError
 from shared.networks import Layout, Weights
 from shared.updates import Coder
+from tests.site_policies import made_policy
 
 LAYOUT = Layout(("conv", "bias"), ((5000,), (1,)))
 FORMS = pytest.mark.parametrize("form", ["bf16", "int8"])
@@ -202,6 +203,7 @@ def test_the_answer_of_a_site_that_lacks_the_weights_trains_nothing(tmp_path, mo
     *_, (_, request) = requests(site.coder, 2)
     bench = SimpleNamespace(
         study=study,
+        site=SimpleNamespace(policy=made_policy()),
         network=lambda _: networks(study)[0],
         module=lambda _: None,
         rounds=lambda _: site.rounds,
