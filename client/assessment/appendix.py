@@ -7,7 +7,6 @@ References:
     Regulation (EU) 2016/679 (GDPR), Article 35(7): what an assessment contains.
 """
 
-from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,21 +20,10 @@ from client.policy.keys import exceptions
 from client.policy.load import load_policy
 from client.policy.text import table_rows
 from client.releases.ledger import ReleaseLedger, head_of
-from client.releases.row import Row
+from client.releases.table import Left, left_by
 from client.settings import SiteSettings, load_site_settings
 from shared.config import Study
-from shared.fingerprints import fingerprint, grouped
-
-
-@dataclass(frozen=True, slots=True)
-class Left:
-    """What has left so far by one question of the study."""
-
-    question: str
-    n_answers: int
-    n_bytes: int
-    least_cell: int | None
-    n_refused: int
+from shared.fingerprints import grouped
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +118,7 @@ def recipients_of(offered: Offered, settings: SiteSettings) -> tuple[str, ...]:
     others = [name for name in study.sites.training if name != settings.name]
     told = "the study's server; no invitation was given, which would say where it is"
     if invitation is not None:
-        key = grouped(fingerprint(bytes.fromhex(invitation.server_key)))
+        key = grouped(invitation.fingerprint)
         told = f"the study's server at {invitation.address}, whose key has the fingerprint {key}"
     return (
         told,
@@ -139,16 +127,3 @@ def recipients_of(offered: Offered, settings: SiteSettings) -> tuple[str, ...]:
         f"the sites that test ({', '.join(study.sites.external) or 'none is named'}), and whoever "
         "is given the finished bundle or the report: the finished models, and results by site",
     )
-
-
-def left_by(rows: list[Row]) -> tuple[Left, ...]:
-    """What left by each question, in the order in which they were first asked."""
-    refused = Counter(row.question for row in rows if row.verdict == "refused")
-    found = []
-    for question in dict.fromkeys(row.question for row in rows if row.verdict != "unlocked"):
-        told = [row for row in rows if row.question == question and row.content is not None]
-        sizes = [row.content.n_bytes for row in told if row.content is not None]
-        cells = [row.least_cell for row in told if row.least_cell is not None]
-        least = min(cells, default=None)
-        found.append(Left(question, len(told), sum(sizes), least, refused[question]))
-    return tuple(found)

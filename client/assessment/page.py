@@ -10,7 +10,8 @@ from shared.pages import page_environment
 
 def write_page(found: Appendix, path: Path) -> None:
     """Write the page."""
-    environment = page_environment(Path(__file__).parent)
+    here = Path(__file__).parent
+    environment = page_environment(here, here.with_name("forecast"))
     environment.filters |= {
         "times": times_of, "bytes": bytes_of, "cell": cell_of, "epsilon": epsilon_of,
     }  # fmt: skip

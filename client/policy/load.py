@@ -4,6 +4,7 @@ import errno
 import os
 import stat
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 
 from client.policy.packs import filled
@@ -57,9 +58,15 @@ def read_policy(site_file: Path) -> Policy:
             f"{path}: is empty, which allows nothing. {_write_it(site_file)} --force. {NOTHING}"
         )
     try:
-        return filled(parse_settings(text, Policy, name=str(path)))
+        return _parsed(text, str(path))
     except ConfigError as error:
         raise PolicyError(f"{error}\nCorrect the policy. {NOTHING}") from None
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: str, name: str) -> Policy:
+    """What a text says; the file is read at each question, and says the same at nearly all."""
+    return filled(parse_settings(text, Policy, name=name))
 
 
 def refuse_expired(policy: Policy, *, today: date | None = None) -> None:

@@ -3,6 +3,8 @@
 import csv
 import io
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from client.releases.row import Row
 
@@ -35,19 +37,40 @@ def row_lines(row: Row) -> list[str]:
     return lines
 
 
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What has left by one question; `least_cell` as in a row, the smallest of all."""
+
+    question: str
+    n_answers: int
+    n_bytes: int
+    least_cell: int | None
+    n_refused: int
+
+
+def left_by(rows: Sequence[Row]) -> tuple[Left, ...]:
+    """What left by each question, in the order in which they were first asked."""
+    refused = Counter(row.question for row in rows if row.verdict == "refused")
+    found = []
+    for question in dict.fromkeys(row.question for row in rows if row.verdict != "unlocked"):
+        told = [row for row in rows if row.question == question and row.content is not None]
+        sizes = [row.content.n_bytes for row in told if row.content is not None]
+        cells = [row.least_cell for row in told if row.least_cell is not None]
+        least = min(cells, default=None)
+        found.append(Left(question, len(told), sum(sizes), least, refused[question]))
+    return tuple(found)
+
+
 def summary_lines(rows: list[Row]) -> list[str]:
     """How much left by each question, and how often one was refused."""
     if not rows:
         return ["Nothing left this hospital, and nothing was asked."]
     lines = [f"{'question':<28} {'answers':>8} {'bytes':>16} {'smallest cell':>14} {'refused':>8}"]
-    refused = Counter(row.question for row in rows if row.verdict == "refused")
-    for question in dict.fromkeys(row.question for row in rows if row.verdict != "unlocked"):
-        told = [row for row in rows if row.question == question and row.content is not None]
-        n_bytes = sum(row.content.n_bytes for row in told if row.content is not None)
-        cells = [row.least_cell for row in told if row.least_cell is not None]
-        least = str(min(cells)) if cells else "-"
+    for one in left_by(rows):
+        least = "-" if one.least_cell is None else str(one.least_cell)
         lines.append(
-            f"{question:<28} {len(told):>8} {n_bytes:>16,} {least:>14} {refused[question]:>8}"
+            f"{one.question:<28} {one.n_answers:>8} {one.n_bytes:>16,} {least:>14} "
+            f"{one.n_refused:>8}"
         )
     return lines
 

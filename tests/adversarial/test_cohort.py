@@ -1,7 +1,5 @@
 """Tables that lie about who the patients are, and cohorts of too few."""
 
-import shutil
-
 import numpy as np
 import pytest
 
@@ -12,7 +10,6 @@ from shared.stages.describe_cohort import CountRequest, Request
 from tests.adversarial.hospital import (
     answers,
     asks,
-    build,
     names_nobody,
     refuses,
     row,
@@ -21,20 +18,11 @@ from tests.adversarial.hospital import (
     write_site_file,
 )
 from tests.broken_hospitals import TABLES
-from tests.broken_hospitals import Hospital as Folder
 
 COUNT = CountRequest(("age",), np.array([[65.0]]))
 
 
-@pytest.fixture(scope="module")
-def good(tmp_path_factory):
-    """A hospital's files; tests change copies of them."""
-    return build(tmp_path_factory.mktemp("good") / "a", n=8).parent
-
-
-@pytest.fixture
-def folder(good, tmp_path):
-    return Folder(shutil.copytree(good, tmp_path / "hospital"))
+N_PATIENTS = 8
 
 
 FEW = [

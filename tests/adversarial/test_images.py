@@ -4,7 +4,6 @@ Each is one patient's image in a hospital that is asked for its features, as a s
 """
 
 import gzip
-import shutil
 import struct
 import tracemalloc
 
@@ -19,13 +18,12 @@ from tests.adversarial.hospital import (
     CANARIES,
     answers,
     asks,
-    build,
     names_nobody,
     refuses,
     row,
     served,
 )
-from tests.broken_hospitals import REFUSED, Hospital, nrrd, raw_nifti, setting, values_of
+from tests.broken_hospitals import REFUSED, nrrd, raw_nifti, setting, values_of
 from tests.conftest import write_image
 from tests.deployment.planted import inflated
 
@@ -33,15 +31,7 @@ NAME, RECORD = CANARIES
 ASKED = asks("standardise", Request(Extraction({})))
 
 
-@pytest.fixture(scope="module")
-def good(tmp_path_factory):
-    """A hospital's files; tests change copies of them."""
-    return build(tmp_path_factory.mktemp("good") / "a", n=4).parent
-
-
-@pytest.fixture
-def folder(good, tmp_path):
-    return Hospital(shutil.copytree(good, tmp_path / "hospital"))
+N_PATIENTS = 4
 
 
 def known(name):

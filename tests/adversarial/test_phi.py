@@ -39,13 +39,11 @@ from tests.adversarial.hospital import (
     answers,
     as_bytes,
     asks,
-    build,
     names_nobody,
     refuses,
     row,
     served,
 )
-from tests.broken_hospitals import Hospital as Folder
 from tests.broken_hospitals import values_of
 from tests.dicom_made import FRAME, SERIES, STUDY, write_series
 
@@ -98,15 +96,7 @@ def spoken(_z, dataset):
 TEXTS = texts_of_dicom()
 
 
-@pytest.fixture(scope="module")
-def good(tmp_path_factory):
-    """A hospital's files; tests change copies of them."""
-    return build(tmp_path_factory.mktemp("good") / "a", n=6).parent
-
-
-@pytest.fixture
-def folder(good, tmp_path):
-    return Folder(shutil.copytree(good, tmp_path / "hospital"))
+N_PATIENTS = 6
 
 
 def as_dicom(folder):

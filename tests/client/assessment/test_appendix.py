@@ -6,12 +6,13 @@ import pytest
 
 import trifed
 from client.approvals.approvals import Approvals
-from client.assessment.appendix import appendix, left_by
+from client.assessment.appendix import appendix
 from client.assessment.words import BLANKS, MEASURES, OTHERS, SUMS, risks_of
 from client.forecast.forecast import forecast
 from client.joining.offered import Offered
 from client.releases.ledger import ReleaseLedger
 from client.releases.row import file_content
+from client.releases.table import left_by
 from client.settings import load_site_settings
 from shared.config import digest
 from shared.errors import LedgerError, PolicyError
