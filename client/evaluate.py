@@ -9,6 +9,7 @@ from client.looks import open_cohort
 from client.objections.took_part import TookPart
 from client.prepare import Progress
 from client.releases.cells import watched_cells
+from client.releases.grounds import asks_grounds
 from client.releases.ledger import ReleaseLedger
 from client.releases.row import file_content
 from client.service import SiteService
@@ -16,7 +17,7 @@ from client.settings import load_site_settings
 from client.site import open_site
 from client.stages.external_evaluate import told_before
 from shared.bundle_file import BundleFile, read_bundle
-from shared.config import networks
+from shared.config import digest, networks
 from shared.errors import BundleError, ConfigError, HandshakeError
 from shared.external_result import ExternalResult, render, write_result
 from shared.identity import code_hash, differing_versions, release, versions
@@ -34,6 +35,7 @@ class Evaluation:
     told_before: bool
     confidence_level: float
     least_cell: int | None
+    study_hash: str
 
 
 def evaluate_file(
@@ -83,7 +85,7 @@ def evaluate_file(
         reply=reply,
     )
     level = found.study.evaluation.confidence_level
-    return Evaluation(result, first is not None, level, cells.least)
+    return Evaluation(result, first is not None, level, cells.least, digest(found.study))
 
 
 def hand_out(found: Evaluation, site_file: Path, out: Path) -> None:
@@ -93,7 +95,12 @@ def hand_out(found: Evaluation, site_file: Path, out: Path) -> None:
         LedgerError: If the ledger is not whole or cannot be written; nothing is written then.
     """
     settings = load_site_settings(site_file)
-    ledger = ReleaseLedger(site_file.parent, site_file.parent / settings.cache)
+    ledger = ReleaseLedger(
+        site_file.parent,
+        site_file.parent / settings.cache,
+        study=found.study_hash,
+        grounds=asks_grounds(site_file, found.study_hash),
+    )
     ledger.release(
         file_content(render(found.result)),
         run="",

@@ -22,6 +22,7 @@ from client.policy.beyond import policy_for
 from client.policy.load import load_policy
 from client.policy.settings import Policy
 from client.progress import SpokenProgress
+from client.releases.grounds import asks_grounds
 from client.releases.ledger import ReleaseLedger
 from client.releases.lock import RefusalLock, spared_in
 from client.service import SiteService
@@ -104,7 +105,8 @@ def serve(
     spoken = SpokenProgress()
     cache = site_file.parent / settings.cache
     to = to or f"whoever reaches {socket}"
-    releases = ReleaseLedger(site_file.parent, cache, study=study_hash, to=to)
+    under = asks_grounds(site_file, study_hash)
+    releases = ReleaseLedger(site_file.parent, cache, study=study_hash, to=to, grounds=under)
     gate = gate_of(site_file, study, policy, releases, run)
     log.info("the release ledger has %d rows", len(releases.rows()))
     with (

@@ -14,7 +14,8 @@ def add_ledger(actions: Any) -> None:
         description="""release-ledger.jsonl beside the site file has a row for each answer that left
 this hospital and for each question that was refused. A row is on disk before its answer leaves:
 when, to whom, what was asked, the names, types and shapes of the arrays, how many bytes, the
-smallest number of patients that a checked number of it is of, and the SHA-256 of the very bytes.
+smallest number of patients that a checked number of it is of, the SHA-256 of the very bytes, and
+the SHA-256 of the policy and of the approval under which it left.
 Each row holds the hash of the one before, so that a row that was changed, removed, added or swapped
 is named.
 
@@ -55,8 +56,9 @@ def run_ledger(options: argparse.Namespace) -> int:
     Raises:
         LedgerError: If the ledger is not whole.
     """
+    from client.policy.load import policy_hash
     from client.releases.ledger import Head, ReleaseLedger, clock_turns, head_of
-    from client.releases.table import as_csv, row_lines, summary_lines
+    from client.releases.table import as_csv, policy_lines, row_lines, summary_lines
     from client.settings import load_site_settings
     from shared.files import write_atomically
 
@@ -78,6 +80,7 @@ def run_ledger(options: argparse.Namespace) -> int:
         if options.anchor:
             ledger.check(Head.parse(options.anchor))
         print(f"{ledger.path}: whole, {len(rows)} rows; the head is {head_of(rows)}")
+        print("\n".join(policy_lines(rows, policy_hash(options.site_file))))
         for number in clock_turns(rows):
             print(f"row {number}: the clock was set back before it; the order is the rows'")
         if not options.anchor:
@@ -111,6 +114,7 @@ def run_unlock(options: argparse.Namespace) -> int:
         LedgerError: If the ledger is not whole, or knows no such run.
     """
     from client.person import user_name
+    from client.releases.grounds import asks_grounds
     from client.releases.ledger import ReleaseLedger
     from client.releases.lock import run_in
     from client.settings import load_site_settings
@@ -119,7 +123,8 @@ def run_unlock(options: argparse.Namespace) -> int:
     folder = options.site_file.parent
     ledger = ReleaseLedger(folder, folder / settings.cache)
     run, study = run_in(ledger.rows(), options.of_run)
-    ledger = ReleaseLedger(folder, folder / settings.cache, study=study)
+    under = asks_grounds(options.site_file, study)
+    ledger = ReleaseLedger(folder, folder / settings.cache, study=study, grounds=under)
     row = ledger.unlock(run=run, by=user_name())
     print(f"run {run}: unlocked by {row.to} (row {row.number} of {ledger.path}); the site answers")
     return 0

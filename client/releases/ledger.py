@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
+from client.releases.grounds import AskGrounds, Grounds
 from client.releases.row import FIRST, HASH_LETTERS, Content, Row, Verdict, hash_of, read_row
 from shared.errors import LedgerError
 from shared.files import flush_folder, write_atomically
@@ -69,12 +70,21 @@ class ReleaseLedger:
         cache: The site's cache folder, where the head stands.
         study: The study's hash.
         to: Who is told: the server, in words.
+        grounds: Says what is in force, whenever a row is written.
     """
 
-    def __init__(self, folder: Path, cache: Path, *, study: str = "", to: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        cache: Path,
+        *,
+        study: str = "",
+        to: str = "",
+        grounds: AskGrounds = Grounds,
+    ) -> None:
         self.path = folder / NAME
         self._head_path = cache / HEAD
-        self._study, self._to = study, to
+        self._study, self._to, self._grounds = study, to, grounds
 
     def release(
         self, content: Content, *, run: str, question: str, least_cell: int | None, to: str = ""
@@ -162,12 +172,13 @@ class ReleaseLedger:
         to: str,
     ) -> Row:
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        grounds = self._grounds()
         try:
             with self._open("ab+") as file:
                 head = self._mended(file)
                 row = Row(
                     head.number + 1, head.hash, at, verdict, to or self._to, self._study, run,
-                    question, least_cell, code, content,
+                    question, least_cell, code, content, grounds.policy, grounds.approval,
                 )  # fmt: skip
                 line = row.line()
                 file.write(line)
