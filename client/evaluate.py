@@ -9,8 +9,7 @@ from client.looks import open_cohort
 from client.objections.took_part import TookPart
 from client.prepare import Progress
 from client.releases.cells import watched_cells
-from client.releases.grounds import asks_grounds
-from client.releases.ledger import ReleaseLedger
+from client.releases.ledger import ledger_of
 from client.releases.row import file_content
 from client.service import SiteService
 from client.settings import load_site_settings
@@ -94,14 +93,7 @@ def hand_out(found: Evaluation, site_file: Path, out: Path) -> None:
     Raises:
         LedgerError: If the ledger is not whole or cannot be written; nothing is written then.
     """
-    settings = load_site_settings(site_file)
-    ledger = ReleaseLedger(
-        site_file.parent,
-        site_file.parent / settings.cache,
-        study=found.study_hash,
-        grounds=asks_grounds(site_file, found.study_hash),
-    )
-    ledger.release(
+    ledger_of(site_file, found.study_hash).release(
         file_content(render(found.result)),
         run="",
         question="evaluate",

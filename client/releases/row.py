@@ -16,9 +16,6 @@ from shared.errors import LedgerError
 from shared.letter import Letter, ticket_of
 
 Verdict = Literal["released", "refused", "unlocked"]
-FIRST = hashlib.sha256(b"trifed release ledger 1").hexdigest()
-"""What stands in the first row in the place of a hash of the row before it."""
-HASH_LETTERS = 64
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,9 @@ import trifed
 from client.approvals.approvals import Approvals
 from client.releases.grounds import Grounds, asks_grounds, grounds_of
 from client.releases.ledger import ReleaseLedger
-from client.releases.row import FIRST, file_content, hash_of, read_row
+from client.releases.row import file_content, hash_of, read_row
 from client.releases.table import COLUMNS, as_csv, policy_lines, row_lines
+from shared.ledger_head import FIRST
 from tests.site_policies import write_policy
 
 STUDY = "5" * 64

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from client.releases import ledger as module
 from client.releases.cells import note_cell, watched_cells
-from client.releases.ledger import HEAD, Head, ReleaseLedger, clock_turns
-from client.releases.row import FIRST, content_of, file_content, hash_of, read_row
+from client.releases.ledger import HEAD, ReleaseLedger, clock_turns
+from client.releases.row import content_of, file_content, hash_of, read_row
 from client.releases.table import as_csv, row_lines, summary_lines
 from shared.errors import LedgerError
+from shared.ledger_head import FIRST, Head
 from shared.letter import ticket_of, written
 from shared.moments import moments
 
