@@ -33,6 +33,12 @@ def book_of(world, site):
     return HeadBook(world.hospitals[site].folder, site)
 
 
+def begin(world):
+    """A first round; the server has heard the head of each ledger as it stands then."""
+    world.begin()
+    assert world.federation.hand_out_heads() == sorted(SITES)
+
+
 def cut(world, site, n_left):
     """Somebody removes rows, and all that the hospital has to miss them by."""
     ledger = ledger_of(world, site)
@@ -86,7 +92,7 @@ def test_the_bytes_that_the_ledger_has_the_hash_of_are_those_of_the_answer_alone
 def test_rows_that_a_hospital_removed_with_all_beside_them_stop_it_at_the_next_question(
     signed, caplog, restarts
 ):
-    signed.begin()
+    begin(signed)
     n_rows = len(ledger_of(signed, "site_b").rows())
     assert n_rows > 1
     if restarts:
@@ -100,7 +106,7 @@ def test_rows_that_a_hospital_removed_with_all_beside_them_stop_it_at_the_next_q
 
 
 def test_a_row_that_is_changed_while_the_service_runs_stops_it_at_the_next_question(signed, caplog):
-    signed.begin()
+    begin(signed)
     path = ledger_of(signed, "site_c").path
     path.write_bytes(path.read_bytes().replace(b'"least_cell":null', b'"least_cell":700', 1))
     with caplog.at_level(logging.INFO), pytest.raises(FederationError, match="site_c: E_LEDGER"):
@@ -110,7 +116,7 @@ def test_a_row_that_is_changed_while_the_service_runs_stops_it_at_the_next_quest
 
 def test_a_hospital_that_does_not_look_itself_rings_at_the_server(signed, caplog, capsys):
     """It tells a shorter ledger's head, as if nothing had been."""
-    signed.begin()
+    begin(signed)
     heads = signed.hospitals["site_b"].desk._heads
     heads.heard = lambda letter: type(letter)(
         {name: record for name, record in letter.records.items() if name != "heads"}, letter.arrays
