@@ -24,12 +24,19 @@ LOOSER: Mapping[Pack, Mapping[str, Mapping[str, Any]]] = {
         "release": {
             "min_cell": LEAST_CELL,
             "external": "binned",
-            "exchange": "embeddings",
+            "exchange": ("statistics", "statistics+dp", "scores", "embeddings+dp", "embeddings"),
+            "max_dimension": 64,
+            "keep_rows_days": 3650,
             "rows": ("embeddings", "scores", "labels", "radiomics_score", "clinical"),
             "rows_of": ("tune", "train"),
         },
         "train": {"max_rounds": 10_000, "min_batch": 2, "max_lr": 10.0},
-        "dp": {"required": False, "max_epsilon": None, "max_delta": 0.01},
+        "dp": {
+            "required": False,
+            "max_epsilon": None,
+            "max_fusion_epsilon": None,
+            "max_delta": 0.01,
+        },
     },
 }
 """What a pack has in the place of a value of `strict`."""

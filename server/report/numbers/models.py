@@ -22,6 +22,8 @@ FUSION = (
     Origin("n_cases", "cases", "{fusion}", LAYER + BUDGET),
     Origin("outer_folds", "setting", GIVEN),
     Origin("held_out_auc", "AUC", f"{PENALTIES}; DeLong's interval", (), "n_cases"),
+    Origin("privacy.*.epsilon|delta", "epsilon, delta", "the sites' bookings, composed"),
+    Origin("privacy.*.history.*.*", "bookings", "told by the sites"),
     Origin("budget.anticipated_auc", "setting", GIVEN, BUDGET),
     Origin("budget.anticipated_r2", "Cox-Snell R2", f"from the anticipated AUC; {RILEY}", BUDGET),
     Origin("budget.n_cases", "cases", "the training sites' counts, added up", BUDGET),
