@@ -77,7 +77,7 @@ def _header(row: NDArray[np.str_]) -> Header:
 
 def _told(site: Site, headers: Sequence[Header]) -> Acquisition:
     """What may be told of one phase's images."""
-    least = site.settings.release.min_cell
+    least = site.policy.release.min_cell
     table = np.array([[h.in_plane_mm, h.slice_mm] for h in headers], dtype=np.float64)
     return Acquisition(
         n_images=len(headers),

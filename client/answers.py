@@ -1,25 +1,26 @@
 """What a site answered, kept on its own disk: nothing that is asked again is worked on again.
 
-An answer is on disk before it leaves. One whose content is random by intent (noise of differential
-privacy, rows in shuffled order) is therefore told once and then repeated to the bit; nobody learns
-more by asking the same again. An answer that was lost before it was kept has not left either.
+A small answer is on disk before it leaves, and is told again to the bit. A large one, weights above
+all, is written while it is on its way, since the disk may take longer than the line within the
+hospital; its hash is in the release ledger before. If the machine dies in between, the question is
+worked on again: without noise that gives the same, and noise is paid for anew (`client.budget`).
 Errors are not kept: asked again, the question is tried again.
 
     answers/RUN/study.hash   the hash of the study that the run is of
     answers/RUN/TICKET       small answers, for the whole run
     answers/RUN/NAME/TICKET  large ones, the newest few of each question
 
-Each file is the letter and its SHA-256; a damaged one counts as absent.
+Each file is the letter and its SHA-256 (`ticket_of`); a damaged one counts as absent.
 """
 
 import fcntl
-import hashlib
 import logging
 import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self, cast
@@ -32,7 +33,7 @@ from shared.files import (
     write_atomically,
     write_past_cache,
 )
-from shared.letter import Letter, read_letter, write_letter
+from shared.letter import Letter, read_letter, ticket_of, write_letter
 
 LARGE_BYTES = 1_000_000
 LARGE_KEPT = 3
@@ -70,6 +71,7 @@ class Answers:
         self._unlooked = LOOK_EVERY_BYTES
         self._admitted = ""
         self._lock = threading.Lock()
+        self._late: _Late | None = None
         self._forget_runs()
 
     def __enter__(self) -> Self:
@@ -81,6 +83,7 @@ class Answers:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.settle()
         os.close(self._alone)
 
     def knows(self, run: str) -> bool:
@@ -119,7 +122,9 @@ class Answers:
 
     def get(self, run: str, ticket: str) -> Letter | None:
         """The answer to the question with this ticket; None where it is absent or damaged."""
-        folder = self._folder / run
+        folder, late = self._folder / run, self._late
+        if late is not None and (late.path.parent.parent, late.path.name) == (folder, ticket):
+            return late.letter
         for path in (folder / ticket, *folder.glob(f"*/{ticket}")):
             try:
                 with path.open("rb") as file:
@@ -130,35 +135,57 @@ class Answers:
                 self._log.warning("%s is damaged and counts as absent: %s", path, error)
         return None
 
-    def put(self, run: str, ticket: str, name: str, letter: Letter) -> None:
+    def put(self, run: str, ticket: str, name: str, letter: Letter, digest: str) -> None:
         """Keep an answer: written beside, flushed to disk, then renamed.
+
+        A large one is only begun; it can be asked for at once, and `settle` waits for its end.
 
         Args:
             name: Of the question; one that is known here.
+            digest: The letter's hash, as `ticket_of` has it.
 
         Raises:
-            StateError: If it cannot be written.
+            StateError: If a small one cannot be written.
         """
-        parts = _parts(letter)
-        digest = hashlib.sha256()
-        for part in parts:
-            digest.update(part)
-        parts.append(memoryview(digest.digest()))
+        parts = [*_parts(letter), memoryview(bytes.fromhex(digest))]
         size = sum(map(len, parts))
-        large = size >= LARGE_BYTES
-        path = self._folder / run / name / ticket if large else self._folder / run / ticket
+        if size >= LARGE_BYTES:
+            self.settle()
+            self._late = late = _Late(self._folder / run / name / ticket, letter)
+            late.thread = threading.Thread(target=self._write_late, args=(late, parts))
+            late.thread.start()
+            return
+        path = self._folder / run / ticket
         try:
-            replace_atomically(path, _writer(parts, large=large))
+            write_atomically(path, b"".join(parts))
             flush_folder(path.parent)
         except OSError as error:
             raise StateError(
                 f"{path}: cannot be written ({error.strerror}); an answer that is not kept does "
                 "not leave. Make room on the disk, or let the service's user write there."
             ) from None
-        if large:
-            _forget(_oldest_first(path.parent)[:-LARGE_KEPT])
-        else:
-            self._make_room(path.parent, size)
+        self._make_room(path.parent, size)
+
+    def settle(self) -> None:
+        """Wait until the large answer that is being written is on disk, or cannot be."""
+        late = self._late
+        if late is not None and late.thread is not None:
+            late.thread.join()
+
+    def _write_late(self, late: "_Late", parts: list[memoryview]) -> None:
+        try:
+            replace_atomically(late.path, lambda beside: write_past_cache(beside, parts))
+            flush_folder(late.path.parent)
+            _forget(_oldest_first(late.path.parent)[:-LARGE_KEPT])
+        except OSError as error:
+            self._log.error(
+                "%s: cannot be written (%s); if the answer is asked for again, it is worked out "
+                "again. Make room on the disk, or let the service's user write there.",
+                late.path,
+                error.strerror,
+            )
+        finally:
+            self._late = None
 
     def _make_room(self, folder: Path, size: int) -> None:
         """Forget the oldest small answers where all of them are too much; rarely looked at."""
@@ -197,20 +224,13 @@ class _Parts:
         pass
 
 
-class _Hashed:
-    """A file that is read, and the hash of what was read so far."""
+@dataclass(eq=False)
+class _Late:
+    """A large answer that is being written."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._digest = hashlib.sha256()
-
-    def read(self, n: int) -> bytes:
-        part = self._file.read(n)
-        self._digest.update(part)
-        return part
-
-    def ends_well(self) -> bool:
-        return self._file.read() == self._digest.digest()
+    path: Path
+    letter: Letter
+    thread: threading.Thread | None = None
 
 
 def _parts(letter: Letter) -> list[memoryview]:
@@ -219,16 +239,9 @@ def _parts(letter: Letter) -> list[memoryview]:
     return stream.found
 
 
-def _writer(parts: list[memoryview], *, large: bool) -> Callable[[Path], object]:
-    if large:
-        return lambda beside: write_past_cache(beside, parts)
-    return lambda beside: beside.write_bytes(b"".join(parts))
-
-
 def _checked(file: BinaryIO) -> Letter:
-    stream = _Hashed(file)
-    letter = read_letter(cast(BinaryIO, stream))
-    if not stream.ends_well():
+    letter = read_letter(file)
+    if file.read() != bytes.fromhex(ticket_of(letter)):
         raise CodecError("its checksum is not right")
     return letter
 

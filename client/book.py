@@ -19,12 +19,14 @@ from shared.codec import Packed, pack, unpack
 from shared.errors import CodecError, StateError
 from shared.files import flush_folder, write_atomically
 from shared.histories import Entry, EntryT, together
+from shared.secret_files import write_secret
 
 
 class Book(Generic[EntryT]):
     """One hospital's entries of one kind; every call reads the files anew.
 
-    A kind of book says what its file and an entry in it are called, and what an error tells. An
+    A kind of book says what its file and an entry in it are called, whether nobody but its owner
+    may open it, and what an error tells. An
     entry is a frozen dataclass that the codec takes, without arrays.
     """
 
@@ -33,6 +35,7 @@ class Book(Generic[EntryT]):
     word: str
     kind: type[EntryT]
     error: type[StateError]
+    private: bool = False
     unbelievable: str
     unwritable: str
 
@@ -131,7 +134,8 @@ class Book(Generic[EntryT]):
 
     def _write(self, path: Path) -> None:
         try:
-            write_atomically(path, self.render(self._known, self._site))
+            write = write_secret if self.private else write_atomically
+            write(path, self.render(self._known, self._site))
             flush_folder(path.parent)
         except OSError as error:
             raise self.error(

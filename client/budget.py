@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from client.folds import training_without
+from client.policy.beyond import noise_beyond
 from client.private_training import sampling
 from client.workbench import Workbench
 from shared.branches import Network
@@ -67,17 +68,16 @@ def pay_for_round(bench: Workbench, network: Network, *, round_number: int, n: i
 
 
 def refuse_without_noise(bench: Workbench) -> None:
-    """Refuse to train without noise where the hospital sets a limit.
+    """Refuse to train without noise where the hospital's policy demands it or sets a limit.
 
     Raises:
         BudgetError: Naming the limit and the remedy.
     """
-    limit = bench.site.settings.release.max_epsilon
-    if limit is not None and bench.study.dp is None:
+    found = noise_beyond(bench.site.policy, bench.study)
+    if found and bench.study.dp is None:
         raise BudgetError(
-            f"the study trains networks without differential privacy (epsilon is infinite), but "
-            f"this site's release.max_epsilon is {limit:g}. Put a section dp into the study, set "
-            "branches: [], or let whoever decides that in your hospital remove the limit."
+            f"{found[0]}. Put a section dp into the study, set branches: [], or let whoever "
+            "decides that in your hospital change the policy."
         )
 
 
@@ -122,7 +122,7 @@ def check(
             lambda n, own=own, cost=cost: epsilon((*own, *_times(cost, n)), cost.delta),  # type: ignore[misc]
             rounds[name],
         )
-    limit = bench.site.settings.release.max_epsilon
+    limit = bench.site.policy.dp.max_epsilon
     if limit is not None and ahead:
         delta = min(entry.delta for entry in (*spent, *ahead.values()))
         most = max(rounds[name] for name in ahead)
@@ -131,7 +131,7 @@ def check(
             to_come = [_times(cost, min(n, rounds[name])) for name, cost in ahead.items()]
             return epsilon((*spent, *itertools.chain(*to_come)), delta)
 
-        _check(f"{', '.join(ahead)}: up to {most} more rounds", "release.max_epsilon", limit,
+        _check(f"{', '.join(ahead)}: up to {most} more rounds", "dp.max_epsilon", limit,
                of_all, most)  # fmt: skip
 
 

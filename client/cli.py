@@ -6,11 +6,17 @@ from typing import Any
 
 
 def add_commands(commands: Any) -> None:
-    """`trifed evaluate`, `predict`; `site init`, `check`, `join`, `start`, `extract` ..."""
+    """`trifed evaluate`, `predict`; `site init`, `policy`, `check`, `join`, `start` ..."""
+    from client.approvals.command import add_approvals
+    from client.assessment.command import add_dpia
     from client.check.command import add_check
     from client.command import add_evaluate, add_predict
     from client.deploy.command import add_deploy
+    from client.forecast.command import add_what_would_leave
     from client.joining.command import add_join
+    from client.objections.command import add_objections
+    from client.policy.command import add_policy
+    from client.releases.command import add_ledger, add_unlock
     from client.serve_command import add_serve
 
     add_evaluate(commands)
@@ -26,9 +32,11 @@ def add_commands(commands: Any) -> None:
   trifed site start site.yaml""",
     )
     actions = site.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for add in (add_init, add_check, add_join, add_deploy, add_serve):
+    for add in (add_init, add_policy, add_check, add_what_would_leave, add_join, add_approvals):
         add(actions)
-    for add in (add_extract, add_explain, add_privacy):
+    for add in (add_dpia, add_deploy, add_serve):
+        add(actions)
+    for add in (add_extract, add_explain, add_privacy, add_ledger, add_unlock, add_objections):
         add(actions)
 
 
@@ -111,12 +119,13 @@ def add_init(actions: Any) -> None:
     init = actions.add_parser(
         "init",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        help="draft manifest.csv and site.yaml from a folder of images",
+        help="draft manifest.csv, site.yaml and policy.yaml from a folder of images",
         description="""Look through a folder of DICOM series as a PACS exports them, with RTSTRUCT
 or SEG masks among them, or of NIfTI and NRRD files, and write a draft of manifest.csv and
-site.yaml. manifest.why.csv says for every patient and phase what was guessed, why and how sure:
-certain (words and times agree), likely (one of them alone) or unsure. What is unsure stays blank:
-a person must confirm every line. No file is moved, copied or overwritten. Nothing is sent.""",
+site.yaml, and policy.yaml with the pack standard unless it is there. manifest.why.csv says for
+every patient and phase what was guessed, why and how sure: certain (words and times agree), likely
+(one of them alone) or unsure. What is unsure stays blank: a person must confirm every line. No file
+is moved, copied or overwritten. Nothing is sent.""",
         epilog="""examples:
   trifed site init /data/ct --study my.yaml --out site --name site_a
   trifed site init /data/ct --study my.yaml --out site --name site_x --ids folders
@@ -236,11 +245,12 @@ def run_site_privacy(options: argparse.Namespace) -> int:
     """Print the ledger."""
     from client.ledger import Ledger
     from client.ledger_report import ledger_lines
+    from client.policy.load import read_policy
     from client.settings import load_site_settings
 
-    settings = load_site_settings(options.site_file)
+    settings, policy = load_site_settings(options.site_file), read_policy(options.site_file)
     folder = options.site_file.resolve().parent
     ledger = Ledger(settings.name, folder=folder, cache=folder / settings.cache)
-    for line in ledger_lines(ledger.entries(), settings.release.max_epsilon):
+    for line in ledger_lines(ledger.entries(), policy.dp.max_epsilon):
         print(line)
     return 0

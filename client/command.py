@@ -12,7 +12,7 @@ def add_evaluate(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         help="test a bundle on this hospital's patients, without a network",
         description="""Score every patient of this hospital with the frozen models of a bundle's
-file, and write what release.external of the site file lets leave: a summary (the default), binned
+file, and write what release.external of policy.yaml lets leave: a summary (the default), binned
 counts of scores, or scores and labels without ids. The numbers are those that the same hospital
 gives a server. Nothing is sent; read the file, then hand it on or not.
 
@@ -41,10 +41,9 @@ def run_evaluate(options: argparse.Namespace) -> int:
     """Evaluate, write the result and print it."""
     from rich.console import Console
 
-    from client.evaluate import evaluate_file
+    from client.evaluate import evaluate_file, hand_out
     from client.evaluate_report import evaluation_lines
     from client.progress import shown_progress
-    from shared.external_result import write_result
 
     with shown_progress(Console(stderr=True)) as progress:
         found = evaluate_file(
@@ -56,7 +55,7 @@ def run_evaluate(options: argparse.Namespace) -> int:
         )
     result = found.result
     out = options.out or options.site.parent / f"result-{result.bundle_hash[:12]}.json"
-    write_result(out, result)
+    hand_out(found, options.site, out)
     for line in evaluation_lines(found):
         print(line)
     print(f"{out}: written at the level {result.reply.level}; nothing was sent")

@@ -36,7 +36,7 @@ def told_contributions(
         site.log.warning(
             "%s: nothing is told of what the fusion layer's inputs add to the logits: fewer than "
             "%d patients of a label, or fewer with a value of an input",
-            *(cases.split, site.settings.release.min_cell),
+            *(cases.split, site.policy.release.min_cell),
         )
         return None
     sources = sources_of(names, bench.study)

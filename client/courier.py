@@ -1,7 +1,7 @@
 """The Flower ClientApp of a hospital: a courier between Flower and the site service.
 
-It runs in a process of its own, which needs neither patients' files nor what computes on them: it
-hands a letter to the service's socket, and carries back the one that it gets. What goes wrong on
+It runs in the SuperNode's process, which needs neither patients' files nor what computes on them:
+it hands a letter to the service's socket, and carries back the one that it gets. What goes wrong on
 the way is told by a closed code, since Flower would send the text of an exception to the server.
 """
 

@@ -14,7 +14,12 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from client.answers import Answers
-from shared.errors import CodecError, ServiceError, TicketError, TrifedError
+from client.gate import Gate
+from client.releases.cells import watched_cells
+from client.releases.ledger import ReleaseLedger
+from client.releases.lock import RefusalLock
+from client.releases.row import content_of
+from shared.errors import CodecError, LedgerError, ServiceError, TicketError, TrifedError
 from shared.letter import Letter, ticket_of
 from shared.talk import Ticket, Working, asked, at_work, refusal, refused, waited_for
 
@@ -56,10 +61,21 @@ class Job:
 
 
 class Desk:
-    """Takes letters from any thread; one thread works."""
+    """Takes letters from any thread; one thread works.
 
-    def __init__(self, answers: Answers, log: logging.Logger) -> None:
-        self._answers, self._log = answers, log
+    Args:
+        gate: Which questions are taken in; by default it only closes runs refused too often.
+    """
+
+    def __init__(
+        self,
+        answers: Answers,
+        releases: ReleaseLedger,
+        log: logging.Logger,
+        gate: Gate | None = None,
+    ) -> None:
+        self._answers, self._releases, self._log = answers, releases, log
+        self._gate = gate or Gate(releases, RefusalLock(releases))
         self._lock = threading.Lock()
         self._jobs: dict[Ticket, Job] = {}
         self._refusals: OrderedDict[Ticket, str] = OrderedDict()
@@ -79,7 +95,8 @@ class Desk:
 
         Raises:
             CodecError: If the letter is neither.
-            HandshakeError: If the run is of another study.
+            HandshakeError: If the run is of another study, or not the one that was joined.
+            LockedError: If too much of the run was refused.
             TicketError: If nobody asked what is waited for, or its answer was forgotten.
             ServiceError: If too much waits already.
         """
@@ -120,6 +137,7 @@ class Desk:
         if not NAME.fullmatch(ask.name):
             raise CodecError("a question's name is of another form")
         key = Ticket(ask.run, ticket_of(letter))
+        self._gate.admit(ask.run, ask.name)
         self._answers.admit(ask.run)
         found = self._find(key)
         if found is not None:
@@ -135,6 +153,7 @@ class Desk:
         return job
 
     def _wait(self, key: Ticket) -> Job | Letter:
+        self._gate.admit(key.run, "wait")
         with self._lock:
             code = self._refusals.get(key)
         if code is not None:
@@ -161,10 +180,10 @@ class Desk:
             self._log.info("%s: answered in %.1f s", job.name, time.monotonic() - began)
         except TrifedError as error:
             self._log.error("%s: %s", job.name, error)
-            job.reply = refusal(error.code)
+            job.reply = self._refused(job, error.code)
         except Exception:
             self._log.exception("%s", job.name)
-            job.reply = refusal("E_INTERNAL")
+            job.reply = self._refused(job, "E_INTERNAL")
         code = refused(job.reply)
         with self._lock:
             if code is not None:
@@ -177,13 +196,27 @@ class Desk:
         return True
 
     def _answer(self, job: Job, service: Answering) -> Letter:
-        """The answer, kept before anybody is told."""
+        """The answer; it stands in the ledger, and if small is kept, before anybody is told."""
+        self._gate.enter(job.key.run, job.name)
         stored = self._answers.get(job.key.run, job.key.ticket)
         if stored is not None:
             return stored
-        reply = service.answer(job.name, _opened(job, service))
-        self._answers.put(job.key.run, job.key.ticket, job.name, reply)
+        self._log.info("%s: at work", job.name)
+        with watched_cells() as cells:
+            reply = service.answer(job.name, _opened(job, service))
+        content, run = content_of(reply), job.key.run
+        self._releases.release(content, run=run, question=job.name, least_cell=cells.least)
+        self._answers.put(run, job.key.ticket, job.name, reply, content.sha256)
         return reply
+
+    def _refused(self, job: Job, code: str) -> Letter:
+        """A code in the place of an answer, which stands in the ledger where one can be written."""
+        try:
+            self._releases.refuse(code, run=job.key.run, question=job.name)
+            self._gate.note(job.key.run, job.name, code)
+        except LedgerError as error:
+            self._log.error("%s", error)
+        return refusal(code)
 
 
 def _opened(job: Job, service: Answering) -> Any:

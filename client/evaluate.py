@@ -4,8 +4,13 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from client.approvals.approvals import refuse_unapproved
 from client.looks import open_cohort
+from client.objections.took_part import TookPart
 from client.prepare import Progress
+from client.releases.cells import watched_cells
+from client.releases.ledger import ReleaseLedger
+from client.releases.row import file_content
 from client.service import SiteService
 from client.settings import load_site_settings
 from client.site import open_site
@@ -13,7 +18,7 @@ from client.stages.external_evaluate import told_before
 from shared.bundle_file import BundleFile, read_bundle
 from shared.config import networks
 from shared.errors import BundleError, ConfigError, HandshakeError
-from shared.external_result import ExternalResult
+from shared.external_result import ExternalResult, render, write_result
 from shared.identity import code_hash, differing_versions, release, versions
 from shared.stages.evaluate import OutputsRequest, ScoresRequest
 from shared.stages.external_evaluate import EXTERNAL_OUTPUTS, EXTERNAL_SCORES, ExternalReply
@@ -23,11 +28,12 @@ log = logging.getLogger("trifed.evaluate")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
-    """What may leave, and whether it is a first answer told again."""
+    """What may leave, whether it is a first answer told again, and the smallest cell in it."""
 
     result: ExternalResult
     told_before: bool
     confidence_level: float
+    least_cell: int | None
 
 
 def evaluate_file(
@@ -47,16 +53,26 @@ def evaluate_file(
         BundleError: If the file is damaged or not the one that is meant.
         HandshakeError: If the bundle was made with another release or other libraries.
         ConfigError: If this site trained the bundle, or is no external site.
+        PolicyError: If this site has no policy in force.
+        ApprovalError: If the bundle's study is not approved here.
         TrifedError: Whatever the online stage refuses.
     """
     found = read_bundle(bundle_file)
     check_meant(bundle_file, found.bundle.hash(), bundle_hash)
     check_maker(found)
     check_outsider(site_file, found)
+    refuse_unapproved(site_file, found.study)
     site = open_site(site_file, found.study, threads=threads, progress=progress, guest=True)
     service = SiteService(site, threads=site.threads)
     first = open_cohort(service.bench.looks, site.external_test).first(found.bundle.hash())
-    reply = told_before(site, first) if first else ask(service, found)
+    TookPart(site.folder, site.cache_folder).note(
+        [case.patient_id for case in site.everyone],
+        what="bundle",
+        name=found.bundle.hash(),
+        study="",
+    )
+    with watched_cells() as cells:
+        reply = told_before(site, first) if first else ask(service, found)
     result = ExternalResult(
         site=site.name,
         synthetic=site.settings.synthetic or found.maker.synthetic,
@@ -66,7 +82,26 @@ def evaluate_file(
         code_hash=code_hash(),
         reply=reply,
     )
-    return Evaluation(result, first is not None, found.study.evaluation.confidence_level)
+    level = found.study.evaluation.confidence_level
+    return Evaluation(result, first is not None, level, cells.least)
+
+
+def hand_out(found: Evaluation, site_file: Path, out: Path) -> None:
+    """Write the result's file, once the release ledger says so.
+
+    Raises:
+        LedgerError: If the ledger is not whole or cannot be written; nothing is written then.
+    """
+    settings = load_site_settings(site_file)
+    ledger = ReleaseLedger(site_file.parent, site_file.parent / settings.cache)
+    ledger.release(
+        file_content(render(found.result)),
+        run="",
+        question="evaluate",
+        least_cell=found.least_cell,
+        to=f"the file {out.name}, of bundle {found.result.bundle_hash[:12]}",
+    )
+    write_result(out, found.result)
 
 
 def ask(service: SiteService, found: BundleFile) -> ExternalReply:

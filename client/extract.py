@@ -34,7 +34,9 @@ def extract_table(
         TrifedError: If the site cannot be opened or, unless the study excludes bad cases, an
             image cannot be used.
     """
-    site = open_site(site_file, study, threads=threads, progress=progress, labels_required=False)
+    site = open_site(
+        site_file, study, threads=threads, progress=progress, labels_required=False, local=True
+    )
     if site.features_from != "images":
         raise ConfigError(
             f"{site.name}: brings its features as a table (data.features), so there is no image to "

@@ -25,9 +25,9 @@ def ledger_lines(spent: Spent, max_epsilon: float | None) -> list[str]:
         )
     delta = min(entry.delta for entry in spent)
     total = epsilon(spent, delta)
-    limit = "no limit is set (release.max_epsilon)"
+    limit = "no limit is set (dp.max_epsilon)"
     if max_epsilon is not None:
-        limit = f"left {max(max_epsilon - total, 0):.2f} of release.max_epsilon {max_epsilon:g}"
+        limit = f"left {max(max_epsilon - total, 0):.2f} of dp.max_epsilon {max_epsilon:g}"
     lines.append(f"All together, composed: {total:.2f} at delta {delta:g}; {limit}.")
     lines.append(
         "It bounds what the networks' weights show of any one patient; scores, sums and counts "

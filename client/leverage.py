@@ -16,9 +16,15 @@ good models, whose few mistakes have large residuals. What is stopped are labels
 separated, where likelihood has no useful maximum; Firth's or a larger ridge penalty keeps p away
 from 0 and 1.
 
-It bounds each answer, not what two answers tell by their difference, and not the row of a patient
-whom a column isolates by itself, such as the only one with a yes. A limit on hat values would see
-that, but a predictor with a long tail reaches .96 of the 1 at which a row stands alone.
+Where nobody is in doubt the information is zero and the score is a plain sum of the rows that stand
+on the wrong side: two of these, on both sides of a patient, differ by that patient's row. So the
+information must be at least that of one patient at even odds; the least that honest fits were
+measured to have is that of 2.8.
+
+It bounds each answer, not what two answers near each other tell by their difference, and not the
+row of a patient whom a column isolates by itself, such as the only one with a yes. A limit on hat
+values would see that, but a predictor with a long tail reaches .96 of the 1 at which a row stands
+alone.
 
 References:
     Kish (1965). Survey Sampling. Wiley, New York.
@@ -31,6 +37,10 @@ from client.site import Site
 from shared.checks import Floats, Ints
 from shared.errors import CohortError, LeverageError
 from shared.firth import hat_values
+from shared.models import CLIP_SD, Scale
+
+AT_EVEN_ODDS = 0.25
+"""p(1 - p) of a patient at probability 1/2, the most that there is."""
 
 
 def effective_number(weights: Floats) -> Floats:
@@ -56,7 +66,7 @@ def check_carried(site: Site, what: str, *weights: Floats) -> None:
     Raises:
         LeverageError: Naming what was asked, the effective number, the limit and the remedy.
     """
-    limit = site.settings.release.min_cell
+    limit = site.policy.release.min_cell
     for some in weights:
         sums = some[:, None] if some.ndim == 1 else some
         least = effective_number(sums).min(initial=np.inf)
@@ -90,6 +100,34 @@ def check_logistic(site: Site, what: str, X: Floats, labels: Ints, beta: Floats)
     weights = special.expit(eta) * special.expit(-eta)
     residual = special.expit(np.where(labels == 1, -eta, eta))
     check_carried(site, what, weights, residual)
+    check_open(site, what, weights, residual)
+
+
+def check_open(site: Site, what: str, weights: Floats, residual: Floats) -> None:
+    """Refuse sums at coefficients that leave nobody in doubt, where a score counts rows whole.
+
+    The score is the plain sum of the rows on the wrong side, then. Of two such sums on both sides
+    of a patient the difference is that patient's row, though many patients carry each.
+
+    Args:
+        what: What was asked, as the subject of a sentence.
+        weights: p(1 - p) of n patients in m sums, ``(n, m)``, or ``(n,)`` in one.
+        residual: Of the same; where all are zero nothing is told.
+
+    Raises:
+        LeverageError: If the information is less than that of one patient at even odds.
+    """
+    if site.policy.release.min_cell == 1 or len(weights) == 0:
+        return
+    told = (residual != 0).any(axis=0)
+    least = float(np.min(np.where(told, weights.sum(axis=0), np.inf), initial=np.inf))
+    if not least >= AT_EVEN_ODDS:
+        raise LeverageError(
+            f"{what} would be told at coefficients that leave no patient in doubt: their "
+            f"information is {4 * least:.2g} of one patient's at even odds, and must be 1. An "
+            "honest fit comes there only where its columns separate this site's labels: penalise "
+            "more. If the coefficients are not a fit's, talk to whoever runs the study."
+        )
 
 
 def check_hats(site: Site, what: str, X: Floats, beta: Floats, covariance: Floats) -> None:
@@ -112,6 +150,47 @@ def check_hats(site: Site, what: str, X: Floats, beta: Floats, covariance: Float
     check_carried(site, what, hat, hat * weights)
 
 
+def check_inside(
+    site: Site, what: str, rows: Floats, low: Floats, high: Floats, *, at_most: int | None = None
+) -> None:
+    """Refuse bounds that all but a few patients lie beyond, where one looks like the other.
+
+    Sums of products with such a column are the rows of the few who lie inside: a single row, if
+    one does. Bounds that follow from pooled numbers leave nearly all inside.
+
+    Args:
+        what: What was asked, as the subject of a sentence.
+        rows: ``(n, p)``, NaN where a value is missing.
+        low: What values are raised to ``(p,)``; infinite for no bound.
+        high: What values are lowered to ``(p,)``.
+        at_most: No more patients than this need be inside, though the hospital's limit is higher.
+
+    Raises:
+        LeverageError: If fewer than `release.min_cell` are inside in a column that is not empty.
+    """
+    limit = site.policy.release.min_cell
+    if limit == 1:
+        return
+    needed = limit if at_most is None else min(limit, at_most)
+    with np.errstate(invalid="ignore"):
+        inside = ((rows > low) & (rows < high)).sum(axis=0)
+    few = np.isfinite(rows).any(axis=0) & (inside < needed)
+    if few.any():
+        raise LeverageError(
+            f"{what} would put all patients but {int(inside[few].min())} at one end or the other "
+            f"of a column's scale; nothing is told where fewer than {needed} stand apart from its "
+            "ends. Pooled means and deviations never do that; talk to whoever runs the study."
+        )
+
+
+def ends_of(scale: Scale, site: str) -> tuple[Floats, Floats]:
+    """Where a scale's features end, as extracted, both ``(p,)``: beyond, all values are alike."""
+    own = scale.sites.get(site)
+    mean, sd = (scale.mean, scale.sd) if own is None else (own.mean, own.sd)
+    reach = CLIP_SD * np.abs(sd)
+    return np.maximum(scale.low, mean - reach), np.minimum(scale.high, mean + reach)
+
+
 def check_blanks(site: Site, what: str, table: Floats, filled: Floats) -> None:
     """Refuse numbers for blank cells that lie far from the column's own: few rows would stand out.
 
@@ -126,7 +205,7 @@ def check_blanks(site: Site, what: str, table: Floats, filled: Floats) -> None:
     Raises:
         LeverageError: If one lies further away.
     """
-    if site.settings.release.min_cell == 1:
+    if site.policy.release.min_cell == 1:
         return
     for column, value in zip(table.T, filled.tolist(), strict=True):
         there = column[np.isfinite(column)]

@@ -28,7 +28,7 @@ class Look:
         salt: Of this hospital's hashes, the same in every entry.
         patients: Their hashes, by which a patient is known in another cohort.
         date: When, in UTC.
-        level: What was told: `release.external` of that day.
+        level: What was told: `release.external` of the policy of that day.
         answer: What left, as text.
     """
 

@@ -4,12 +4,12 @@ The sum over one patient is that patient's row, and of two patients whoever know
 other. Each site's half of a stage therefore asks here first, with nothing but counts. A cell is
 the patients that one number is of: those with a value of a feature, those of one label, those of
 one fold. It may be empty, which says that there is nobody; or it holds at least `release.min_cell`
-patients of the site file. The study cannot lower that.
+patients of the hospital's policy. The study cannot lower that.
 
 What is not a cell: how many patients lack a phase or were set aside, which are counts of files;
 single bins of scores and of features, and how many values are at or below a number, which are of
 use only if they are fine; how many patients look like another hospital's; and the rows that the
-site file lets leave for the fusion layer. Subgroups are cells, and so is what is left when one is
+policy lets leave for the fusion layer. Subgroups are cells, and so is what is left when one is
 subtracted (`client.subgroups`).
 """
 
@@ -17,7 +17,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from client.settings import LEAST_CELL
+from client.policy.settings import LEAST_CELL
+from client.releases.cells import note_cell
 from client.site import Site
 from shared.checks import Floats, Ints
 from shared.errors import SmallCellError
@@ -25,7 +26,7 @@ from shared.errors import SmallCellError
 LEAST_OF_A_CLASS = 2
 """In a fold: the products with the label of one positive patient would be that patient's row."""
 LOWER = (
-    "or let whoever decides that in your hospital lower release.min_cell in the site file "
+    "or let whoever decides that in your hospital lower release.min_cell in policy.yaml "
     f"(to {LEAST_CELL} at least)"
 )
 
@@ -39,7 +40,7 @@ def check_cases(site: Site, what: str, n: int) -> None:
     Raises:
         SmallCellError: Naming what was asked, the count, the limit and the remedy.
     """
-    _check(what, n, site.settings.release.min_cell, f"Add patients, {LOWER}")
+    _check(what, n, site.policy.release.min_cell, f"Add patients, {LOWER}")
 
 
 def are_enough(site: Site, n: int, *, at_least: int) -> bool:
@@ -48,9 +49,12 @@ def are_enough(site: Site, n: int, *, at_least: int) -> bool:
     Unlike `check_cases` it stops no run: the other sites' patients are told of without this one's.
 
     Args:
-        at_least: The study's own limit; the site file's counts where it is higher.
+        at_least: The study's own limit; the policy's counts where it is higher.
     """
-    return n >= max(at_least, site.settings.release.min_cell)
+    enough = n >= max(at_least, site.policy.release.min_cell)
+    if enough:
+        note_cell(n)
+    return enough
 
 
 def check_columns(site: Site, what: str, names: Sequence[str], table: Floats) -> None:
@@ -59,7 +63,7 @@ def check_columns(site: Site, what: str, names: Sequence[str], table: Floats) ->
     Raises:
         SmallCellError: Naming the first such column.
     """
-    limit = site.settings.release.min_cell
+    limit = site.policy.release.min_cell
     counts = (~np.isnan(table)).sum(axis=0)
     for name, n in zip(names, counts.tolist(), strict=True):
         _check(f"{what} of '{name}'", n, limit, f"Fill in its blank cells, {LOWER}")
@@ -71,7 +75,7 @@ def check_classes(site: Site, what: str, labels: Ints) -> None:
     Raises:
         SmallCellError: Naming the label.
     """
-    limit = site.settings.release.min_cell
+    limit = site.policy.release.min_cell
     for label, word in enumerate(("negative", "positive")):
         n = int((labels == label).sum())
         _check(f"{what} of {word} patients", n, limit, f"Add such patients, {LOWER}")
@@ -106,7 +110,7 @@ def check_folds(
     Raises:
         SmallCellError: Naming the fold.
     """
-    limit = site.settings.release.min_cell
+    limit = site.policy.release.min_cell
     fewer = f"Add patients, or lower {setting} in the study"
     check_classes(site, what, labels)
     for k in np.unique(fold):
@@ -128,7 +132,7 @@ def check_each_fold(site: Site, what: str, labels: Ints, fold: Ints) -> None:
     Raises:
         SmallCellError: Naming the fold and the label.
     """
-    limit = site.settings.release.min_cell
+    limit = site.policy.release.min_cell
     for k in np.unique(fold):
         for label, word in enumerate(("negative", "positive")):
             n = int((labels[fold == k] == label).sum())
@@ -138,6 +142,7 @@ def check_each_fold(site: Site, what: str, labels: Ints, fold: Ints) -> None:
 
 def _check(what: str, n: int, limit: int, remedy: str) -> None:
     if not 0 < n < limit:
+        note_cell(n)
         return
     raise SmallCellError(
         f"{what} would be of {n} {'patient' if n == 1 else 'patients'}; nothing is told of fewer "

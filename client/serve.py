@@ -3,22 +3,34 @@
 import logging
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
 from client.answers import Answers
+from client.approvals.approvals import check_approved
 from client.counter import Counter
 from client.desk import Desk
+from client.gate import Gate
+from client.objections.listed import NAME as OBJECTIONS
+from client.objections.listed import stamp_of
+from client.objections.took_part import TookPart
+from client.policy.beyond import policy_for
+from client.policy.load import load_policy
+from client.policy.settings import Policy
 from client.progress import SpokenProgress
+from client.releases.ledger import ReleaseLedger
+from client.releases.lock import RefusalLock, spared_in
 from client.service import SiteService
 from client.settings import check_role, load_site_settings
+from client.site import Site
 from client.stages import ANSWERS
 from client.workers import n_threads
 from shared.config import Study, digest
-from shared.errors import CodecError, ConfigError
+from shared.errors import CodecError, CohortError, ConfigError
 from shared.letter import Letter, read, written
 
 LOG_BYTES, LOGS_KEPT = 10_000_000, 5
@@ -58,36 +70,49 @@ def serve(
     study: Study,
     socket: Path,
     *,
+    to: str = "",
+    run: str | None = None,
     threads: int | None = None,
     guest: bool = False,
 ) -> None:
     """Answer a study's questions until the process is stopped.
 
-    The socket is open before the site is: opening may prepare all images, and whoever asks
-    meanwhile is told how far that is.
+    The socket is open before the site is: whoever asks meanwhile is told how far that is.
 
     Args:
+        to: Who is answered, in words, for the release ledger.
+        run: The run that the site joined; no other is answered then.
         threads: Cores; None takes `device.threads` of the site file, and 0 all.
         guest: Whether the study need not name the site, which was invited to evaluate only.
 
     Raises:
         ConfigError: If the site file is wrong, or the study does not know the site in its role.
+        PolicyError: If there is no policy in force, it allows less than the study asks, or nobody
+            approved the study.
         ManifestError: If the tables are wrong.
         CohortError: If too few patients can be used.
         StateError: If another service of the site, or on that socket, is at work.
+        LedgerError: If the release ledger is not whole: nothing may leave then.
     """
     settings = load_site_settings(site_file)
     check_role(settings, study, guest=guest)
+    study_hash = digest(study)
+    check_approved(site_file, settings, study_hash)
+    policy = policy_for(site_file, settings, study)
     log = logging.getLogger(f"trifed.site.{settings.name}")
     cores = n_threads(settings.device.threads if threads is None else threads)
     spoken = SpokenProgress()
-    folder = site_file.parent / settings.cache / "answers"
+    cache = site_file.parent / settings.cache
+    to = to or f"whoever reaches {socket}"
+    releases = ReleaseLedger(site_file.parent, cache, study=study_hash, to=to)
+    gate = gate_of(site_file, study, policy, releases, run)
+    log.info("the release ledger has %d rows", len(releases.rows()))
     with (
         suppress(Stopped, KeyboardInterrupt),
         stopped_by_signal(),
-        Answers(folder, digest(study), log) as answers,
+        Answers(cache / "answers", study_hash, log) as answers,
     ):
-        desk = Desk(answers, log)
+        desk = Desk(answers, releases, log, gate)
 
         def report(what: str, done: int, total: int) -> None:
             desk.report(what, done, total)
@@ -96,9 +121,52 @@ def serve(
         with Counter(socket, desk, settings.name, log=log):
             log.info("%s opens for the study %s", settings.name, study.name)
             service = SiteService.open(site_file, study, threads=cores, report=report, guest=guest)
+            gate.when_asked(partial(note_who_takes_part, service.bench.site, study_hash))
             log.info("answering on %s, a socket of this machine; stop with Ctrl-C", socket)
             desk.work(LetterService(service))
     log.info("stopped; what was answered is kept")
+
+
+def gate_of(
+    site_file: Path, study: Study, policy: Policy, releases: ReleaseLedger, run: str | None
+) -> Gate:
+    """What a question must pass before it is answered."""
+    lock = RefusalLock(releases, spared_in(study), most=policy.refusals.most)
+    study_hash = digest(study)
+    settings, as_read = load_site_settings(site_file), objections_as_they_are(site_file.parent)
+
+    def allowed() -> None:
+        check_approved(site_file, settings, study_hash)
+        load_policy(site_file, settings)
+        as_read()
+
+    return Gate(releases, lock, run=run, allowed=allowed)
+
+
+def note_who_takes_part(site: Site, study_hash: str, run: str) -> None:
+    """Write down, for the hospital alone, whose data a run is answered with."""
+    patients = [case.patient_id for case in site.everyone]
+    table = TookPart(site.folder, site.cache_folder)
+    table.note(patients, what="run", name=run, study=study_hash)
+
+
+def objections_as_they_are(folder: Path) -> Callable[[], None]:
+    """A check that the list of those who object is still the one that was read.
+
+    Raises:
+        CohortError: When it is called, if the list was changed since.
+    """
+    before = stamp_of(folder)
+
+    def check() -> None:
+        if stamp_of(folder) != before:
+            raise CohortError(
+                f"{folder / OBJECTIONS}: was changed since this service read it, and nothing more "
+                "is answered. Stop the service; trifed site objections SITE.yaml removes what is "
+                "kept of these patients; then start it again."
+            )
+
+    return check
 
 
 @contextmanager

@@ -16,10 +16,11 @@ def add_serve(actions: Any) -> None:
         description="""Open this hospital with the study that it joined, and answer the study's
 questions until stopped (Ctrl-C or SIGTERM). This process alone opens patients' files. It listens
 to a socket of this machine and to no network; the courier of 'trifed site start' brings the
-questions. What may leave is decided by the site file.
+questions. What may leave is decided by policy.yaml beside the site file.
 
 Answers are kept in the cache folder before they leave: after a crash, start it again, and what was
-answered is not worked on again. The log (federation/service.log beside the site file) may
+answered is not worked on again. A run of which ten questions were refused is answered no more until
+a person says so: trifed site unlock. The log (federation/service.log beside the site file) may
 name patients and stays in the hospital.""",
         epilog="""examples:
   trifed site serve site.yaml
@@ -52,6 +53,9 @@ def run_serve(options: argparse.Namespace) -> int:
     Raises:
         ConfigError: If there is no study file; and see `client.serve.serve`.
     """
+    from shared.supervision import end_if_supervised
+
+    end_if_supervised()
     from client.joining.folder import folder_beside
     from client.joining.settings import SOCKET
     from client.serve import logged_to, serve
@@ -72,6 +76,8 @@ def run_serve(options: argparse.Namespace) -> int:
             options.site_file,
             study,
             options.socket or named,
+            to=folder.server_in_words() if folder.is_joined else "",
+            run=folder.settings().run if folder.is_joined else None,
             threads=options.threads,
             guest=folder.evaluates_only,
         )

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
+from client.policy.load import refuse_changed, refuse_expired
 from client.site import Site, open_site
 from client.stages import ANSWERS
 from client.workbench import Workbench
@@ -21,8 +22,9 @@ Report = Callable[[str, int, int], None]
 class SiteService:
     """One hospital's answers; it lives as long as its process."""
 
-    def __init__(self, site: Site, *, threads: int) -> None:
+    def __init__(self, site: Site, *, threads: int, site_file: Path | None = None) -> None:
         self.bench = Workbench(site, threads=threads)
+        self._site_file, self._opened_with = site_file, site.policy
         self.log = logging.getLogger(f"trifed.site.{site.name}")
 
     @classmethod
@@ -37,14 +39,16 @@ class SiteService:
     ) -> Self:
         """Open the hospital of a site file, and its service; see `client.site.open_site`."""
         site = open_site(site_file, study, threads=threads, progress=report, guest=guest)
-        return cls(site, threads=threads)
+        return cls(site, threads=threads, site_file=site_file)
 
     def answer(self, name: str, request: Any) -> Any:
         """Answer a question.
 
         Raises:
+            PolicyError: If the policy has expired, or its file was changed since.
             TrifedError: Of the class that fits; any other failure is turned into one.
         """
+        self._check_policy()
         if name not in ANSWERS:
             raise CodecError(f"{name} is not a question of this release")
         question, answer = ANSWERS[name]
@@ -62,3 +66,14 @@ class SiteService:
         if not isinstance(reply, question.reply):
             raise TrifedError(f"{name}: the answer is not what the contract lets leave")
         return reply
+
+    def _check_policy(self) -> None:
+        """Make sure that the policy is still in force; a service may run for weeks.
+
+        Raises:
+            PolicyError: If it is not.
+        """
+        site = self.bench.site
+        refuse_expired(site.policy)
+        if self._site_file is not None:
+            refuse_changed(self._site_file, site.settings, self._opened_with)

@@ -1,18 +1,21 @@
 """The site file: what one hospital alone knows; it never leaves the hospital."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from shared.config import Study
 from shared.errors import ConfigError
-from shared.quantities import Name, Positive
-from shared.stages.external_evaluate import ExternalLevel
+from shared.quantities import Name
 from shared.strict_yaml import Settings, load_settings
 
 FeaturesFrom = Literal["images", "trifed", "elsewhere"]
-Disclosure = Literal["embeddings", "scores", "labels", "radiomics_score", "clinical"]
+IN_POLICY = (
+    "stands in policy.yaml beside this file now, which belongs to whoever decides what leaves your "
+    "hospital: take it out here, and write that file with 'trifed site policy write'; {}"
+)
 
 
 class Data(Settings):
@@ -44,22 +47,6 @@ class Data(Settings):
         return self
 
 
-LEAST_CELL = 3
-
-
-class Release(Settings):
-    """What is too few to be told of, and how much the networks may show of one patient.
-
-    A statistic of fewer patients than `min_cell`, but not of none, never leaves. Networks are
-    trained only up to `max_epsilon`, over all studies; None is no limit. `external` is what may be
-    told of an external cohort's scores.
-    """
-
-    min_cell: Annotated[int, Field(ge=1)] = 5
-    max_epsilon: Positive | None = None
-    external: ExternalLevel = "summary"
-
-
 class Device(Settings):
     """What the site computes on; `threads: 0` means all cores."""
 
@@ -69,8 +56,13 @@ class Device(Settings):
 
 
 class SiteSettings(Settings):
-    """One hospital: its name and role, its files, its device, and what may leave it."""
+    """One hospital: its name and role, its files and its device."""
 
+    moved: ClassVar[Mapping[str, str]] = {
+        "disclose": IN_POLICY.format("there it is release.rows"),
+        "disclose_of": IN_POLICY.format("there it is release.rows_of"),
+        "release": IN_POLICY.format("there max_epsilon is dp.max_epsilon"),
+    }
     version: Literal[1]
     name: Name
     role: Literal["training", "external"]
@@ -78,18 +70,6 @@ class SiteSettings(Settings):
     data: Data = Data()
     cache: str = "cache"
     device: Device = Device()
-    disclose: tuple[Disclosure, ...] = ()
-    disclose_of: tuple[Literal["tune", "train"], ...] = ("tune",)
-    release: Release = Release()
-
-    @model_validator(mode="after")
-    def _cells_are_large_enough(self) -> Self:
-        if self.release.min_cell < LEAST_CELL and not self.synthetic:
-            raise ValueError(
-                f"release.min_cell must be at least {LEAST_CELL}, not {self.release.min_cell}; "
-                "only made-up patients (synthetic: true) may do with less"
-            )
-        return self
 
 
 def load_site_settings(path: Path) -> SiteSettings:

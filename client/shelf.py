@@ -11,6 +11,7 @@ from client.cache import Cache
 from client.cohort.cases import Cases
 from client.cohort.copies import copies
 from client.cohort.manifest import Case
+from client.objections.kept import Kept
 from client.prepare import Progress, prepare, task_for
 from client.products import Product
 from shared.config import Study
@@ -24,6 +25,7 @@ class Shelf:
         self, study: Study, root: Path, cache: Cache, *, threads: int, progress: Progress
     ) -> None:
         self.cache = cache
+        self._kept = Kept(cache.folder)
         self._study = study
         self._root = root
         self._threads = threads
@@ -36,9 +38,12 @@ class Shelf:
         tasks = []
         for case in cases:
             try:
-                tasks.append(task_for(case, self._study, self._root, self.cache, products))
+                task = task_for(case, self._study, self._root, self.cache, products)
             except ImageError as error:
                 bad[case.patient_id] = str(error)
+                continue
+            self._kept.note(case.patient_id, {key for _, key in task.products})
+            tasks.append(task)
         bad |= prepare(tasks, threads=self._threads, progress=self._progress)
         for task in tasks:
             for product, key in task.products:

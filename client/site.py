@@ -6,7 +6,6 @@ depends on the patients' ids alone.
 """
 
 import hashlib
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,13 @@ from numpy.typing import NDArray
 from client.cache import Cache
 from client.cohort.cases import Cases, TestCases, TrainingCases, TuneCases
 from client.cohort.feature_table import feature_rows, missing_phases, read_cohort
-from client.cohort.manifest import Case, Exclusion, check_cohort_size
+from client.cohort.manifest import Case, check_cohort_size
 from client.cohort.patients import Patients
 from client.cohort.splits import assign_splits
 from client.cohort.tables import listed
+from client.policy.beyond import policy_for, refuse_small_cohort
+from client.policy.load import load_policy
+from client.policy.settings import Policy
 from client.prepare import Progress
 from client.products import MaskTensor, Product, Ranges, Readings, Row, Tensor
 from client.radiomics.features import extracted_names, feature_names, with_deltas
@@ -45,16 +47,16 @@ class Site(Patients):
         settings: SiteSettings,
         study: Study,
         *,
+        policy: Policy,
         threads: int,
         progress: Progress,
     ) -> None:
         super().__init__(settings.name)
         self.settings = settings
+        self.policy = policy
         self.folder = site_file.parent.resolve()
         self.study = study
         self.threads = threads
-        self.exclusions: tuple[Exclusion, ...] = ()
-        self.log = logging.getLogger(f"trifed.site.{settings.name}")
         self._shelf = Shelf(
             study,
             (site_file.parent / settings.data.root).resolve(),
@@ -231,22 +233,13 @@ class Site(Patients):
         self._exclude(bad)
         self._prepared |= products.keys()
 
-    def _exclude(self, bad: dict[str, str]) -> None:
-        gone = [case for case in self._cases if case.patient_id in bad]
-        self.exclusions += tuple(
-            Exclusion(case.patient_id, case.line, "image", bad[case.patient_id]) for case in gone
-        )
-        for case in gone:
-            self.log.warning("excluded: %s", bad[case.patient_id])
-        self._cases = tuple(case for case in self._cases if case.patient_id not in bad)
-
     def _load(self, *, labels_required: bool, site_file: Path) -> None:
         """Read the tables, set bad cases aside, then draw the splits."""
-        manifest = read_cohort(
-            self.settings, site_file, self.study, labels_required=labels_required
-        )
-        self.exclusions = manifest.exclusions
-        self._cases = tuple(sorted(manifest.cases, key=lambda case: place_of(case.patient_id)))
+        found = read_cohort(self.settings, site_file, self.study, labels_required=labels_required)
+        self.exclusions = found.exclusions
+        if found.n_objected:
+            self.log.info("%d patients object (objections.csv): not read", found.n_objected)
+        self._cases = tuple(sorted(found.cases, key=lambda case: place_of(case.patient_id)))
         if self.study.cohort.on_bad_case == "exclude":
             self.prepare()
         check_cohort_size(self._cases, self.study, self.name, n_excluded=len(self.exclusions))
@@ -261,6 +254,7 @@ def open_site(
     progress: Progress | None = None,
     labels_required: bool = True,
     guest: bool = False,
+    local: bool = False,
 ) -> Site:
     """Open a hospital: read its tables, set bad cases aside where the study says so, draw splits.
 
@@ -271,22 +265,28 @@ def open_site(
         threads: Worker processes; None takes `device.threads`, and 0 all cores.
         progress: Called as (what, done, total).
         guest: Whether the study need not know the site, whose patients are all tested.
+        local: Whether nothing will be told to anybody, so that the policy need not allow the study.
 
     Raises:
         ConfigError: If the site file is wrong, or the study does not know the site in its role.
+        PolicyError: If there is no policy in force, or the study asks for more than it allows.
         ManifestError: If the tables are wrong.
         CohortError: If too few patients can be used.
     """
     settings = load_site_settings(site_file)
     check_role(settings, study, guest=guest)
+    policy = load_policy(site_file, settings) if local else policy_for(site_file, settings, study)
     site = Site(
         site_file,
         settings,
         study,
+        policy=policy,
         threads=n_threads(settings.device.threads if threads is None else threads),
         progress=progress or silent,
     )
     site._load(labels_required=labels_required, site_file=site_file)
+    if not local:
+        refuse_small_cohort(policy, settings, site.everyone.cases)
     return site
 
 

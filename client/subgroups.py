@@ -38,7 +38,7 @@ def told_subgroups(
         found: Model to scores (n,), NaN where a patient has none.
         labels: Of the same patients.
     """
-    names, least = subgroup_names(study), site.settings.release.min_cell
+    names, least = subgroup_names(study), site.policy.release.min_cell
     divided = {column: site.subgroup_places(cases, column) for column in names}
     others = []
     if comparable(site, found, labels) is not None:

@@ -46,7 +46,7 @@ DISCLOSED = [
     {
         "stage": "embed",
         "what": "reduced embeddings, radiomics score, clinical predictors and label of each case "
-        "that the fusion layer is fitted on, without ids, as the site file discloses",
+        "that the fusion layer is fitted on, without ids, as the hospital's policy allows",
     },
     {"stage": "fuse", "what": "nothing; the fusion layer is fitted on those rows"},
     {
@@ -106,7 +106,7 @@ def disclosed_by(settings: Settings) -> list[dict[str, str]]:
     told = INPUTS | ({"embeddings": branches} if branches else {})
     inputs = ", ".join(words for name, words in told.items() if name in settings.fusion.inputs)
     split = "training" if settings.fusion.rows_of == "train" else "tune"
-    rows = f"{inputs} and label of each {split} case, without ids, as the site file discloses"
+    rows = f"{inputs} and label of each {split} case, without ids, as the hospital's policy allows"
     found = [
         entry for entry in DISCLOSED if settings.branches or entry["stage"] != "train_branches"
     ]

@@ -67,9 +67,9 @@ class LoggedProgress:
         log.info("%s: loss %s%s", place, loss, auc)
 
     def site_works(self, site: str, what: str, done: int, total: int) -> None:
-        """Say how far a site is, at most every ten seconds and at the end."""
+        """Say how far a site is, at most every ten seconds and at the end, if it counts at all."""
         now = time.monotonic()
         key = f"{site} {what}"
-        if done == total or now - self._said.get(key, -1e9) > 10:
+        if done == total > 0 or now - self._said.get(key, -1e9) > 10:
             self._said[key] = now
-            log.info("%s: %s %d/%d", site, what, done, total)
+            log.info("%s: %s", site, f"{what} {done}/{total}" if total else what)

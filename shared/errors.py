@@ -65,6 +65,12 @@ class PolicyError(TrifedError):
     code = "E_POLICY"
 
 
+class ApprovalError(PolicyError):
+    """No person of the hospital has approved the study, or the approval was withdrawn."""
+
+    code = "E_APPROVAL"
+
+
 class SmallCellError(PolicyError):
     """A statistic would be of fewer patients than the hospital lets anything be told of."""
 
@@ -75,6 +81,12 @@ class LeverageError(SmallCellError):
     """Too few patients carry a sum at the coefficients that were asked."""
 
     code = "E_LEVERAGE"
+
+
+class LockedError(TrifedError):
+    """Too much of a run was refused: the hospital tells it nothing until a person says so."""
+
+    code = "E_LOCKED"
 
 
 class BudgetError(PolicyError):
@@ -136,7 +148,7 @@ class ResultError(StateError):
 
 
 class LedgerError(StateError):
-    """The hospital's record of what private training has spent is damaged."""
+    """The hospital's record of what left it, or of what training has spent, is damaged."""
 
     code = "E_LEDGER"
 
@@ -165,9 +177,9 @@ class TrainingError(TrifedError):
     code = "E_TRAINING"
 
 
-def _codes(error_class: type[TrifedError]) -> set[str]:
+def codes_of(error_class: type[TrifedError]) -> frozenset[str]:
     """The codes of a class and of all that derive from it."""
-    return {error_class.code}.union(*map(_codes, error_class.__subclasses__()))
+    return frozenset({error_class.code}).union(*map(codes_of, error_class.__subclasses__()))
 
 
-CODES = frozenset(_codes(TrifedError))
+CODES = codes_of(TrifedError)

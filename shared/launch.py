@@ -4,11 +4,29 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from shared import SILENCE
 
 ROOT = Path(__file__).resolve().parent.parent
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+SPEED = {
+    "FLWR_PRIVATE_MAX_ARRAY_CHUNK_SIZE": str(12 * 2**20),
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+}
+"""Pieces of 12 MiB, since each is a request of its own on each part of its way; and memory in large
+pages, since weights are copied often, and a page that is touched first costs more than its copy."""
+
+EAGER_PULLS: dict[str, Any] = {
+    "initial_backoff": 0.05,
+    "backoff_cap": 0.5,
+    "max_tries_per_object": None,
+}
+"""How Flower waits for a piece that is told of and still on its way: never for seconds, and as long
+as by default (two hours)."""
+
+RETRY_S = 5.0
+"""The longest wait before a SuperLink that did not answer is called again; Flower's is 20 s."""
 
 
 def python(module: str, *arguments: str) -> tuple[str, ...]:
@@ -30,7 +48,7 @@ def environment(
         more: Further variables.
     """
     found = dict(os.environ if outer is None else outer)
-    found |= SILENCE
+    found = SPEED | found | SILENCE
     found["FLWR_HOME"] = str(home)
     found["PYTHONUNBUFFERED"] = "1"
     found["PATH"] = os.pathsep.join(

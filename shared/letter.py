@@ -24,7 +24,8 @@ Record = Mapping[str, str | int]
 MAX_ARRAYS = 10_000
 MAX_DIMENSIONS = 8
 MAX_BYTES = 4_000_000_000
-MAX_HEAD = 256_000_000
+MAX_HEAD = 64_000_000
+"""Bytes of JSON; as objects in memory they may take twenty times as many."""
 FIRST_LINE = b"trifed letter 1\n"
 
 
@@ -192,6 +193,11 @@ def _exactly(stream: BinaryIO, n: int) -> bytes:
         found.write(part)
         missing -= len(part)
     return found.getvalue()
+
+
+def sealed_size(array: np.ndarray) -> int:
+    """Bytes that an array takes as it travels."""
+    return len(_npy_header(array.dtype, array.shape)) + array.nbytes
 
 
 def _seal(array: np.ndarray) -> Sealed:

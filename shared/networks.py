@@ -219,12 +219,14 @@ def set_weights(module: "torch.nn.Module", weights: Weights) -> None:
     """Load parameters into a network.
 
     Raises:
-        CodecError: If names or shapes are not the network's.
+        CodecError: If names or shapes are not the network's, or a number is NaN or infinite.
     """
     import torch
 
     if layout_of(module) != weights.layout:
         raise CodecError("the weights' names or shapes are not those of the study's network")
+    if not np.isfinite(weights.vector).all():
+        raise CodecError("the weights hold NaN or infinity")
     tensors = weights.tensors()
     with torch.no_grad():
         for name, parameter in module.named_parameters():

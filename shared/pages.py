@@ -5,10 +5,10 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 
-def page_environment(folder: Path) -> Environment:
-    """The environment of the templates in a folder."""
+def page_environment(*folders: Path) -> Environment:
+    """The environment of the templates in some folders; of one name the first counts."""
     return Environment(
-        loader=FileSystemLoader(folder),
+        loader=FileSystemLoader(folders),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

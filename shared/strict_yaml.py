@@ -8,9 +8,9 @@ a string, and ``012`` is text, not the ten that YAML 1.1 sees in it.
 import difflib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, ClassVar, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -27,6 +27,8 @@ class Settings(BaseModel):
     """Base of every settings class: frozen, strict, unknown keys refused, numbers finite."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    moved: ClassVar[Mapping[str, str]] = {}
+    """Keys that stood here in an earlier release, and what became of each."""
 
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
@@ -177,6 +179,8 @@ def _explain_one(
     known = next((location[:n] for n in range(len(location), -1, -1) if location[:n] in lines), ())
     where = f"{name} line {lines.get(known, 1)}"
     key = dotted(known if error["type"] == "value_error" else location)
+    if error["type"] == "extra_forbidden" and key in settings.moved:
+        return f"{where}: {key} {settings.moved[key]}"
     if error["type"] == "extra_forbidden":
         siblings = _keys_at(settings, location[:-1])
         near = difflib.get_close_matches(str(location[-1]), siblings, n=1, cutoff=0.5)

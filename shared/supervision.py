@@ -23,6 +23,8 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 30.0
 HEALTHY_S = 60.0
 GRACE_S = 15.0
 CHUNK = 65536
+SUPERVISED = "TRIFED_SUPERVISED"
+"""The variable by which a command that people type too knows that a supervisor started it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +208,12 @@ def end_with_parent(*, look_every_s: float = 1.0) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=look, daemon=True, name="parent").start()
+
+
+def end_if_supervised() -> None:
+    """The same for a command that people type too: it outlives the shell that it was typed in."""
+    if SUPERVISED in os.environ:
+        end_with_parent()
 
 
 def _signal_group(group: int | None, number: int) -> None:

@@ -67,8 +67,9 @@ def add_phantom(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         help="write the made-up hospitals of a study and no more",
         description="""Write the hospitals that the study's 'phantom' section describes, each with
-its images, masks, manifest.csv, clinical.csv and site.yaml, to try what a hospital does before
-there are patients. 'trifed simulate' writes the same. Cut off, the same command goes on.""",
+its images, masks, manifest.csv, clinical.csv, site.yaml and policy.yaml, to try what a hospital
+does before there are patients. 'trifed simulate' writes the same. Cut off, the same command goes
+on.""",
         epilog="""examples:
   trifed phantom configs/tutorial.yaml --out hospitals
   trifed phantom configs/tutorial.yaml --out hospitals --site-threads 1   all on one machine""",
@@ -173,13 +174,10 @@ def run_phantom(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from client.workers import n_threads
-    from shared.config import load_study
-    from simulation.simulate import made_up
+    from simulation.simulate import load_seeded, made_up
 
     console = Console(stderr=True)
-    study = load_study(options.study)
-    if options.seed is not None:
-        study = study.model_copy(update={"seed": options.seed})
+    study = load_seeded(options.study, options.seed)
     with progress_view(study, console, plain=options.plain or not console.is_terminal) as progress:
         found = made_up(
             study,

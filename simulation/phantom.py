@@ -12,6 +12,7 @@ from typing import Final
 
 from threadpoolctl import threadpool_limits
 
+from client.policy.write import write_policy
 from shared.config import Study, digest
 from shared.errors import StateError
 from shared.files import remove_leftovers
@@ -30,6 +31,7 @@ from simulation.phantom_files import (
     image_path,
     manifest,
     mask_path,
+    policy_text,
     site_file,
     write_text,
     write_volume,
@@ -41,7 +43,7 @@ from simulation.phantom_rtstruct import write_structure_set
 from simulation.phantom_scanner import SCANNERS
 
 # Raise it with every change after which the same settings give other files.
-RECIPE: Final = 1
+RECIPE: Final = 2
 MARKER: Final = "cohort.json"
 BEGUN: Final = "cohort.begun.json"
 
@@ -147,6 +149,8 @@ def _write_tables(study: Study, patients: Sequence[Patient], *, folder: Path, th
     for name, text in tables.items():
         if not (folder / name).exists():
             write_text(folder / name, text)
+    if not (folder / "policy.yaml").exists():
+        write_policy(folder / "policy.yaml", policy_text(study))
 
 
 def _job(study: Study, patient: Patient, *, folder: Path) -> _Job:

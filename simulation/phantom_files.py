@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import SimpleITK
 
-from client.settings import LEAST_CELL, Device, Release, SiteSettings
+from client.settings import Device, SiteSettings
 from shared.config import Study
 from shared.files import replace_atomically, write_atomically
 from shared.phases import PHASES, Phase
@@ -124,7 +124,7 @@ def clinical_table(patients: Sequence[Patient]) -> str:
 
 
 def site_file(study: Study, site: str, *, threads: int = 0) -> str:
-    """site.yaml: a training site discloses what the study can use, an external site nothing.
+    """site.yaml of made-up patients.
 
     Args:
         threads: `device.threads`, the cores that the site computes on; 0 for all.
@@ -135,16 +135,15 @@ def site_file(study: Study, site: str, *, threads: int = 0) -> str:
         name=site,
         role="training" if training else "external",
         synthetic=True,
-        disclose=("embeddings", "scores", "labels", "radiomics_score", "clinical")
-        if training
-        else (),
-        disclose_of=("tune", "train"),
         device=Device(threads=threads),
-        release=Release(
-            min_cell=1 if phantom_of(study).size == "tiny" else LEAST_CELL, external="binned"
-        ),
     )
     return f"# The patients of this site are made up: synthetic data.\n{dump_settings(settings)}"
+
+
+def policy_text(study: Study) -> str:
+    """policy.yaml of made-up patients, whose tiny cohorts may be told of one by one."""
+    text = "# The patients of this site are made up.\nversion: 1\npack: simulation\n"
+    return text + ("release: {min_cell: 1}\n" if phantom_of(study).size == "tiny" else "")
 
 
 def _csv(rows: Sequence[Sequence[str]]) -> str:

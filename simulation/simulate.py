@@ -44,9 +44,7 @@ def prepare_run(
         ConfigError: If the study or a site file is wrong.
         StateError: If `out` holds a run and `resume` was not asked for.
     """
-    study = load_study(study_file)
-    if seed is not None:
-        study = study.model_copy(update={"seed": seed})
+    study = load_seeded(study_file, seed)
     out = out.resolve()
     claim(out, resume=resume)
     resolved = out / "study.yaml"
@@ -70,6 +68,16 @@ def prepare_run(
     job = Job(resolved, found, out, n)
     job.write(out / "job.json")
     return job
+
+
+def load_seeded(study_file: Path, seed: int | None) -> Study:
+    """A study file, with another seed if one is given.
+
+    Raises:
+        ConfigError: If it is wrong.
+    """
+    study = load_study(study_file)
+    return study if seed is None else study.model_copy(update={"seed": seed})
 
 
 def claim(out: Path, *, resume: bool) -> None:

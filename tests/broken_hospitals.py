@@ -156,10 +156,10 @@ def raw_nifti(shape: tuple[int, ...], data: bytes = b"", bits: int = 16) -> byte
 
 
 def bomb(hospital: Hospital) -> None:
-    """Two megabytes that unpack to two gigabytes; the header says a small volume."""
+    """A file that unpacks to a hundred megabytes; the header says a small volume."""
     with gzip.open(hospital.image(), "wb", compresslevel=1) as file:
         file.write(raw_nifti((24, 24, 10)))
-        for _ in range(40):
+        for _ in range(6):
             file.write(bytes(1 << 24))
 
 
@@ -174,7 +174,7 @@ def nrrd(name: str, header: str, *, data: bytes = b"") -> Callable[[Hospital], N
 
 
 def nrrd_bomb(hospital: Hospital) -> None:
-    nrrd("b", "encoding: gzip\nendian: little\n\n", data=gzip.compress(bytes(1 << 28), 1))(hospital)
+    nrrd("b", "encoding: gzip\nendian: little\n\n", data=gzip.compress(bytes(1 << 26), 1))(hospital)
 
 
 def bad_crc(hospital: Hospital) -> None:

@@ -3,7 +3,6 @@
 import csv
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,19 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 
 from shared.config import Study, load_study
-from shared.strict_yaml import dump_settings, parse_settings
+from shared.strict_yaml import parse_settings
+from tests.finished_runs import (
+    THOROUGH,
+    TINY,
+    FinishedRun,
+    run_without_report,
+    shared_run,
+    simulate,
+)
+from tests.site_policies import write_policy
 
 PHASES = ("corticomedullary", "nephrographic", "excretory")
-TINY = Path(__file__).with_name("tiny.yaml")
-THOROUGH = Path(__file__).with_name("thorough.yaml")
-REFERENCE_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+REFERENCE_DATA = (Path(__file__).resolve().parents[2] / "shared" / "data").resolve()
 IHC = ("0", "2+", "1+", "3+")
 STUDY = """
 version: 1
@@ -39,15 +45,16 @@ fusion: {budget: report}
 
 @pytest.fixture
 def reference_data() -> Callable[[str], Path]:
-    """Where real reference data lies; the test skips, saying so, where it is absent."""
+    """Where real reference data lies; see `reference_file`."""
+    return reference_file
 
-    def find(relative: str) -> Path:
-        path = REFERENCE_DATA / relative
-        if not path.exists():
-            pytest.skip(f"reference data {relative} is not on this machine")
-        return path
 
-    return find
+def reference_file(relative: str) -> Path:
+    """A file of the real reference data; the test skips, saying so, where it is absent."""
+    path = REFERENCE_DATA / relative
+    if not path.exists():
+        pytest.skip(f"reference data {relative} is not on this machine")
+    return path
 
 
 @pytest.fixture
@@ -112,8 +119,9 @@ def write_site(
     site_file = folder / "site.yaml"
     site_file.write_text(
         f"version: 1\nname: {name}\nrole: {role}\nsynthetic: true\n"
-        "device: {kind: cpu, threads: 1}\nrelease: {min_cell: 1}\n"
+        "device: {kind: cpu, threads: 1}\n"
     )
+    write_policy(site_file)
     return site_file
 
 
@@ -158,75 +166,22 @@ def write_csv(path: Path, rows: list[dict[str, str]]) -> None:
         writer.writerows(rows)
 
 
-@dataclass(frozen=True)
-class FinishedRun:
-    """A finished run of tests/tiny.yaml: to be read, never to be written to.
-
-    Attributes:
-        asked: Every question in the order asked, with the sites that it went to.
-    """
-
-    out: Path
-    results: dict[str, Any]
-    asked: tuple[tuple[str, tuple[str, ...]], ...]
-
-    @property
-    def hospitals(self) -> list[Path]:
-        """The made-up hospitals' site files; their caches hold what the run computed."""
-        return sorted((self.out / "cohort").glob("*/site.yaml"))
-
-
 @pytest.fixture(scope="package")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     """The tiny study, run once for all tests, with every question recorded."""
-    return recorded_run(TINY, tmp_path_factory.mktemp("finished") / "run")
+    return shared_run(TINY, tmp_path_factory, "finished")
 
 
 @pytest.fixture(scope="package")
 def thorough_run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     """The same for the study that leaves nothing off."""
-    return recorded_run(THOROUGH, tmp_path_factory.mktemp("thorough") / "run")
-
-
-def recorded_run(study_file: Path, out: Path) -> FinishedRun:
-    """Run a study file and record the questions."""
-    from simulation.local import LocalFederation
-
-    asked: list[tuple[str, tuple[str, ...]]] = []
-    ask = LocalFederation.ask
-
-    def recorded(self: Any, question: Any, request: Any, sites: Any, **options: Any) -> Any:
-        asked.append((question.name, tuple(sites)))
-        return ask(self, question, request, asked[-1][1], **options)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(LocalFederation, "ask", recorded)
-        results = simulate(study_file, out)
-    return FinishedRun(out, results, tuple(asked))
+    return shared_run(THOROUGH, tmp_path_factory, "thorough")
 
 
 @pytest.fixture
 def run_study_file() -> Callable[..., dict[str, Any]]:
     """Run a study file in this process; see `simulate`."""
     return simulate
-
-
-def simulate(study_file: Path, out: Path, sites: Sequence[Path] = ()) -> dict[str, Any]:
-    """`trifed simulate` in this process on one thread, without the command line's printing."""
-    from server.progress import LoggedProgress
-    from simulation.simulate import prepare_run, run_job
-
-    progress = LoggedProgress()
-    job = prepare_run(
-        study_file,
-        out,
-        site_files=sites,
-        seed=None,
-        threads=1,
-        resume=False,
-        progress=progress,
-    )
-    return run_job(job, engine="local", progress=progress)
 
 
 @pytest.fixture
@@ -238,23 +193,9 @@ def run_changed(tmp_path: Path, finished_run: FinishedRun) -> Callable[..., Path
     """
 
     def run(sites: Sequence[Path] | None = None, name: str = "changed", **changes: Any) -> Path:
-        from server.progress import LoggedProgress
-        from simulation.simulate import prepare_run, run_in_process
-
-        changes = {"branches": flat_branch(), **changes}
-        study_file = tmp_path / f"{name}.yaml"
-        study_file.write_text(dump_settings(changed(load_study(TINY), **changes)))
-        job = prepare_run(
-            study_file,
-            tmp_path / name,
-            site_files=finished_run.hospitals if sites is None else sites,
-            seed=None,
-            threads=1,
-            resume=False,
-            progress=LoggedProgress(),
-        )
-        run_in_process(job, LoggedProgress())
-        return job.out
+        study = changed(load_study(TINY), **{"branches": flat_branch(), **changes})
+        found = finished_run.hospitals if sites is None else sites
+        return run_without_report(study, tmp_path / name, found)
 
     return run
 

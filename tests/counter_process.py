@@ -13,6 +13,7 @@ from pathlib import Path
 from client.answers import Answers
 from client.counter import Counter, Limits
 from client.desk import Desk
+from client.releases.ledger import ReleaseLedger
 from shared.letter import read, written
 from shared.stages.roll_call import SiteName
 
@@ -36,7 +37,7 @@ class Random:
 def main(folder):
     log = logging.getLogger("trifed.site.test")
     with Answers(folder / "answers", "5" * 64, log) as answers:
-        desk = Desk(answers, log)
+        desk = Desk(answers, ReleaseLedger(folder, folder), log)
         with Counter(folder / "s", desk, "site_a", log=log, limits=Limits(patience_s=5)):
             desk.work(Random(folder))
 

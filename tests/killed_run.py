@@ -1,8 +1,9 @@
 """Run the tiny study in children that are killed at a chosen instant; started by test_resume.py.
 
-Reads one JSON object a line: {"study", "out", "sites", "threads", "spot", "count"}. Each runs in a
-fork of this process, which has imported everything and computed nothing. With a `spot` the child
-ends itself and all its children by SIGKILL when it comes there for the `count`-th time. Answers
+Reads one JSON object a line: {"study", "out", "sites", "threads", "spot", "count", "report"}. Each
+runs in a fork of this process, which has imported everything and computed nothing. With a `spot` it
+ends itself and all its children by SIGKILL when it comes there for the `count`-th time; with a
+`report` it verifies and draws what it found. Answers
 each with a line: the exit status, negative for a signal.
 """
 
@@ -121,6 +122,8 @@ def run(request: dict[str, Any]) -> int:
             progress=LoggedProgress(),
         )
         simulate.run_in_process(job, LoggedProgress())
+        if request["report"]:
+            simulate.finish(job)
     except Exception as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
         return 1

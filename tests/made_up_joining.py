@@ -13,6 +13,7 @@ from shared.files import write_atomically
 from shared.invitation import Invitation, render_invitation, server_key_of
 from shared.signed_file import read_signed
 from tests.conftest import STUDY
+from tests.site_policies import write_whole_policy
 
 ADDRESS = "fl.example.org:8443"
 
@@ -47,10 +48,11 @@ def forged(
 
 
 def bare_site(
-    folder: Path, *, name: str = "site_a", role: str = "training", more: str = ""
+    folder: Path, *, name: str = "site_a", role: str = "training", policy: str = ""
 ) -> Path:
-    """A site file without any patients."""
+    """A site file without any patients, and the pack `standard` with what `policy` adds."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "site.yaml"
-    file.write_text(f"version: 1\nname: {name}\nrole: {role}\n{more}")
+    file.write_text(f"version: 1\nname: {name}\nrole: {role}\n")
+    write_whole_policy(file, f"version: 1\npack: standard\nvalid_until: 9999-01-01\n{policy}")
     return file

@@ -5,7 +5,6 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from client.settings import Release
 from client.stages import ANSWERS
 from client.stages.select_features import folds
 from server.federation import WithoutFold
@@ -18,6 +17,7 @@ from shared.moments import moments, pool_moments
 from shared.radiomics_settings import Selection
 from shared.site_signal import site_anova
 from simulation.verification.rows import PooledRows
+from tests.site_policies import made_policy
 
 P, SIZES = 24, {"site_a": 40, "site_b": 34, "site_c": 1, "site_d": 27}
 NAMES = tuple(f"f{j}" for j in range(P))
@@ -93,7 +93,7 @@ def bench(site, made, settings):
     return SimpleNamespace(
         site=SimpleNamespace(
             name=site,
-            settings=SimpleNamespace(release=Release(min_cell=1)),
+            policy=made_policy(release={"min_cell": 1}),
             training="train",
             tuning="tune",
             features=lambda cases, _: (NAMES, made[site, cases][0]),

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import trifed
-from tests.conftest import STUDY, TINY, write_csv, write_image, write_patient
+from tests.conftest import STUDY, write_csv, write_image, write_patient
+from tests.finished_runs import TINY
 
 COMMANDS = [
     [],
@@ -49,6 +50,14 @@ COMMANDS = [
     ["site", "extract"],
     ["site", "explain"],
     ["site", "serve"],
+    ["site", "what-would-leave"],
+    ["site", "dpia"],
+    ["site", "approve"],
+    ["site", "approvals"],
+    ["site", "withdraw"],
+    ["site", "ledger"],
+    ["site", "unlock"],
+    ["site", "objections"],
 ]
 
 

@@ -143,8 +143,8 @@ def test_the_published_cohort_suffices_for_the_fusion_layer_of_the_study_file():
     assert needed <= n_training * study.cohort.splits.train
 
 
-def test_the_site_example_loads_and_lets_nothing_about_single_patients_leave():
-    assert load_site_settings(SITE).disclose == ()
+def test_the_site_example_loads_and_is_not_of_made_up_patients():
+    assert not load_site_settings(SITE).synthetic
 
 
 @pytest.mark.parametrize(

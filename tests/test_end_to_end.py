@@ -23,7 +23,9 @@ from client.settings import Device
 from client.training import outputs
 from shared.config import load_study, networks
 from shared.networks import build_network, set_weights
-from tests.conftest import TINY, FinishedRun, flat_branch
+from simulation.simulate import verify_folder
+from tests.conftest import changed, flat_branch
+from tests.finished_runs import TINY, FinishedRun, run_without_report
 
 MODELS = ("clinical", "radiomics", "branch_2_5d", "branch_3d", "fusion")
 SPLITS = ("train", "tune", "internal_test", "external_test")
@@ -121,14 +123,23 @@ def test_the_best_round_is_the_best_on_tune_cases(finished_run):
 
 @pytest.mark.parametrize("name", ["branch_2_5d", "branch_3d"])
 def test_the_heat_that_is_told_is_that_of_all_internal_test_patients_together(finished_run, name):
+    assert_heat_is_that_of_one_table(finished_run.out, finished_run.hospitals, name)
+
+
+def test_so_is_the_heat_by_occlusion(run_changed, finished_run):
+    out = run_changed(explain={"method": "occlusion"})
+    assert_heat_is_that_of_one_table(out, finished_run.hospitals, "branch_2_5d")
+
+
+def assert_heat_is_that_of_one_table(out: Path, hospitals: list[Path], name: str) -> None:
     """One table of every hospital's patients, with the saved weights, and numpy's statistics."""
-    study = load_study(TINY)
+    study = load_study(out / "study.yaml")
     network = next(n for n in networks(study) if n.name == name)
     module = build_network(network, seed=0)
-    set_weights(module, load_weights(finished_run.out / "weights", network))
+    set_weights(module, load_weights(out / "weights", network))
     compute, spacing = compute_for(network, Device()), spacing_of(network)
     shares, areas, frames = [], [], []
-    for site_file in finished_run.hospitals[:3]:
+    for site_file in hospitals[:3]:
         site = SiteService.open(site_file, study, threads=1).bench.site
         tensor, _ = site.tensors(site.internal_test, network)
         masks = site.arrays(site.internal_test, MaskTensor(study, network))
@@ -143,7 +154,7 @@ def test_the_heat_that_is_told_is_that_of_all_internal_test_patients_together(fi
             shares.append(solid[tumour].sum())
             areas.append(tumour.mean())
             frames.append(tumour_frame(solid, tumour, spacing, study.explain.grid))
-    told = finished_run.results["explanations"][name]
+    told = read_results(out)["explanations"][name]
     assert told["sites"] == ["site_a", "site_b", "site_c"]
     assert told["n"] == len(shares) > 8
     inside = told["inside"]
@@ -181,34 +192,6 @@ def test_the_report_marks_each_figure_as_synthetic(finished_run):
     assert [figure.count("synthetic data") for figure in figures] == [1] * len(figures)
 
 
-@pytest.mark.slow
-def test_the_same_seed_gives_the_same_bytes(finished_run, run_study_file, tmp_path):
-    run_study_file(TINY, tmp_path / "again")
-    for file in ("results.json", "report.html", "study.yaml"):
-        there, again = finished_run.out / file, tmp_path / "again" / file
-        assert again.read_bytes() == there.read_bytes(), file
-    for there in (finished_run.out / "weights").iterdir():
-        again = load_file(tmp_path / "again" / "weights" / there.name)
-        for name, tensor in load_file(there).items():
-            np.testing.assert_array_equal(again[name], tensor)
-
-
-@pytest.mark.parametrize(
-    ("embedding", "columns"),
-    [
-        ({"reduce": "logit", "dimension": 1}, ["branch_2_5d_1"]),
-        ({"reduce": "pooled", "dimension": 3}, [f"branch_2_5d_{k}" for k in (1, 2, 3)]),
-        ({"reduce": "pca", "dimension": 2}, [f"branch_2_5d_{k}" for k in (1, 2)]),
-    ],
-    ids=["logit", "pooled", "pca"],
-)
-def test_a_branch_enters_the_fusion_layer_as_reduced(run_changed, embedding, columns):
-    results = read_results(run_changed(embedding=embedding, fusion={"inputs": ["embeddings"]}))
-    names = [entry["name"] for entry in results["fusion"]["inputs"]]
-    assert names == ["intercept", *columns]
-    assert all(entry["coefficient"] is not None for entry in results["fusion"]["inputs"])
-
-
 def test_separate_phases_train_a_network_each_and_make_one_model(run_changed):
     out = run_changed(branches=flat_branch(phases="separate"))
     phases = ("corticomedullary", "excretory", "nephrographic")
@@ -235,35 +218,72 @@ def test_patients_without_a_phase_take_part_where_they_can(run_changed):
 SMALL = {"site_a": 16, "site_b": 16, "site_c": 16, "site_d": 12}
 
 
-def test_the_welch_screen_runs_and_verifies(run_changed):
-    from simulation.simulate import verify_folder
-
-    checks = verify_folder(run_changed(selection={"screen": "welch"})).checks
-    (found,) = [check for check in checks if check.quantity == "welch p-values"]
-    assert found.largest_difference <= 1e-8
-
-
-@pytest.mark.parametrize(
-    "aggregation",
-    [
+VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any], str, list[str]]] = {
+    "FedProx, logit": (
         {"strategy": "FedProx", "arguments": {"proximal_mu": 5.0}},
+        {"reduce": "logit", "dimension": 1},
+        "van_elteren",
+        ["branch_2_5d_1"],
+    ),
+    "FedAdam, pooled": (
         {"strategy": "FedAdam", "arguments": {"eta": 0.001, "tau": 0.001}},
+        {"reduce": "pooled", "dimension": 3},
+        "van_elteren",
+        ["branch_2_5d_1", "branch_2_5d_2", "branch_2_5d_3"],
+    ),
+    "FedMedian, pca": (
         {"strategy": "FedMedian", "arguments": {}},
-    ],
-    ids=lambda aggregation: aggregation["strategy"],
-)
-def test_another_strategy_gives_other_weights(run_changed, plain_weights, aggregation):
-    out = run_changed(aggregation=aggregation, branches=flat_branch(training=TWO_PASSES))
-    ours = load_file(out / "weights" / "branch_2_5d.safetensors")
+        {"reduce": "pca", "dimension": 2},
+        "welch",
+        ["branch_2_5d_1", "branch_2_5d_2"],
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=VARIANTS)
+def variant(request, finished_run, tmp_path_factory):
+    """A run with another strategy, reduction and screen, and what is expected of it."""
+    aggregation, embedding, screen, columns = VARIANTS[request.param]
+    study = changed(
+        load_study(TINY),
+        aggregation=aggregation,
+        embedding=embedding,
+        selection={"screen": screen},
+        fusion={"inputs": ["embeddings"]},
+        branches=flat_branch(training=TWO_PASSES),
+    )
+    out = tmp_path_factory.mktemp("variant") / "run"
+    return run_without_report(study, out, finished_run.hospitals), columns
+
+
+@pytest.fixture(scope="module")
+def plain_weights(finished_run, tmp_path_factory):
+    """What FedAvg gives."""
+    study = changed(load_study(TINY), branches=flat_branch(training=TWO_PASSES))
+    out = tmp_path_factory.mktemp("plain") / "run"
+    run_without_report(study, out, finished_run.hospitals)
+    return load_file(out / "weights" / "branch_2_5d.safetensors")
+
+
+def test_another_strategy_gives_other_weights(variant, plain_weights):
+    ours = load_file(variant[0] / "weights" / "branch_2_5d.safetensors")
     assert all(np.isfinite(tensor).all() for tensor in ours.values())
     assert any(not np.array_equal(ours[name], plain_weights[name]) for name in ours)
 
 
-@pytest.fixture
-def plain_weights(run_changed):
-    """What FedAvg gives."""
-    out = run_changed(branches=flat_branch(training=TWO_PASSES), name="plain")
-    return load_file(out / "weights" / "branch_2_5d.safetensors")
+def test_a_branch_enters_the_fusion_layer_as_reduced(variant):
+    out, columns = variant
+    inputs = read_results(out)["fusion"]["inputs"]
+    assert [entry["name"] for entry in inputs] == ["intercept", *columns]
+    assert all(entry["coefficient"] is not None for entry in inputs)
+
+
+@pytest.mark.parametrize("variant", ["FedMedian, pca"], indirect=True)
+def test_the_welch_screen_verifies(variant):
+    checks = {
+        check.quantity: check.largest_difference for check in verify_folder(variant[0]).checks
+    }
+    assert checks["welch p-values"] <= 1e-8
 
 
 TWO_PASSES = {"rounds": 1, "local_epochs": 2}

@@ -1,5 +1,6 @@
 """The three ways to fit the fusion layer: each is the pooled fit, and lets leave what it says."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,16 @@ from shared.errors import CodecError, PolicyError, SmallCellError
 from shared.fusion_sums import NO_FOLD, Layers
 from shared.stages.embed import RowsRequest
 from simulation.simulate import verify_folder
-from tests.conftest import THOROUGH, TINY, changed, flat_branch, recorded_run
+from tests.conftest import changed, flat_branch
+from tests.finished_runs import (
+    THOROUGH,
+    TINY,
+    FinishedRun,
+    recorded_questions,
+    results_of,
+    run_without_report,
+)
+from tests.site_policies import changed_policy
 
 MODES = {
     "scores": (TINY, {"exchange": "scores"}),
@@ -27,17 +37,17 @@ ASKED = {"fusion_moments", "fusion_steps", "fusion_losses", "fusion_scores"}
 
 
 @pytest.fixture(scope="module", params=MODES)
-def run(request, tmp_path_factory):
-    """A whole run of a small study under one mode."""
-    from shared.strict_yaml import dump_settings
-
+def run(request, finished_run, thorough_run, tmp_path_factory):
+    """A whole run of a small study under one mode, at copies of hospitals that have extracted."""
     source, fusion = MODES[request.param]
-    folder = tmp_path_factory.mktemp("exchange")
-    branches = flat_branch() if source == TINY else load_study(source).model_dump()["branches"]
-    study = load_study(source)
-    study = changed(study, fusion=fusion, **({"branches": branches} if source == TINY else {}))
-    (folder / "study.yaml").write_text(dump_settings(study))
-    return recorded_run(folder / "study.yaml", folder / "run"), study
+    before, branches = (finished_run, flat_branch()) if source == TINY else (thorough_run, None)
+    study = changed(load_study(source), fusion=fusion, explain=None)
+    study = changed(study, branches=branches) if branches else study
+    out = tmp_path_factory.mktemp("exchange") / "run"
+    shutil.copytree(before.out / "cohort", out / "cohort")
+    with recorded_questions() as asked:
+        run_without_report(study, out, sorted(out.glob("cohort/*/site.yaml")))
+    return FinishedRun(out, results_of(out), tuple(asked)), study
 
 
 def record_of(run):
@@ -46,10 +56,11 @@ def record_of(run):
 
 def test_the_layer_is_that_of_all_rows_in_one_table(run):
     run, _ = run
-    checks = [c for c in verify_folder(run.out).checks if c.stage == "fuse"]
+    verification = verify_folder(run.out)
+    checks = [check for check in verification.checks if check.stage == "fuse"]
     assert len(checks) == 5
     assert max(check.largest_difference for check in checks) <= 1e-8
-    assert verify_folder(run.out).passed
+    assert verification.passed
 
 
 def test_only_the_mode_of_sums_asks_and_only_the_others_collect_rows(run):
@@ -85,20 +96,19 @@ def test_the_columns_are_those_that_the_mode_names(run):
         assert branch == [f"branch_2_5d_{i + 1}" for i in range(study.embedding.dimension)]
 
 
-def test_a_run_by_sums_needs_no_hospital_to_disclose_a_single_case(run):
+def test_a_run_by_sums_needs_no_policy_that_lets_a_single_case_leave(run):
     run, study = run
     bench = SiteService.open(run.hospitals[0], study, threads=1).bench
-    whole, request = bench.site.settings, request_of(run)
-    bench.site.settings = whole.model_copy(update={"disclose": ()})
+    whole, request = bench.site.policy, request_of(run)
+    bench.site.policy = changed_policy(whole, release={"rows": ()})
     if study.fusion.exchange == "statistics":
         assert len(answer_moments(request, bench).folds) == study.fusion.folds
         with pytest.raises(PolicyError, match="under which none leave"):
             answer_rows(request, bench)
     else:
-        bench.site.settings = whole.model_copy(
-            update={"disclose": ("embeddings", "labels", "radiomics_score", "clinical")}
-        )
-        with pytest.raises(PolicyError, match="add 'scores' to 'disclose'"):
+        rows = ("embeddings", "labels", "radiomics_score", "clinical")
+        bench.site.policy = changed_policy(whole, release={"rows": rows})
+        with pytest.raises(PolicyError, match=r"release\.rows of the policy lacks scores"):
             answer_rows(request, bench)
         with pytest.raises(PolicyError, match="does not ask for sums"):
             answer_moments(request, bench)
@@ -109,8 +119,7 @@ def test_sums_of_a_small_fold_do_not_leave(run):
     if study.fusion.exchange != "statistics":
         pytest.skip("rows leave whole")
     bench = SiteService.open(run.hospitals[0], study, threads=1).bench
-    release = bench.site.settings.release.model_copy(update={"min_cell": 5})
-    bench.site.settings = bench.site.settings.model_copy(update={"release": release})
+    bench.site.policy = changed_policy(bench.site.policy, release={"min_cell": 5})
     with pytest.raises(
         SmallCellError, match=r"[Ll]ower fusion\.(outer_)?folds|fusion layer's sums"
     ):

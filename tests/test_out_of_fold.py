@@ -20,6 +20,7 @@ from shared.errors import PolicyError
 from shared.models import standardise
 from shared.networks import set_weights
 from shared.stages.embed import RowsRequest
+from tests.site_policies import changed_policy
 
 
 @pytest.fixture(scope="module")
@@ -131,12 +132,12 @@ def test_results_say_how_the_layer_was_fitted_and_how_its_networks_were_trained(
     assert "each training case" in embed["what"]
 
 
-def test_a_hospital_that_discloses_tune_rows_alone_stops_the_run(study, benches):
+def test_a_hospital_that_lets_tune_rows_alone_leave_stops_the_run(study, benches):
     bench = benches["site_b"]
-    whole = bench.site.settings
-    bench.site.settings = whole.model_copy(update={"disclose_of": ("tune",)})
+    whole = bench.site.policy
+    bench.site.policy = changed_policy(whole, release={"rows_of": ("tune",)})
     try:
-        with pytest.raises(PolicyError, match="add 'train' to 'disclose_of'"):
+        with pytest.raises(PolicyError, match=r"release\.rows_of of the policy lacks train"):
             answer_rows(RowsRequest((), study.clinical_model.model), bench)
     finally:
-        bench.site.settings = whole
+        bench.site.policy = whole

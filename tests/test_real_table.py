@@ -9,7 +9,7 @@ import csv
 import json
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,8 @@ from shared.job import Job
 from shared.strict_yaml import dump_settings
 from simulation.simulate import prepare_run, run_in_process
 from simulation.verify import verify_run
-from tests.conftest import write_csv
+from tests.conftest import reference_file, write_csv
+from tests.site_policies import write_policy
 
 REGIONS = ("Canada", "Europe", "Midwest", "Northeast", "South", "West")
 NOT_FEATURES = ("pid", "age_at_index", "E", "T")
@@ -34,12 +35,12 @@ SPLITS = ("train", "train", "tune", "internal_test")
 Rows = list[dict[str, str]]
 
 
-@pytest.fixture
-def patients(reference_data: Callable[[str], Path]) -> Rows:
+@pytest.fixture(scope="module")
+def patients() -> Rows:
     """Everybody, with the region of the hospital that the code of the patient names."""
-    with reference_data("flamby/centers.csv").open(newline="") as file:
+    with reference_file("flamby/centers.csv").open(newline="") as file:
         regions = {row["TSS Code"]: row["Region"] for row in csv.DictReader(file)}
-    with reference_data("flamby/brca.csv").open(newline="") as file:
+    with reference_file("flamby/brca.csv").open(newline="") as file:
         return [row | {"region": regions[row["pid"][5:7]]} for row in csv.DictReader(file)]
 
 
@@ -73,9 +74,9 @@ def write_hospital(folder: Path, name: str, patients: Rows) -> Path:
     site_file = folder / "site.yaml"
     site_file.write_text(
         f"version: 1\nname: {name}\nrole: training\nsynthetic: true\n"
-        "data: {features: features.csv}\nrelease: {min_cell: 1}\n"
-        "disclose: [labels, radiomics_score, clinical]\n"
+        "data: {features: features.csv}\n"
     )
+    write_policy(site_file, "release: {min_cell: 1, rows: [labels, radiomics_score, clinical]}\n")
     return site_file
 
 
@@ -166,30 +167,35 @@ def test_six_regions_give_the_numbers_of_one_table(tmp_path, patients, options):
 WELCH = {**OPTIONS["welch, adjusted, mRMR"], "standardise": {"clip_quantile": 0.02}}
 
 
-@pytest.fixture
-def undivided(tmp_path: Path, patients: Rows) -> Record:
-    """What a study finds where all patients are at one site."""
-    return run(tmp_path / "undivided", {"site_one": patients}, **WELCH)[0]
+def deal(
+    patients: Rows, n_sites: int, n_single: int, evenness: float, seed: int
+) -> dict[str, Rows]:
+    """Patients dealt out by chance, at least one in train to each site.
 
-
-def divisions(n_patients: int) -> st.SearchStrategy[list[int]]:
-    """Where each patient is: 2 to 8 sites, some with one patient, all with at least one in train.
-
-    Chance deals the rest out, most of them to few sites where the shares say so.
+    Some sites have one patient; the rest go, where `evenness` is low, most of them to few sites.
     """
+    rng = np.random.default_rng(seed)
+    shares = rng.dirichlet(np.full(n_sites - n_single, evenness))
+    places = n_single + rng.choice(n_sites - n_single, size=len(patients), p=shares)
+    in_train = [i for i, row in enumerate(patients) if split_of(row["pid"]) == "train"]
+    places[rng.permutation(in_train)[:n_sites]] = np.arange(n_sites)
+    divided: dict[str, Rows] = defaultdict(list)
+    for row, place in zip(patients, places, strict=True):
+        divided[f"site_{place}"].append(row)
+    return divided
 
-    def deal(drawn: tuple[int, int, float, int]) -> list[int]:
-        n_sites, n_single, evenness, seed = drawn
-        rng = np.random.default_rng(seed)
-        single = min(n_single, n_sites - 1)
-        shares = rng.dirichlet(np.full(n_sites - single, evenness))
-        places = single + rng.choice(n_sites - single, size=n_patients, p=shares)
-        order = rng.permutation(n_patients)
-        places[order[:n_sites]] = np.arange(n_sites)
-        return [int(place) for place in places]
 
+def divisions(patients: Rows) -> st.SearchStrategy[dict[str, Rows]]:
+    """Patients at 2 to 8 sites, some with one patient."""
     numbers = st.integers(2, 8), st.integers(0, 4), st.floats(0.3, 10.0), st.integers(0, 2**32 - 1)
-    return st.tuples(*numbers).map(deal)
+    return st.tuples(*numbers).map(lambda n: deal(patients, n[0], min(n[1], n[0] - 1), *n[2:]))
+
+
+@pytest.fixture(scope="module")
+def undivided(tmp_path_factory: pytest.TempPathFactory, patients: Rows) -> Record:
+    """What a study finds where all patients are at one site."""
+    folder = tmp_path_factory.mktemp("undivided")
+    return run(folder, {"site_one": patients}, **WELCH)[0]
 
 
 def test_any_division_selects_what_one_site_would(tmp_path_factory, patients, undivided):
@@ -201,11 +207,8 @@ def test_any_division_selects_what_one_site_would(tmp_path_factory, patients, un
         derandomize=True,
         suppress_health_check=[HealthCheck.too_slow],
     )
-    @given(divisions(len(patients)))
-    def check(places: list[int]) -> None:
-        divided: dict[str, Rows] = defaultdict(list)
-        for row, place in zip(patients, places, strict=True):
-            divided[f"site_{place}"].append(row)
+    @given(divisions(patients))
+    def check(divided: dict[str, Rows]) -> None:
         seen.append(sorted(map(len, divided.values())))
         record, job = run(tmp_path_factory.mktemp("divided"), divided, **WELCH)
         assert off(job) == {}

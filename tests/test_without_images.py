@@ -17,7 +17,9 @@ from shared.errors import AggregationError
 from shared.job import read_job
 from shared.strict_yaml import dump_settings
 from simulation.simulate import run_job, verify_folder
-from tests.conftest import TINY, FinishedRun, changed, flat_branch, simulate
+from tests.conftest import changed, flat_branch
+from tests.finished_runs import TINY, FinishedRun, simulate
+from tests.site_policies import write_policy
 
 NO_BRANCHES: dict[str, Any] = {
     "branches": [],
@@ -39,8 +41,9 @@ def hospitals(finished_run: FinishedRun, tmp_path: Path) -> Hospitals:
             extract_table(site_file, study, table, threads=1)
             settings = yaml.safe_load(site_file.read_text())
             settings["data"] = {"features": "features.csv"} | data
-            settings["disclose"] = [x for x in settings["disclose"] if x != "embeddings"]
             site_file.write_text(yaml.safe_dump(settings))
+            rows = "rows: [scores, labels, radiomics_score, clinical]"
+            write_policy(site_file, f"release: {{min_cell: 1, {rows}}}\n")
             for gone in ("images", "cache"):
                 shutil.rmtree(root / name / gone)
             (root / name / "manifest.csv").unlink()

@@ -4,7 +4,6 @@ Everything that training opens is opened, or read where the site brings a table 
 nothing leaves the hospital.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,12 +21,14 @@ from client.check.machine import (
     permission_note,
 )
 from client.check.measures import Measures
+from client.check.policy_findings import policy_problems, small_cells, small_cohort
 from client.check.report import CheckReport, Verdict, clipped
 from client.check.second_masks import second_reader_notes
 from client.check.subgroup_notes import subgroup_notes
 from client.cohort.feature_table import read_cohort
 from client.cohort.manifest import Case, Manifest, check_cohort_size
 from client.cohort.splits import assign_splits
+from client.policy.settings import Policy
 from client.prepare import PATIENT_LIMIT_S, Outcome, Progress, check_images
 from client.settings import SiteSettings, check_role, load_site_settings
 from client.workers import Limits, n_threads
@@ -45,10 +46,15 @@ class _Found:
     bad: dict[str, str] = field(default_factory=dict)
     measures: dict[str, Measures] = field(default_factory=dict)
     warnings: dict[str, list[str]] = field(default_factory=dict)
+    verdicts: tuple[Verdict, ...] = ()
 
     @property
     def cases(self) -> tuple[Case, ...]:
         return () if self.manifest is None else self.manifest.cases
+
+    @property
+    def n_imaged(self) -> int:
+        return sum(bool(case.images) for case in self.cases)
 
     def warn(self, texts: Mapping[str, Sequence[str]]) -> None:
         for patient, found in texts.items():
@@ -68,8 +74,7 @@ def check_site(
 ) -> CheckReport:
     """Open every table, image and mask of a site and say what is ready and what is not.
 
-    A patient who cannot be used is a verdict, tables that cannot be used are a problem; the
-    check itself fails on neither.
+    A patient who cannot be used is a verdict, tables that cannot are a problem: no error either.
 
     Args:
         threads: Worker processes; None takes `device.threads`, and 0 all cores.
@@ -83,7 +88,8 @@ def check_site(
         ConfigError: If the site file cannot be read.
     """
     settings = load_site_settings(site_file)
-    problems = [*_wrong_role(settings, study, guest), *_wrong_study(study, study_hash)]
+    policy, beyond_it = policy_problems(site_file, settings, study)
+    problems = beyond_it + _wrong_role(settings, study, guest) + _wrong_study(study, study_hash)
     workers = n_threads(settings.device.threads if threads is None else threads)
     look = partial(
         check_images,
@@ -93,40 +99,38 @@ def check_site(
         isolated=isolated,
         limits=limits or _limits(workers),
     )
-    found, verdicts = _Found(), tuple[Verdict, ...]()
+    found = _Found()
     try:
         found.manifest = read_cohort(settings, site_file, _set_aside(study))
         if settings.data.features is None:
             _compare(found, look(found.cases))
         found.warn(impossible_values(_usable(found)))
-        verdicts = _verdicts(found, study, settings.name)
-        problems += _cohort_problems(found, study, settings.name) + _small_cells(verdicts, settings)
+        found.verdicts = _verdicts(found, study, settings.name)
+        problems += _cohort_problems(found, study, settings, policy)
     except TrifedError as error:
         problems.append(str(error))
-    cache_folder, n = site_file.parent / settings.cache, sum(bool(c.images) for c in found.cases)
-    faults, notes = machine_problems(cache_folder, settings.device, study, n)
+    cache_folder = site_file.parent / settings.cache
+    faults, notes = machine_problems(cache_folder, settings.device, study, found.n_imaged)
     notes = memory_note(found.measures, workers) + permission_note(site_file) + notes
     return CheckReport(
         site=settings.name,
         role=settings.role,
-        verdicts=verdicts,
+        verdicts=found.verdicts,
         problems=(*problems, *faults),
-        notes=(*_of_patients(found, verdicts, settings, study), *notes),
+        notes=(*_objections(found), *_of_patients(found, settings, policy, study), *notes),
         machine=describe_machine(cache_folder, study),
         features=brought(settings, study),
     )
 
 
-def _of_patients(
-    found: _Found, verdicts: Sequence[Verdict], settings: SiteSettings, study: Study
-) -> list[str]:
+def _of_patients(found: _Found, settings: SiteSettings, policy: Policy, study: Study) -> list[str]:
     """What is worth knowing of the patients and their tables as a whole."""
     usable = _usable(found)
-    notes = _notes(verdicts, settings)
+    notes = _notes(found.verdicts, settings)
     if settings.role == "training":
         notes += second_reader_notes(usable, study)
-    splits = {verdict.patient_id: verdict.split for verdict in verdicts if verdict.ready}
-    notes += subgroup_notes(usable, splits, settings, study)
+    splits = {verdict.patient_id: verdict.split for verdict in found.verdicts if verdict.ready}
+    notes += subgroup_notes(usable, splits, policy, study)
     return notes + feature_findings(usable, settings, study) + table_findings(usable, study)
 
 
@@ -199,7 +203,9 @@ def _verdicts(found: _Found, study: Study, site_name: str) -> tuple[Verdict, ...
     return tuple(sorted(verdicts, key=lambda verdict: verdict.line))
 
 
-def _cohort_problems(found: _Found, study: Study, site_name: str) -> list[str]:
+def _cohort_problems(
+    found: _Found, study: Study, settings: SiteSettings, policy: Policy
+) -> list[str]:
     n_unusable = len(found.bad) + (0 if found.manifest is None else len(found.manifest.exclusions))
     problems = []
     if n_unusable and study.cohort.on_bad_case == "stop":
@@ -208,23 +214,25 @@ def _cohort_problems(found: _Found, study: Study, site_name: str) -> list[str]:
             "Repair them, take them out of the manifest, or set cohort.on_bad_case: exclude."
         )
     try:
-        check_cohort_size(_usable(found), study, site_name, n_excluded=n_unusable)
+        check_cohort_size(_usable(found), study, settings.name, n_excluded=n_unusable)
     except TrifedError as error:
         problems.append(str(error))
-    return problems
+    problems += small_cohort(policy, settings, _usable(found))
+    return problems + small_cells(policy, found.verdicts)
 
 
-def _small_cells(verdicts: Sequence[Verdict], settings: SiteSettings) -> list[str]:
-    """That a split holds so few patients of a label that the site will tell nothing of it."""
-    limit = settings.release.min_cell
-    counts = Counter((v.split, v.label) for v in verdicts if v.ready and v.label is not None)
-    return [
-        f"the split {split} holds {n} {'positive' if label else 'negative'} patients, but nothing "
-        f"is told of fewer than {limit} (release.min_cell in site.yaml), so the study will stop "
-        "here. Add patients, or enlarge the split's share in the study."
-        for (split, label), n in sorted(counts.items())
-        if n < limit
-    ]
+def _objections(found: _Found) -> list[str]:
+    """How many object, and how many of the list nobody knows."""
+    if found.manifest is None:
+        return []
+    n, n_unknown = found.manifest.n_objected, found.manifest.n_unknown
+    notes = [f"{n} patients object (objections.csv): nothing of theirs was read"] if n else []
+    if n_unknown:
+        notes.append(
+            f"warning: {n_unknown} ids of objections.csv stand in no table of this site. Compare "
+            "them with the manifest: a patient whose id is misspelt there still takes part."
+        )
+    return notes
 
 
 def _notes(verdicts: Sequence[Verdict], settings: SiteSettings) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from client.cohort.manifest import Case
-from client.settings import SiteSettings
+from client.policy.settings import Policy
 from client.subgroups import may_be_told
 from shared.config import Study
 from shared.subgroups import subgroup_names
@@ -14,7 +14,7 @@ TESTED = ("internal_test", "external_test")
 
 
 def subgroup_notes(
-    cases: Sequence[Case], splits: Mapping[str, str], settings: SiteSettings, study: Study
+    cases: Sequence[Case], splits: Mapping[str, str], policy: Policy, study: Study
 ) -> list[str]:
     """What is worth knowing of the subgroups; nothing where the study names none.
 
@@ -38,13 +38,13 @@ def subgroup_notes(
         column: np.array([case.groups[column] for case in tested], dtype=np.int64)
         for column in names
     }
-    least = settings.release.min_cell
+    least = policy.release.min_cell
     silent = set(names) - set(may_be_told(divided, labels, least=least))
     notes += [
         f"subgroups of {column}: nothing will be told of them. Among the {len(tested)} test "
         "patients a subgroup, those with a blank cell, or those between it and another hold fewer "
-        f"than {least} of a label (release.min_cell in site.yaml), but not none. Filling in blank "
-        "cells may help."
+        f"than {least} of a label (release.min_cell in policy.yaml), but not none. Filling in "
+        "blank cells may help."
         for column in names
         if column in silent
     ]

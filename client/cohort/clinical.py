@@ -14,6 +14,7 @@ from client.cohort.tables import (
     read_table,
     refuse_duplicates,
 )
+from client.objections.listed import NOBODY, Objections
 from shared.config import Endpoint, Study
 
 
@@ -88,17 +89,20 @@ class ClinicalTable:
         return f"{self.table.path.name} line {row.line}"
 
 
-def read_clinical(path: Path, study: Study, *, labelled: bool = True) -> ClinicalTable:
+def read_clinical(
+    path: Path, study: Study, *, labelled: bool = True, objections: Objections = NOBODY
+) -> ClinicalTable:
     """Read the clinical table: the endpoint, the study's variables, and other columns of numbers.
 
     Args:
         labelled: Without it neither the endpoint nor what the study only describes or divides by is
             needed.
+        objections: Patients whose rows are not looked at.
 
     Raises:
         ManifestError: If the table cannot be read, a column is missing, or a patient stands twice.
     """
-    table = read_table(path, lower=False)
+    table = objections.taken_out_of(read_table(path, lower=False))
     asked = tuple(study.clinical.predictors)
     if labelled:
         need_column(table, study.endpoint.column)

@@ -37,6 +37,7 @@ from client.cohort.tables import (
     read_table,
     refuse_duplicates,
 )
+from client.objections.listed import Objections, read_objections
 from client.radiomics.features import extracted_names, feature_names, with_deltas
 from client.settings import SiteSettings
 from shared.config import Study
@@ -149,7 +150,7 @@ def read_feature_table(site: SiteSettings, folder: Path, study: Study) -> Featur
             "learnt), which no table can follow. Give the widths in the study, or bring images."
         )
     path = folder / (site.data.features or "")
-    table = read_table(path, lower=False)
+    table = read_objections(folder).taken_out_of(read_table(path, lower=False))
     if study.radiomics.mode != "table" and site.data.features_from == "trifed":
         check_sidecar(path, study)
     names = extracted_names(study.phases, study.radiomics)
@@ -200,9 +201,9 @@ def _check_columns(table: Table, names: Sequence[str], differences: Sequence[str
 def _read_with_features(
     site: SiteSettings, site_file: Path, study: Study, *, labels_required: bool
 ) -> Manifest:
-    folder = site_file.parent
+    folder, objections = site_file.parent, read_objections(site_file.parent)
     features = read_feature_table(site, folder, study)
-    named = _who(site, folder, features.table)
+    named, n_objected = _who(site, folder, features.table, objections)
     clinical = clinical_of(site, folder, study) if labels_required else None
     cases: list[Case] = []
     found: list[tuple[CaseError, Case]] = []
@@ -227,15 +228,22 @@ def _read_with_features(
     if exclusions and study.cohort.on_bad_case == "stop":
         raise ManifestError(listed([exclusion.reason for exclusion in exclusions]))
     usable = tuple(case for case in cases if case.patient_id not in twice)
-    return Manifest(usable, tuple(exclusions))
+    return Manifest(usable, tuple(exclusions), n_objected, len(objections) - n_objected)
 
 
-def _who(site: SiteSettings, folder: Path, features: Table) -> Table:
-    """The table that names the patients: the manifest where there is one, else the features."""
+def _who(
+    site: SiteSettings, folder: Path, features: Table, objections: Objections
+) -> tuple[Table, int]:
+    """The table that names the patients, and how many in it object.
+
+    It is the manifest where there is one, else the features.
+    """
     check_splits(features, site.role)
     if site.data.manifest is None:
-        return features
-    manifest = read_table(folder / site.data.manifest, lower=True)
+        n_objected = objections.in_table(read_table(features.path, lower=False))
+        return features, n_objected
+    everybody = read_table(folder / site.data.manifest, lower=True)
+    manifest, n_objected = objections.taken_out_of(everybody), objections.in_table(everybody)
     strange = [column for column in manifest.columns if column not in OWN_COLUMNS]
     if strange:
         raise ManifestError(
@@ -250,13 +258,13 @@ def _who(site: SiteSettings, folder: Path, features: Table) -> Table:
     refuse_duplicates(manifest)
     check_splits(manifest, site.role)
     if "split" not in features.columns:
-        return manifest
+        return manifest, n_objected
     splits = {patient_key(row.cells["patient_id"]): row.cells["split"] for row in features.rows}
     rows = [
         Row(row.line, row.cells | {"split": splits.get(patient_key(row.cells["patient_id"]), "")})
         for row in manifest.rows
     ]
-    return replace(manifest, rows=tuple(rows))
+    return replace(manifest, rows=tuple(rows)), n_objected
 
 
 def _named(row: Row) -> Case:

@@ -12,7 +12,6 @@ from client.cohort.clinical import ClinicalTable, read_clinical
 from client.cohort.manifest_columns import Columns, manifest_columns
 from client.cohort.tables import (
     CaseError,
-    ExclusionKind,
     Row,
     Table,
     check_splits,
@@ -21,10 +20,12 @@ from client.cohort.tables import (
     read_table,
     refuse_duplicates,
 )
+from client.objections.listed import read_objections
 from client.settings import SiteSettings
 from shared.config import Split, Study
 from shared.errors import CohortError, ManifestError
 from shared.phases import Phase
+from shared.stages.describe_cohort import ExclusionKind
 
 SPLITS: dict[str, Split] = {name: name for name in get_args(Split)}
 
@@ -75,10 +76,17 @@ class Exclusion:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The usable cases, and the patients set aside."""
+    """The usable cases, and the patients set aside.
+
+    Attributes:
+        n_objected: Patients of the tables who object; their number stays in the hospital.
+        n_unknown: Ids on the list of objections that the tables do not know.
+    """
 
     cases: tuple[Case, ...]
     exclusions: tuple[Exclusion, ...] = ()
+    n_objected: int = 0
+    n_unknown: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +114,16 @@ def read_manifest(
 
     `data.root`, `data.manifest` and `data.clinical` start at the site file's folder; the paths
     in the manifest start at `data.root` and may not leave it. With `labels_required=False` the
-    clinical table is not read.
+    clinical table is not read. Patients who object are as if they stood nowhere.
 
     Raises:
         ManifestError: If a table is not readable, a column is missing or unknown, or a patient
             stands twice; and, unless `cohort.on_bad_case` is `exclude`, if any patient cannot
             be used. Up to ten problems are listed.
     """
-    folder = site_file.parent
-    table = read_table(folder / (site.data.manifest or ""), lower=True)
+    folder, objections = site_file.parent, read_objections(site_file.parent)
+    everybody = read_table(folder / (site.data.manifest or ""), lower=True)
+    table, n_objected = objections.taken_out_of(everybody), objections.in_table(everybody)
     reader = _Reader(
         table=table,
         columns=manifest_columns(table, study),
@@ -126,7 +135,8 @@ def read_manifest(
     refuse_duplicates(table)
     check_splits(table, site.role)
     found = _read_cases(reader)
-    return Manifest(tuple(found.cases), tuple(found.exclusions))
+    n_unknown = len(objections) - n_objected
+    return Manifest(tuple(found.cases), tuple(found.exclusions), n_objected, n_unknown)
 
 
 def check_cohort_size(
@@ -257,4 +267,4 @@ def clinical_of(site: SiteSettings, folder: Path, study: Study) -> ClinicalTable
             f"{site.name}: data.clinical is not set, but the study needs labels. Set it in "
             "site.yaml to the table that holds them."
         )
-    return read_clinical(folder / site.data.clinical, study)
+    return read_clinical(folder / site.data.clinical, study, objections=read_objections(folder))

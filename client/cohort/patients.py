@@ -1,12 +1,13 @@
 """The patients of one site: handles on them by split, their labels and clinical values."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from client.cohort.cases import Cases, TestCases, TrainingCases, TuneCases
-from client.cohort.manifest import Case
+from client.cohort.manifest import Case, Exclusion
 from shared.errors import CohortError
 
 
@@ -15,6 +16,8 @@ class Patients:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.log = logging.getLogger(f"trifed.site.{name}")
+        self.exclusions: tuple[Exclusion, ...] = ()
         self._cases: tuple[Case, ...] = ()
 
     @property
@@ -48,6 +51,16 @@ class Patients:
     def take_only(self, case: Case) -> None:
         """Make this the site of one patient, who need not stand in its tables."""
         self._cases = (case,)
+
+    def _exclude(self, bad: Mapping[str, str]) -> None:
+        """Set cases aside by id, each for its reason."""
+        gone = [case for case in self._cases if case.patient_id in bad]
+        self.exclusions += tuple(
+            Exclusion(case.patient_id, case.line, "image", bad[case.patient_id]) for case in gone
+        )
+        for case in gone:
+            self.log.warning("excluded: %s", bad[case.patient_id])
+        self._cases = tuple(case for case in self._cases if case.patient_id not in bad)
 
     @property
     def everyone(self) -> Cases:

@@ -7,13 +7,12 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from shared.config import Split
 from shared.errors import ManifestError
+from shared.stages.describe_cohort import ExclusionKind
 
 SHOWN = 10
-ExclusionKind = Literal["phase", "mask", "file", "label", "clinical", "image", "features"]
 BLANK = frozenset({"", "na", "n/a", "nan"})
 SHARES: tuple[Split, ...] = ("train", "tune", "internal_test")
 YES_NO = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}

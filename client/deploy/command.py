@@ -61,13 +61,21 @@ def add_site(parser: argparse.ArgumentParser) -> None:
 
 
 def run_start(options: argparse.Namespace) -> int:
-    """Start in the background, or stay."""
+    """Start in the background, or stay.
+
+    Raises:
+        ApprovalError: If the study is not approved here; the courier alone may run all the same.
+    """
+    from client.approvals.approvals import refuse_unapproved
     from client.deploy.place import open_place
     from client.deploy.start import Part, start
     from shared.background import begin
+    from shared.config import load_study
 
     place = open_place(options.site_file)
     part: Part = "service" if options.service_only else "courier" if options.courier_only else "all"
+    if part != "courier":
+        refuse_unapproved(place.site_file, load_study(place.joined.study_file))
     if options.foreground:
         start(place, part)
         return 0

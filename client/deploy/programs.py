@@ -1,4 +1,4 @@
-"""A hospital's programs as command lines: the service, Flower's SuperNode, and its couriers.
+"""A hospital's programs as command lines: the service, and Flower's SuperNode with the courier.
 
 All of them call out or talk within the machine; nothing listens to the network.
 """
@@ -9,16 +9,15 @@ from collections.abc import Mapping
 
 from client.deploy.place import Place
 from shared.launch import environment, python
-from shared.supervision import Program
+from shared.supervision import SUPERVISED, Program
 
-SERVICE, SUPERNODE, EXECUTOR = "service", "supernode", "executor"
+SERVICE, SUPERNODE = "service", "supernode"
 LOOPBACK = "127.0.0.1"
-TASK_POLL_S = "0.25"
 
 
 def service_programs(place: Place, *, outer: Mapping[str, str] | None = None) -> list[Program]:
     """What holds the patients."""
-    around = environment(place.service_logs / "flower", outer=outer)
+    around = environment(place.service_logs / "flower", outer=outer, **{SUPERVISED: "yes"})
     command = python(
         *("trifed", "site", "serve", str(place.site_file)), *("--socket", str(place.socket))
     )
@@ -28,18 +27,15 @@ def service_programs(place: Place, *, outer: Mapping[str, str] | None = None) ->
 def courier_programs(
     place: Place, port: int, *, outer: Mapping[str, str] | None = None
 ) -> list[Program]:
-    """What carries letters, in the order of starting.
+    """What carries letters.
 
     Args:
         place: The site's federation.
-        port: Where the two talk to each other, on this machine alone.
+        port: Where Flower listens for processes of this machine; there are none.
         outer: The environment to begin with; by default this process's.
     """
-    around = environment(place.home, outer=outer, FLWR_SUPEREXEC_TASK_POLL_INTERVAL=TASK_POLL_S)
-    return [
-        Program(SUPERNODE, supernode(place, port), around, place.logs / "supernode.log"),
-        Program(EXECUTOR, executor(place, port), around, place.logs / "courier.log"),
-    ]
+    around = environment(place.home, outer=outer)
+    return [Program(SUPERNODE, supernode(place, port), around, place.logs / "supernode.log")]
 
 
 def supernode(place: Place, port: int) -> tuple[str, ...]:
@@ -53,15 +49,6 @@ def supernode(place: Place, port: int) -> tuple[str, ...]:
         *("--isolation", "process"),
         *("--superexec-auth-secret-file", str(place.secret)),
         *("--host", LOOPBACK, "--port", str(port)),
-    )
-
-
-def executor(place: Place, port: int) -> tuple[str, ...]:
-    """What starts a courier for each message; it talks to the SuperNode within the machine."""
-    return python(
-        "client.deploy.executor",
-        *("--runtime-api-address", f"{LOOPBACK}:{port}", "--insecure"),
-        *("--superexec-auth-secret-file", str(place.secret)),
     )
 
 

@@ -5,11 +5,15 @@ import io
 import json
 import os
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import Literal
 
 from client.draft.draft import Draft, Line, cell
 from client.draft.guesses import Guess, LeftOut
+from client.policy.load import NAME as POLICY
+from client.policy.text import policy_text
+from client.policy.write import a_year_from, write_policy
 from shared.config import Study
 from shared.errors import ConfigError
 from shared.files import write_atomically
@@ -19,6 +23,7 @@ MANIFEST, WHY, SITE = "manifest.csv", "manifest.why.csv", "site.yaml"
 WHY_COLUMNS = ("line", "patient_id", "column", "sure", "filled_in", "path", "why")
 TEMPLATE = """\
 # A draft: check every line. It stays in the hospital; neither it nor anything it names is sent.
+# What may leave stands in policy.yaml beside it.
 
 # The form of this file; 1 is the only one.
 version: 1
@@ -51,11 +56,6 @@ device:
   kind: auto
   # Processor threads; 0 for all cores.
   threads: 0
-
-# What may leave about single patients, for the fusion layer: any of embeddings, scores,
-# radiomics_score, clinical, labels. A row without an id is still data about a patient: it needs the
-# agreement of whoever decides that in your hospital. [] lets nothing about single patients leave.
-disclose: []
 """
 
 
@@ -95,7 +95,7 @@ def role_of(study: Study, name: str, asked: Role | None) -> Role:
 
 
 def write_draft(draft: Draft, folder: Path, out: Path, *, name: str, role: Role) -> None:
-    """Write manifest.csv, manifest.why.csv and site.yaml.
+    """Write manifest.csv, manifest.why.csv, site.yaml, and policy.yaml unless it is there.
 
     Raises:
         ConfigError: If one of them exists, or the folder's name is not valid text.
@@ -110,6 +110,8 @@ def write_draft(draft: Draft, folder: Path, out: Path, *, name: str, role: Role)
     site = TEMPLATE.format(name=name, role=role, root=json.dumps(text, ensure_ascii=False))
     write_atomically(out / WHY, _csv(_reasons(draft)))
     write_atomically(out / MANIFEST, _csv(_rows(draft)))
+    if not (out / POLICY).exists():
+        write_policy(out / POLICY, policy_text("standard", valid_until=a_year_from(date.today())))
     write_atomically(out / SITE, site.encode())
 
 

@@ -11,6 +11,7 @@ from rich.table import Table
 from client.draft.draft import Draft
 from client.draft.files import MANIFEST, SITE, WHY
 from client.draft.guesses import SURE
+from client.policy.load import NAME as POLICY
 from client.progress import EVERY_S
 
 log = logging.getLogger("trifed.site")
@@ -67,7 +68,8 @@ def print_draft(draft: Draft, out: Path, study_file: Path, console: Console) -> 
         "This is a draft. Next:",
         f"  1. open {out / MANIFEST}; confirm or correct every line ({WHY} says why it is so)",
         f"  2. read {out / SITE}, and write clinical.csv with the same patient_id",
-        f"  3. trifed site check {out / SITE} --study {study_file}",
+        f"  3. let whoever decides what leaves your hospital read {out / POLICY}",
+        f"  4. trifed site check {out / SITE} --study {study_file}",
     ]
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -52,7 +52,12 @@ def explain_patients(
     if not found:
         raise ConfigError("the study has no networks (branches: []), so there is nothing to see.")
     site = open_site(
-        site_file, study, threads=threads, progress=progress, labels_required=not patients
+        site_file,
+        study,
+        threads=threads,
+        progress=progress,
+        labels_required=not patients,
+        local=True,
     )
     cases = chosen(site, patients)
     bench = Workbench(site, threads=site.threads)

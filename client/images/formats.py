@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
-from client.images.integrity import damage
+from client.images.integrity import MAX_VOXELS, damage
 
-MAX_VOXELS = 500_000_000
 READERS = {".nii": "NiftiImageIO", ".nii.gz": "NiftiImageIO", ".nrrd": "NrrdImageIO"}
 
 

@@ -21,6 +21,7 @@ HEADER_BYTES = 65_536
 NIFTI_1_HEADER, NIFTI_2_HEADER = 348, 540
 SLACK = 1 << 24
 MOST = 1 << 32
+MAX_VOXELS = 500_000_000
 WIDEST = 8
 GAPS = (b"\n\n", b"\r\n\r\n")
 AGAIN = "Copy or export it again."
@@ -31,9 +32,10 @@ Stream = gzip.GzipFile | IO[bytes]
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """Where values begin, the bytes of the whole file, and the number type where it has NaN."""
+    """Where values begin, what the file holds, and the number type where it has NaN."""
 
     offset: int
+    shape: tuple[int, ...]
     n_bytes: int
     number: np.dtype[Any] | None
 
@@ -62,6 +64,8 @@ def _nifti_damage(path: Path) -> str | None:
         expected = layout.n_bytes
         if expected > MOST:
             return f"is no CT: its header asks for {expected:,} bytes, at most {MOST:,}. {AGAIN}"
+        if math.prod(layout.shape) > MAX_VOXELS:
+            return _too_many(layout.shape)
         found, finite = _read_through(file, header, layout)
     if packed and found > expected + SLACK:
         return f"unpacks to far more than the {expected:,} bytes that its header says. {AGAIN}"
@@ -116,9 +120,10 @@ def _nifti_layout(header: bytes) -> _Layout | None:
             return None
         start = int(max(offset, 0))
         n_axes = min(max(int(shape[0]), 0), 7)
-        n_voxels = math.prod(max(int(length), 1) for length in shape[1 : 1 + n_axes])
+        lengths = tuple(max(int(length), 1) for length in shape[1 : 1 + n_axes])
+        n_bytes = math.prod(lengths) * max(int(bits), 0) // 8
         number = np.dtype(f"{order}f{FLOATS[kind]}") if kind in FLOATS else None
-        return _Layout(start, start + n_voxels * max(int(bits), 0) // 8, number)
+        return _Layout(start, lengths, start + n_bytes, number)
     return None
 
 
@@ -131,8 +136,11 @@ def _nrrd_damage(path: Path) -> str | None:
             return "keeps its values in another file (data file:). Save it with its header."
         if end is None or not start.startswith(b"NRRD"):
             return f"has no NRRD header. {AGAIN}"
+        shape = _nrrd_shape(fields)
+        if math.prod(shape) > MAX_VOXELS:
+            return _too_many(shape)
         if fields.get(b"encoding", b"").lower() in (b"gzip", b"gz"):
-            expected = _nrrd_bytes(fields)
+            expected = math.prod(shape) * WIDEST
             file.seek(end)
             with gzip.GzipFile(fileobj=file) as unpacked:
                 found = _count_bytes(unpacked, most=expected + SLACK)
@@ -141,12 +149,18 @@ def _nrrd_damage(path: Path) -> str | None:
     return None
 
 
-def _nrrd_bytes(fields: dict[bytes, bytes]) -> int:
-    """The most bytes that the values of an NRRD can take, by its header; 0 where it says none."""
+def _too_many(shape: tuple[int, ...]) -> str:
+    """Said before a value is unpacked: a small file may take minutes to unpack."""
+    asked = " x ".join(map(str, shape))
+    return f"is no CT: its header asks for {asked} voxels, at most {MAX_VOXELS:,}. {AGAIN}"
+
+
+def _nrrd_shape(fields: dict[bytes, bytes]) -> tuple[int, ...]:
+    """The lengths of an NRRD's axes, by its header; one of 0 where it says none."""
     sizes = fields.get(b"sizes", b"").split()
     if not sizes or not all(size.isdigit() and len(size) < 10 for size in sizes[:16]):
-        return 0
-    return min(MOST, math.prod(int(size) for size in sizes[:16]) * WIDEST)
+        return (0,)
+    return tuple(int(size) for size in sizes[:16])
 
 
 def _nrrd_fields(header: bytes) -> dict[bytes, bytes]:

@@ -109,6 +109,8 @@ def with_mask(pair: StoredPair, mask: NDArray[np.bool_]) -> StoredPair:
 
 def _read_pair(case: Case, phase: Phase, min_roi_voxels: int) -> StoredPair:
     path, mask_path = case.images[phase], case.masks[phase]
+    for one in (path, mask_path):
+        _check_place(one)
     stored = read_stored(path)
     _check_axes(path, stored.image)
     if is_dicom_mask(mask_path):
@@ -188,6 +190,16 @@ def _grid_difference(image: Any, mask: Any) -> str:
     if not np.allclose(mask.GetDirection(), image.GetDirection(), rtol=0, atol=TOLERANCE_MM):
         return f"the mask's axes have another direction than the volume's; {remedy}"
     return ""
+
+
+def _check_place(path: Path) -> None:
+    """Links were followed, and found to stay under the data root, when the tables were read."""
+    if path.resolve() != path.absolute():
+        raise FileError(
+            path,
+            "has become a link, or lies in a folder that has, since the tables were read. Put the "
+            "file itself there.",
+        )
 
 
 def _check_axes(path: Path, image: Any) -> None:

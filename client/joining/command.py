@@ -13,10 +13,10 @@ def add_join(actions: Any) -> None:
         help="join a study by the coordinator's invitation",
         description="""Check an invitation: that nothing in it was changed, that it is for the
 site of the site file, and that the server runs the code that is installed here. Say in plain words
-what the study is, what it asks, and what the site file lets leave. Then write the folder
-federation/ beside the site file, with a key of this hospital's own, and NAME.trifed-answer for the
-coordinator, which holds the key's public half. The private half never leaves the folder. Nothing is
-sent.
+what the study is, what it asks, and what the policy beside the site file lets leave. Then write the
+folder federation/ beside the site file, with a key of this hospital's own, and NAME.trifed-answer
+for the coordinator, which holds the key's public half. The private half never leaves the folder.
+Nothing is sent.
 
 The coordinator tells the fingerprint by telephone: with --fingerprint an invitation by anybody else
 is refused. The same again keeps the key.""",
@@ -61,7 +61,7 @@ def run_join(options: argparse.Namespace) -> int:
     for line in (
         *study_lines(study, invitation.study_hash),
         *asked_lines(study, settings),
-        *leaves_lines(study, settings),
+        *leaves_lines(study, settings, found.policy),
     ):
         print(line)
     print(f"{found.folder.path}: {'as before' if found.again else 'written'}; stays here")
@@ -75,4 +75,9 @@ def run_join(options: argparse.Namespace) -> int:
     print(f"  2. send {found.answer_file.name}, and tell your key's fingerprint by telephone")
     print(f"       {grouped(found.key_fingerprint)}")
     print(f"  3. trifed site check {options.site} --study {found.folder.study_file} --network")
+    if settings.synthetic:
+        print("  4. these patients are made up, so nobody need approve the study")
+    else:
+        print("  4. whoever may decide it approves the study; without that nothing is answered:")
+        print(f"       trifed site approve {options.site} {found.folder.study_file}")
     return 0

@@ -77,6 +77,11 @@ class FederationFolder:
         """The service's socket."""
         return self.path / self.settings().socket
 
+    def server_in_words(self) -> str:
+        """The server that this site answers: where it is, and its key's fingerprint."""
+        settings = self.settings()
+        return f"the server at {settings.address}, key {settings.fingerprint}"
+
     def authority(self) -> str:
         """The CA's certificate as PEM.
 

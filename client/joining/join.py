@@ -5,6 +5,8 @@ from pathlib import Path
 
 from client.joining.folder import FederationFolder, folder_beside
 from client.joining.settings import SOCKET, federation_yaml
+from client.policy.load import load_policy
+from client.policy.settings import Policy
 from client.settings import SiteSettings, load_site_settings
 from shared.config import Study
 from shared.errors import ConfigError, StateError
@@ -29,6 +31,7 @@ class Joined:
     invitation: Invitation
     study: Study
     settings: SiteSettings
+    policy: Policy
     folder: FederationFolder
     answer_file: Path
     key_fingerprint: str
@@ -45,6 +48,7 @@ def join(invitation_file: Path, site_file: Path, *, told: str | None = None) -> 
         InvitationError: If the invitation is damaged, or not from the key that was told.
         HandshakeError: If the server runs other code.
         ConfigError: If the site file is missing, or is another site's; nothing is joined then.
+        PolicyError: If the site has no policy in force; nothing is joined then.
         StateError: If the site joined another study or run here.
     """
     invitation, study = read_invitation(invitation_file, told=told)
@@ -56,6 +60,7 @@ def join(invitation_file: Path, site_file: Path, *, told: str | None = None) -> 
         raise ConfigError(_how_to_begin(invitation, folder, site_file))
     settings = load_site_settings(site_file)
     _refuse_other_site(site_file, settings, invitation)
+    policy = load_policy(site_file, settings)
     if not again:
         _write_study(folder, invitation)
     write_atomically(folder.authority_file, invitation.certificate.encode())
@@ -76,7 +81,8 @@ def join(invitation_file: Path, site_file: Path, *, told: str | None = None) -> 
     )
     answer_file = site_file.parent / f"{invitation.site}{SUFFIX}"
     write_atomically(answer_file, render_answer(answer, key))
-    return Joined(invitation, study, settings, folder, answer_file, node_fingerprint(public), again)
+    fingerprint = node_fingerprint(public)
+    return Joined(invitation, study, settings, policy, folder, answer_file, fingerprint, again)
 
 
 def _joined_this(folder: FederationFolder, invitation: Invitation) -> bool:
@@ -120,8 +126,8 @@ def _write_study(folder: FederationFolder, invitation: Invitation) -> None:
 def _how_to_begin(invitation: Invitation, folder: FederationFolder, site_file: Path) -> str:
     """What to do before there is a site file; the study of the invitation is there by now."""
     return (
-        f"{site_file}: there is no such file, and it says what your hospital lets leave. The "
-        f"study of the invitation is now in {folder.study_file}; draft a site file from the folder "
+        f"{site_file}: there is no such file, and it says what your hospital has. The study "
+        f"of the invitation is now in {folder.study_file}; draft a site file from the folder "
         f"of your images with:\n"
         f"  trifed site init IMAGES --study {folder.study_file} --out {site_file.parent} "
         f"--name {invitation.site} --role {invitation.role}\n"

@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+from client.policy.beyond import asked_rows, beyond
+from client.policy.keys import exceptions, said
+from client.policy.settings import Policy
 from client.settings import SiteSettings
 from shared.config import Study, all_networks
 
@@ -47,59 +50,42 @@ def asked_lines(study: Study, settings: SiteSettings) -> list[str]:
     return lines
 
 
-def leaves_lines(study: Study, settings: SiteSettings) -> list[str]:
-    """What the site file lets leave, and where that is less than the study asks for."""
-    release = settings.release
+def leaves_lines(study: Study, settings: SiteSettings, policy: Policy) -> list[str]:
+    """What the policy lets leave, its exceptions, and what the study asks beyond it."""
+    release = policy.release
+    until = "" if policy.valid_until is None else f", valid until {policy.valid_until}"
     lines = [
-        "Your site file lets leave:",
+        f"Your policy (pack {policy.pack}{until}) lets leave:",
         _line("numbers", f"nothing of fewer than {release.min_cell} patients (release.min_cell)"),
     ]
     if settings.role == "external":
-        return [*lines, _line("evaluation", f"release.external: {release.external}")]
-    if settings.disclose:
-        whose = _listed(settings.disclose_of)
-        text = f"of {whose} patients, without an id: {_listed(settings.disclose)}"
+        lines.append(_line("evaluation", f"release.external: {release.external}"))
     else:
-        text = "nothing about single patients (disclose: [])"
-    lines.append(_line("rows", text))
-    if study.branches:
-        lines.append(_line("networks", _privacy(study, settings)))
-    return lines + [f"The study will stop here: {what}" for what in _not_permitted(study, settings)]
+        lines.append(_line("rows", _rows(policy)))
+        if study.branches:
+            lines.append(_line("networks", _privacy(study, policy)))
+    lines += [_line("exception", text) for text in exceptions(policy)]
+    asked = beyond(policy, study, settings)
+    return lines + [f"The study is refused here: {text}." for text in asked]
 
 
-def asked_rows(study: Study) -> tuple[str, ...]:
-    """What the study asks of single patients, in the words of `disclose`."""
-    if study.fusion.exchange == "statistics":
-        return ()
-    branches = "scores" if study.fusion.exchange == "scores" else "embeddings"
-    inputs = (branches if what == "embeddings" else what for what in study.fusion.inputs)
-    return ("labels", *inputs)
+def _rows(policy: Policy) -> str:
+    release = policy.release
+    if not release.rows or not release.rows_of or release.exchange == "statistics":
+        return (
+            f"nothing about single patients (release.rows: {said(release.rows)}, "
+            f"release.exchange: {release.exchange})"
+        )
+    whose = _listed(release.rows_of)
+    return f"of {whose} patients, without an id: {_listed(release.rows)}"
 
 
-def _privacy(study: Study, settings: SiteSettings) -> str:
-    most = settings.release.max_epsilon
+def _privacy(study: Study, policy: Policy) -> str:
+    most = policy.dp.max_epsilon
     limit = "no limit of your own" if most is None else f"your limit is {most:g}"
     if study.dp is None:
-        return f"weights without noise, epsilon is infinite ({limit}: release.max_epsilon)"
+        return f"weights without noise, epsilon is infinite ({limit}: dp.max_epsilon)"
     return f"weights with noise, epsilon up to {study.dp.cnn.epsilon:g} ({limit})"
-
-
-def _not_permitted(study: Study, settings: SiteSettings) -> list[str]:
-    """What the study will be refused, unless the site file is changed."""
-    has_images = settings.data.features is None
-    rows = [
-        what
-        for what in asked_rows(study)
-        if what not in settings.disclose and (has_images or what not in ("embeddings", "scores"))
-    ]
-    found = []
-    if rows:
-        found.append(f"disclose lacks {_listed(rows)}.")
-    if asked_rows(study) and study.fusion.rows_of not in settings.disclose_of:
-        found.append(f"disclose_of lacks {study.fusion.rows_of}.")
-    if study.branches and study.dp is None and settings.release.max_epsilon is not None:
-        found.append("networks are trained without noise, and release.max_epsilon is a number.")
-    return found
 
 
 def _line(label: str, text: str) -> str:

@@ -11,6 +11,10 @@ from client.cohort.clinical import read_clinical
 from client.cohort.feature_table import read_cohort
 from client.cohort.manifest import Case
 from client.cohort.tables import CaseError, clean_id, patient_key
+from client.objections.listed import read_objections
+from client.policy.load import load_policy
+from client.policy.packs import pack_policy
+from client.policy.settings import Policy
 from client.predict.named_files import SPLIT, NamedFiles, case_of, refuse_missing
 from client.prepare import Progress
 from client.settings import Data, Device, SiteSettings, load_site_settings
@@ -73,14 +77,16 @@ def opened(
 
     Raises:
         ConfigError: If an option does not say what it must.
+        PolicyError: If the hospital has no policy in force.
         ManifestError: If the patient is not in the tables, or a file is not there.
         CohortError: If a phase is missing that the models must have.
     """
     progress = progress or silent
     if isinstance(wanted, TablePatient):
         settings = load_site_settings(wanted.site_file)
+        policy = load_policy(wanted.site_file, settings)
         case = _from_tables(wanted, settings, study)
-        yield _site_of(case, wanted.site_file, settings, study, threads, progress)
+        yield _site_of(case, wanted.site_file, settings, policy, study, threads, progress)
         return
     if study.radiomics.mode == "table":
         raise ConfigError(
@@ -97,7 +103,8 @@ def opened(
             data=Data(root=root, resample_masks=wanted.resample),
             device=Device(threads=0 if threads is None else threads),
         )
-        yield _site_of(case, Path(home) / "site.yaml", settings, study, threads, progress)
+        file, policy = Path(home) / "site.yaml", pack_policy("strict")
+        yield _site_of(case, file, settings, policy, study, threads, progress)
 
 
 def _from_tables(wanted: TablePatient, settings: SiteSettings, study: Study) -> Case:
@@ -110,6 +117,10 @@ def _from_tables(wanted: TablePatient, settings: SiteSettings, study: Study) -> 
     lenient = study.model_copy(update={"cohort": cohort})
     manifest = read_cohort(settings, wanted.site_file, lenient, labels_required=False)
     key = patient_key(wanted.patient_id)
+    if read_objections(wanted.site_file.parent).include(wanted.patient_id):
+        raise ManifestError(
+            f"{clean_id(wanted.patient_id)}: stands on objections.csv, and is not looked at."
+        )
     for exclusion in manifest.exclusions:
         if patient_key(exclusion.patient_id) == key:
             raise ManifestError(exclusion.reason)
@@ -134,7 +145,8 @@ def _clinical_row(
         )
     path = folder / settings.data.clinical
     try:
-        return read_clinical(path, study, labelled=False).numbers_of(case.patient_id)
+        table = read_clinical(path, study, labelled=False, objections=read_objections(folder))
+        return table.numbers_of(case.patient_id)
     except CaseError as problem:
         raise ManifestError(f"{path.name}: case {case.patient_id} {problem}") from None
 
@@ -143,6 +155,7 @@ def _site_of(
     case: Case,
     site_file: Path,
     settings: SiteSettings,
+    policy: Policy,
     study: Study,
     threads: int | None,
     progress: Progress,
@@ -153,6 +166,7 @@ def _site_of(
         site_file,
         settings,
         study.model_copy(update={"cohort": cohort}),
+        policy=policy,
         threads=n_threads(settings.device.threads if threads is None else threads),
         progress=progress,
     )

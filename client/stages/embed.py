@@ -4,6 +4,7 @@ import numpy as np
 
 from client.embeddings import keep_outputs, kept_outputs
 from client.folds import held_out_cases
+from client.policy.beyond import rows_beyond
 from client.release import check_cases
 from client.scoring import fusion_columns
 from client.seeds import generator_for
@@ -44,7 +45,7 @@ def answer_rows(request: RowsRequest, bench: Workbench) -> RowsReply:
     """One row for each case that is fitted on, without ids, in an order that says nothing.
 
     Raises:
-        PolicyError: If the study asks for no rows, or the site file discloses no such rows.
+        PolicyError: If the study asks for no rows, or the policy lets no such rows leave.
     """
     demand_rows(bench)
     columns, rows, labels = fusion_rows(request, bench)
@@ -81,25 +82,22 @@ def cases_of(bench: Workbench) -> list[Cases]:
 
 
 def demand_rows(bench: Workbench) -> None:
-    """Go on only if the study asks for rows, and the site file lets all that is in them leave.
+    """Go on only if the study asks for rows, and the policy lets all that is in them leave.
 
     Raises:
         PolicyError: If it does not, naming what is missing.
     """
-    fusion = bench.study.fusion
-    if fusion.exchange == "statistics":
+    if bench.study.fusion.exchange == "statistics":
         raise PolicyError(
             "rows of single cases were asked for, but the study's fusion.exchange is 'statistics', "
             "under which none leave."
         )
-    branches = "scores" if fusion.exchange == "scores" else "embeddings"
-    for what in ("labels", *fusion.inputs):
-        demand_disclosure(bench, branches if what == "embeddings" else what)
-    if fusion.rows_of not in bench.site.settings.disclose_of:
+    has_images = bench.site.features_from == "images"
+    found = rows_beyond(bench.site.policy, bench.study, has_images=has_images)
+    if found:
         raise PolicyError(
-            f"the study asks for rows of '{fusion.rows_of}' cases (fusion.fit_on: "
-            f"{fusion.fit_on}), and the site file discloses rows of others; add "
-            f"'{fusion.rows_of}' to 'disclose_of' in the site file, or change the study."
+            f"{'; '.join(found)}. Change the policy, drop it from 'fusion.inputs', or set "
+            "'fusion.exchange: statistics' in the study, which needs nothing of single cases."
         )
 
 
@@ -108,7 +106,7 @@ def demand_sums(bench: Workbench) -> None:
 
     Raises:
         PolicyError: If the study takes scores in place of embeddings, or rows of embeddings that
-            the site file does not disclose.
+            the policy does not let leave.
     """
     exchange = bench.study.fusion.exchange
     if exchange == "scores":
@@ -117,22 +115,4 @@ def demand_sums(bench: Workbench) -> None:
             "which nothing of embeddings leaves."
         )
     if exchange == "embeddings":
-        demand_disclosure(bench, "embeddings")
-
-
-def demand_disclosure(bench: Workbench, what: str) -> None:
-    """Go on only if the site file names what is about to leave.
-
-    A site that brings its features as a table has neither embeddings nor scores to disclose.
-
-    Raises:
-        PolicyError: If it does not.
-    """
-    if what in ("embeddings", "scores") and bench.site.features_from != "images":
-        return
-    if what not in bench.site.settings.disclose:
-        raise PolicyError(
-            f"the study asks for '{what}' of single cases, and the site file does not disclose "
-            f"it; add '{what}' to 'disclose' in the site file, drop it from 'fusion.inputs', or "
-            "set 'fusion.exchange: statistics' in the study, which needs nothing of single cases."
-        )
+        demand_rows(bench)

@@ -27,7 +27,7 @@ def answer_outputs(request: OutputsRequest, bench: Workbench) -> OutputsReply:
 
 
 def answer_scores(request: ScoresRequest, bench: Workbench) -> ExternalReply:
-    """The external cohort in numbers, and of each model what the site file lets leave; once."""
+    """The external cohort in numbers, and of each model what the policy lets leave; once."""
     bundle = request.bundle
     cohort = open_cohort(bench.looks, bench.site.external_test)
     if first := cohort.first(bundle.hash()):
@@ -51,7 +51,7 @@ def told_before(site: Site, look: Look) -> ExternalReply:
         PolicyError: If it would.
         LooksError: If another release wrote the answer in another form.
     """
-    allowed = site.settings.release.external
+    allowed = site.policy.release.external
     if LEVELS.index(allowed) < LEVELS.index(look.level):
         raise PolicyError(
             f"this bundle was evaluated on {look.date} at the level {look.level}; release.external "
@@ -73,7 +73,7 @@ def evaluate_bundle(bench: Workbench, bundle: Bundle, cohort: Cohort) -> Externa
     Raises:
         SmallCellError: If the patients of a label are too few to be told of.
     """
-    cases, level = bench.site.external_test, bench.site.settings.release.external
+    cases, level = bench.site.external_test, bench.site.policy.release.external
     description = describe(bench, (cases,))
     labels, found = checked_scores(bench, cases, bundle)
     summaries = summarised(bundle, labels, found)

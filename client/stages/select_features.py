@@ -3,8 +3,15 @@
 import numpy as np
 
 from client.folds import deal, training_without
-from client.leverage import check_carried, check_logistic
+from client.leverage import (
+    check_carried,
+    check_inside,
+    check_logistic,
+    check_open,
+    ends_of,
+)
 from client.release import (
+    LEAST_OF_A_CLASS,
     check_cases,
     check_class_columns,
     check_classes,
@@ -15,6 +22,7 @@ from client.scoring import radiomics_scores
 from client.seeds import generator_for
 from client.site import Cases
 from client.workbench import Workbench
+from shared.checks import places
 from shared.glm import LogisticSums, logistic_sums
 from shared.gram import gram
 from shared.logistic_lasso_sums import LogisticLassoSums, lasso_rows, sum_lasso_rows
@@ -44,6 +52,7 @@ def answer_screen(request: ScreenRequest, bench: Workbench) -> ScreenReply:
     names, table = request.scale.names, gappy_features(bench, cases, request.scale)
     labels = bench.site.labels(cases)
     check_class_columns(bench.site, "the screening statistic", names, table, labels)
+    check_apart(bench, "the screening statistic", cases, request.scale, labels)
     if bench.study.selection.screen == "van_elteren":
         return ScreenReply(rank_sums(names, table, labels), None)
     return ScreenReply(None, class_moments(names, table, labels))
@@ -75,6 +84,7 @@ def answer_gram(request: GramRequest, bench: Workbench) -> GramReply:
     scaled, labels = scaled_features(bench, cases, request.scale), bench.site.labels(cases)
     fold = folds(labels, bench.study.selection.folds, bench)
     check_folds(bench.site, "the sums of products", labels, fold)
+    check_apart(bench, "the sums of products", cases, request.scale, fold)
     return GramReply(
         tuple(
             gram(request.scale.names, scaled[fold == k], labels[fold == k])
@@ -96,8 +106,10 @@ def answer_logistic_lasso(request: LogisticLassoRequest, bench: Workbench) -> Lo
     scaled, labels = scaled_features(bench, cases, request.scale), bench.site.labels(cases)
     fold = folds(labels, bench.study.selection.folds, bench)
     check_folds(bench.site, "the sums of the LASSO", labels, fold)
+    check_apart(bench, "the sums of the LASSO", cases, request.scale, fold)
     rows = lasso_rows(scaled, labels, fold, request.problems)
     check_carried(bench.site, "the sums of the LASSO", rows.weights, rows.residual)
+    check_open(bench.site, "the sums of the LASSO", rows.weights, rows.residual)
     return sum_lasso_rows(scaled, rows)
 
 
@@ -121,6 +133,24 @@ def scaled_features(bench: Workbench, cases: Cases, scale: Scale) -> np.ndarray:
     """Cases' features on the pooled scale ``(n, p)``, clipped, a missing one at its mean."""
     names, table = bench.site.features(cases, scale.extraction)
     return standardise(scale, names, table, bench.site.name)
+
+
+def check_apart(
+    bench: Workbench, what: str, cases: Cases, scale: Scale, groups: np.ndarray
+) -> None:
+    """Refuse a scale at whose ends all cases but a few stand, or all but one of a group.
+
+    Args:
+        groups: Of the cases, ``(n,)``: what the sums are told of one by one.
+
+    Raises:
+        LeverageError: See `check_inside`.
+    """
+    names, table = bench.site.features(cases, scale.extraction)
+    rows, ends = table[:, places(names, scale.names)], ends_of(scale, bench.site.name)
+    check_inside(bench.site, what, rows, *ends)
+    for group in np.unique(groups):
+        check_inside(bench.site, what, rows[groups == group], *ends, at_most=LEAST_OF_A_CLASS)
 
 
 def folds(labels: np.ndarray, n_folds: int, bench: Workbench) -> np.ndarray:

@@ -11,7 +11,7 @@ def answer(request: Request, bench: Workbench) -> IccSums:
     """What the analysis of variance needs of the training cases that are read again."""
     site = bench.site
     names, readings = site.readings(site.training, request.extraction)
-    return icc_sums(names, with_enough(readings, site.settings.release.min_cell))
+    return icc_sums(names, with_enough(readings, site.policy.release.min_cell))
 
 
 def with_enough(readings: np.ndarray, least: int) -> np.ndarray:

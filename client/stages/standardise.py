@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from client.leverage import check_inside
 from client.release import check_columns
 from client.workbench import Workbench
 from shared.checks import places
@@ -16,6 +17,7 @@ def answer(request: Request, bench: Workbench) -> Reply:
     names, table = training_features(bench, request.extraction, request.names)
     check_columns(bench.site, "the moments", names, table)
     if request.low is not None and request.high is not None:
+        check_inside(bench.site, "the moments", table, request.low, request.high)
         table = np.clip(table, request.low, request.high)
     return Reply(moments(names, table))
 

@@ -7,6 +7,7 @@ import numpy as np
 from client.budget import agree, pay_for_round
 from client.folds import training_without
 from client.optimiser import Moments, build_optimiser, moments_key, trainable
+from client.policy.rounds import count_round
 from client.private_training import train_privately
 from client.release import check_cases, check_classes
 from client.seeds import seed_for
@@ -15,6 +16,7 @@ from client.training import RoundPlan, outputs, train_round
 from client.workbench import Workbench
 from shared.branches import Network
 from shared.config import digest
+from shared.errors import PolicyError
 from shared.networks import get_weights, set_weights
 from shared.privacy import Spent
 from shared.scores import ScoreSums, score_sums
@@ -22,8 +24,13 @@ from shared.stages.train_branches import BudgetReply, BudgetRequest, Reply, Requ
 
 
 def answer(request: Request, bench: Workbench) -> Reply:
-    """Score the global weights on tune cases, then train from them."""
+    """Score the global weights on tune cases, then train from them.
+
+    Raises:
+        PolicyError: If the study does not have that round.
+    """
     network = bench.network(request.network)
+    check_round(bench, request)
     module = bench.module(network)
     rounds = bench.rounds(network)
     weights = rounds.receive(request)
@@ -64,6 +71,11 @@ def train(bench: Workbench, request: Request, cases: TrainingCases) -> tuple[int
         positive_weight=request.positive_weight,
     )
     module, compute, n = bench.module(network), bench.compute(network), len(inputs.labels)
+    count_round(
+        bench.site.cache_folder, bench.site.policy, study=digest(bench.study),
+        network=network.name, number=request.round, begins=get_weights(module).vector,
+        ways=(request.proximal_mu, request.positive_weight),
+    )  # fmt: skip
     spent = pay_for_round(bench, network, round_number=request.round, n=n)
     optimiser = build_optimiser(trainable(module), settings, request.round)
     moments = moments_of(bench, network) if settings.optimiser_state == "keep" else None
@@ -78,6 +90,21 @@ def train(bench: Workbench, request: Request, cases: TrainingCases) -> tuple[int
         moments.keep(optimiser, request.round)
     optimiser.state.clear()  # twice the network, which a cycle of references would keep for a while
     return n, loss, spent
+
+
+def check_round(bench: Workbench, request: Request) -> None:
+    """Refuse a round that the study or the policy does not have: each tells more of every patient.
+
+    Raises:
+        PolicyError: If it is one; a question that only scores comes after the last.
+    """
+    planned = bench.network(request.network).branch.training.rounds
+    most = min(planned, bench.site.policy.train.max_rounds)
+    if not 1 <= request.round <= (most if request.train else most + 1):
+        raise PolicyError(
+            f"{request.network}: round {request.round} was asked for; the study trains {planned} "
+            f"rounds, and train.max_rounds of the policy is {bench.site.policy.train.max_rounds}."
+        )
 
 
 def moments_of(bench: Workbench, network: Network) -> Moments:

@@ -9,11 +9,13 @@ from pathlib import Path
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
+from flwr.supercore.retry import http_retry
 
 from server.clock import Clock
 from server.coordinator import Coordinator
+from server.deploy.grid import hasten
 from server.deploy.outcome import Outcome
-from server.deploy.place import Place
+from server.deploy.place import Place, status_of
 from server.deploy.programs import FOLDER
 from server.deployed import DeployedFederation
 from server.desk import Limits
@@ -23,12 +25,12 @@ from server.joining.folder import ServerFolder, open_folder
 from server.progress import LoggedProgress
 from server.report import read_results, write_report
 from server.run import run_study
-from server.status import StatusFile, StudyStatus
 from server.status_told import ToldProgress, told_to_the_end
 from server.study_folder import StudyFolder
 from shared.config import digest, load_study
 from shared.errors import StateError, TrifedError
 from shared.files import write_atomically
+from shared.launch import RETRY_S
 from shared.one_at_a_time import Hold
 from shared.strict_yaml import dump_settings
 
@@ -48,11 +50,13 @@ def main(grid: Grid, _context: Context) -> None:
     Raises:
         TrifedError: What stopped the study; Flower notes that the run failed.
     """
+    http_retry.MAX_RETRY_DELAY = RETRY_S  # type: ignore[attr-defined,assignment]
     folder = open_folder(Path(os.environ[FOLDER]))
     place = Place(folder.path, folder.settings.listens_on)
+    hasten(grid, place)
     with logged(place.logs / "study.log"):
         try:
-            with Hold(place.run / "running.lock", "the study", wait_s=TAKEOVER_S):
+            with Hold(place.working, "the study", wait_s=TAKEOVER_S):
                 run(folder, place, grid)
         except TrifedError as error:
             log.error("%s: %s", error.code, error)
@@ -86,8 +90,7 @@ def gathered(
 ) -> Iterator[tuple[Coordinator, DeployedFederation]]:
     """What a study works with, asking these sites; how it ends is told in the status."""
     study, settings, clock = folder.study, folder.settings, Clock()
-    told = StudyStatus(study.name, digest(study))
-    status = StatusFile(place.run, told, settings.run, dict(roles), clock)
+    status = status_of(place, roles, clock)
     progress = ToldProgress(status, LoggedProgress(), clock)
     federation = DeployedFederation(
         grid,

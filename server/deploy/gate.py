@@ -1,7 +1,7 @@
 """Who may ask Flower's SuperLink what: hospitals carry messages, and only this coordinator rules.
 
-Flower serves everything on one port, and asks nobody who submits a run, which is code that every
-hospital's courier executes, for a name. The gate stands before all of it:
+Flower serves everything on one port, and asks nobody who submits a run, which is code that the
+coordinator executes, for a name. The gate stands before all of it:
 
 | path | who |
 |---|---|
@@ -50,7 +50,7 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it with 403."""
         if scope["type"] == "lifespan" or (scope["type"] == "http" and self.admits(scope)):
-            await self._app(scope, receive, send)
+            await self._app(scope, whole(receive) if scope["type"] == "http" else receive, send)
         elif scope["type"] == "http":
             await send({"type": "http.response.start", "status": 403, "headers": []})
             await send({"type": "http.response.body", "body": b""})
@@ -65,6 +65,31 @@ class Gate:
         if path.startswith(CONTROL):
             return hmac.compare_digest(_header(scope["headers"]), self._word)
         return False
+
+
+def whole(receive: Receive) -> Receive:
+    """A request's content in one piece.
+
+    Each layer of the application behind would else pass on every few kilobytes of it, until one of
+    them puts all of it together.
+    """
+    told = False
+
+    async def receive_whole() -> dict[str, Any]:
+        nonlocal told
+        if told:
+            return await receive()
+        parts, more = [], True
+        while more:
+            message = await receive()
+            if message["type"] != "http.request":
+                return message
+            parts.append(message.get("body", b""))
+            more = message.get("more_body", False)
+        told = True
+        return {"type": "http.request", "body": b"".join(parts), "more_body": False}
+
+    return receive_whole
 
 
 def is_loopback(client: Any) -> bool:

@@ -1,14 +1,18 @@
 """Where the coordinator's deployment keeps what: one folder, made by `trifed server init`."""
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from server.clock import Clock
 from server.deploy.local_tls import NAME, make_local_certificate
 from server.joining.folder import ServerFolder, open_folder
+from server.status import StatusFile, StudyStatus
 from shared.address import Address
+from shared.config import digest
 from shared.errors import ConfigError
 from shared.join_answer import load_public_key
 from shared.secret_files import make_private, write_secret
@@ -85,6 +89,11 @@ class Place:
         return self.flower / "ready"
 
     @property
+    def working(self) -> Path:
+        """Held by the study's process."""
+        return self.run / "running.lock"
+
+    @property
     def outcome(self) -> Path:
         """How the study ended; absent while it goes on."""
         return self.flower / "outcome.json"
@@ -127,6 +136,17 @@ def open_place(path: Path) -> Place:
             f"{listens_on}."
         )
     return Place(folder.path, listens_on)
+
+
+def status_of(place: Place, roles: Mapping[str, str], clock: Clock) -> StatusFile:
+    """The status of the study in a folder, as far as an earlier process told it.
+
+    Args:
+        roles: Each site that is told of, and its role.
+    """
+    made = place.made
+    told = StudyStatus(made.study.name, digest(made.study))
+    return StatusFile(place.run, told, made.settings.run, dict(roles), clock)
 
 
 def site_keys(path: Path) -> dict[str, bytes]:

@@ -10,15 +10,13 @@ from pathlib import Path
 from server.clock import Clock
 from server.deploy.control import Control
 from server.deploy.outcome import Outcome, read_outcome
-from server.deploy.place import Place
+from server.deploy.place import Place, status_of
 from server.deploy.programs import EXECUTOR, SUPERLINK, programs
 from server.deploy.supervise import Study, supervise
 from server.guest_list import guests_to_ask
 from server.joining.renew import still_valid
-from server.status import StatusFile, StudyStatus
-from shared.config import digest
 from shared.errors import FederationError, TrifedError
-from shared.one_at_a_time import Hold, stop_holder
+from shared.one_at_a_time import Hold, holder, stop_holder
 from shared.supervision import Supervisor, last_lines, stop_on_signals
 
 log = logging.getLogger("trifed.processes")
@@ -69,9 +67,7 @@ def start(place: Place, sites: Sites) -> Outcome | None:
 def begin_anew(place: Place) -> None:
     """Clear how the study ended last, and let the status say that it is about to go on."""
     place.outcome.unlink(missing_ok=True)
-    made = place.made
-    told = StudyStatus(made.study.name, digest(made.study))
-    StatusFile(place.run, told, made.settings.run, dict(made.roles), Clock()).turn("starting")
+    status_of(place, place.made.roles, Clock()).turn("starting")
 
 
 def stop(place: Place) -> bool:
@@ -96,6 +92,7 @@ def _run(
         control,
         outcome=lambda: read_outcome(place.outcome),
         forget=lambda: begin_anew(place),
+        works=lambda: holder(place.working) is not None,
     )
     begin_anew(place)
     place.ready.touch()

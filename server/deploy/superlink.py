@@ -3,6 +3,7 @@
 Run as a module by `trifed server start`; the arguments are those of `flower-superlink`.
 """
 
+import gc
 import os
 import ssl
 from pathlib import Path
@@ -14,15 +15,18 @@ from flwr.superlink.cli import flower_superlink
 from starlette.middleware import Middleware
 
 from server.deploy.gate import Gate, control_word
+from server.deploy.link_state import place_state
 from server.deploy.local_tls import also_local
+from server.deploy.objects import place_objects
 from server.deploy.programs import CERTIFICATE, KEY, SECRET
+from server.deploy.short_way import ShortWay
 from shared.supervision import end_with_parent
 
 
 def place_gate(word: str) -> None:
-    """Put the gate first, in Flower's own place for what others add before its application."""
-    gate = Middleware(Gate, word=word)
-    extensions.get_middleware = lambda: (gate,)
+    """Put the gate and the short way where Flower lets others stand before its layers."""
+    before = (Middleware(Gate, word=word), Middleware(ShortWay))
+    extensions.get_middleware = lambda: before
 
 
 def place_certificate(certificate: Path, key: Path) -> None:
@@ -39,7 +43,10 @@ def main() -> None:
     """Serve behind the gate."""
     end_with_parent()
     place_certificate(Path(os.environ[CERTIFICATE]), Path(os.environ[KEY]))
+    place_objects()
+    place_state()
     place_gate(control_word(Path(os.environ[SECRET]).read_bytes()))
+    gc.freeze()  # what is loaded stays, and is not looked through again and again
     flower_superlink()
 
 

@@ -22,6 +22,8 @@ STEADY_S = 600.0
 LOOK_S = 1.0
 ASK_S = 5.0
 """How often the SuperLink is asked, as long as the study has left no word."""
+GONE_S = 3.0
+"""So long the study's process may be gone without a word. Flower alone takes a minute to notice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +76,20 @@ class Study:
     Attributes:
         outcome: Tells how the study ended; None while it has not.
         forget: Clears what an earlier attempt left of that.
+        works: Tells whether the study's process is there.
         clock: Seconds that never go back.
     """
 
     link: Link
     outcome: Callable[[], Outcome | None]
     forget: Callable[[], None]
+    works: Callable[[], bool]
     clock: Callable[[], float] = time.monotonic
     run_id: int | None = None
     lost: int = 0
     _began: float = field(default=0.0)
     _asked: float = field(default=-math.inf)
+    _worked: float | None = None
 
     def begin(self) -> None:
         """Take up a run that waits, or submit one; a run whose process is gone is ended first.
@@ -107,7 +112,7 @@ class Study:
         """The next attempt."""
         self.forget()
         self.run_id = self.link.submit()
-        self._began = self.clock()
+        self._began, self._worked = self.clock(), None
         log.info("run %d is submitted", self.run_id)
 
     def look(self) -> Outcome | None:
@@ -119,6 +124,11 @@ class Study:
         if self.run_id is None:
             self.begin()
             return None
+        if self._is_gone():
+            if not self.link.state(self.run_id).finished:
+                self.link.stop(self.run_id)
+            self._lose("it ended without a word")
+            return None
         if self.clock() < self._asked + ASK_S and self.outcome() is None:
             return None
         self._asked = self.clock()
@@ -128,18 +138,33 @@ class Study:
         found = self.outcome()
         if found is not None:
             return found
-        self.lost = 1 if self.clock() - self._began >= STEADY_S else self.lost + 1
         if run.how == "stopped":
             return Outcome(False, FederationError.code, "the run was stopped by somebody.")
+        self._lose(run.details or "no word")
+        return None
+
+    def _is_gone(self) -> bool:
+        """Whether the process of this attempt was there, and has left nothing but its lock."""
+        now = self.clock()
+        if self.works():
+            self._worked = now
+        return self._worked is not None and now - self._worked >= GONE_S and self.outcome() is None
+
+    def _lose(self, why: str) -> None:
+        """Count a run that was lost, and submit the next.
+
+        Raises:
+            FederationError: If it was lost too often in a row.
+        """
+        self.lost = 1 if self.clock() - self._began >= STEADY_S else self.lost + 1
         if self.lost >= ATTEMPTS:
             raise FederationError(
                 f"the study's process was lost {self.lost} times in a row, the last time with: "
-                f"{run.details or 'no word'}. Look at the logs, then start again."
+                f"{why}. Look at the logs, then start again."
             )
-        log.warning("the study's process was lost (%s); trying again", run.details or "no word")
+        log.warning("the study's process was lost (%s); trying again", why)
         self.run_id = None
         self.submit()
-        return None
 
 
 def supervise(

@@ -3,20 +3,25 @@
 import csv
 import io
 import math
+import re
 
 from server.report.table import Table
+
+COMPUTED = ("=", "+", "-", "@", "\t", "\r")
+NUMBER = re.compile(r"[+-]?[0-9][0-9.,e+-]*")
 
 
 def to_csv(table: Table) -> bytes:
     """One header row, then the table's rows, in UTF-8 with a comma between cells.
 
     A column of the report becomes one for each part of its cells: ``AUC``, ``AUC low`` and
-    ``AUC high``. What is not defined is an empty cell.
+    ``AUC high``. What is not defined is an empty cell. Words that a spreadsheet would compute, a
+    formula in the place of a name, begin with an apostrophe.
     """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     columns = _columns(table)
-    writer.writerow([header for header, _, _ in columns])
+    writer.writerow([_plain(header) for header, _, _ in columns])
     for row in table.rows:
         writer.writerow([_plain(row[place].parts.get(part)) for _, place, part in columns])
     return stream.getvalue().encode()
@@ -37,4 +42,7 @@ def _plain(value: object) -> object:
         return "yes" if value else "no"
     if isinstance(value, float):
         return repr(float(value)) if math.isfinite(value) else ""
+    if isinstance(value, str):
+        harmful = value.startswith(COMPUTED) and not NUMBER.fullmatch(value)
+        return ("'" if harmful else "") + value.replace("\r", " ")
     return "" if value is None else value

@@ -12,16 +12,20 @@ Stays: every patient's values; every other word of a header.
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 from shared.acquisition import Acquisition
 from shared.checks import require
+from shared.config import SPLITS
 from shared.moments import ClassMoments
 from shared.phases import PHASES
 from shared.quantiles import CountsBelow
 from shared.stages import Question
+
+ExclusionKind = Literal["phase", "mask", "file", "label", "clinical", "image", "features"]
+"""For which kind of reason a patient is set aside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,10 @@ class Description:
     acquisition: dict[str, Acquisition] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        require(set(self.splits) <= set(SPLITS), "a split that there is not")
+        require(set(self.missing_phases) <= set(PHASES), "a phase that there is not")
+        kinds = set(self.exclusions) <= set(get_args(ExclusionKind))
+        require(kinds, "patients set aside for a reason that there is not")
         require(set(self.acquisition) <= set(PHASES), "acquisition of a phase that there is not")
         few = all(told.n_images <= self.n_cases for told in self.acquisition.values())
         require(few, "acquisition of more images than there are cases")

@@ -1,7 +1,7 @@
 """Embed: the branches' outputs, reduced to few numbers for each patient.
 
-Leaves the hospital, by ``fusion.exchange``: with ``embeddings``, and only if the site file
-discloses them, the reduced embeddings, radiomics score, clinical predictors and label of each case
+Leaves the hospital, by ``fusion.exchange``: with ``embeddings``, and only if the site's policy
+lets them leave, the reduced embeddings, radiomics score, clinical predictors and label of each case
 that the fusion layer is fitted on (``fusion.fit_on``: the tune cases or the training cases),
 without ids and in an order that says nothing; with ``scores`` the same with one logit of each
 branch in place of its embeddings; with ``statistics`` no row. With ``reduce: pca``, unless

@@ -3,7 +3,7 @@
 Leaves the hospital: what `describe_cohort` lets leave, how often the
 patients were looked at and a salted hash of the cohort, what the fusion layer's inputs add to the
 logits, in sums as in `evaluate`, and of each model's scores what the level `release.external` of
-the site file says. `summary`: counts, the AUC and its variance, counts at the
+the hospital's policy says. `summary`: counts, the AUC and its variance, counts at the
 frozen threshold, the Brier score, calibration intercept and slope; and the models' AUCs on the
 patients with a score of every model, with DeLong's covariance of them, and the counts and sums that
 compare two models' decisions and probabilities in `evaluate`, unless such patients or the ones left
@@ -55,7 +55,7 @@ class ExternalReply:
     """The cohort in numbers, and of every model what the level lets leave.
 
     Attributes:
-        level: `release.external` of the site file.
+        level: `release.external` of the hospital's policy.
         cohort: A salted hash that is another one if a patient, label, image or mask is.
         looks: How often any of these patients were looked at up to now, this time included.
         date: When, in UTC; whoever asks again is told the first answer with its date.

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from client.cache import Cache
 from client.cohort.cases import Cases, TrainingCases
 from client.cohort.manifest import Case
+from client.policy.keys import KEYS
+from client.policy.settings import Policy, RowPart
 from client.products import Product
 from client.radiomics.features import feature_names
-from client.settings import Disclosure, FeaturesFrom, SiteSettings
+from client.settings import FeaturesFrom, SiteSettings
 from client.shelf import Shelf
 from client.site import Site, place_of, silent
 from shared.config import Study
@@ -72,11 +74,22 @@ class BorrowedSite(Site):
     """Patients of one or more opened sites as one hospital of another study."""
 
     def __init__(
-        self, settings: SiteSettings, origins: Mapping[str, Origin], study: Study, *, folder: Path
+        self,
+        settings: SiteSettings,
+        origins: Mapping[str, Origin],
+        study: Study,
+        *,
+        policy: Policy,
+        folder: Path,
     ) -> None:
         members = list({id(origin.site): origin.site for origin in origins.values()}.values())
         super().__init__(
-            folder / "site.yaml", settings, study, threads=members[0].threads, progress=silent
+            folder / "site.yaml",
+            settings,
+            study,
+            policy=policy,
+            threads=members[0].threads,
+            progress=silent,
         )
         self._members = members
         self._origins = origins
@@ -139,47 +152,62 @@ def borrow(site: Site, study: Study, *, role: str, folder: Path) -> BorrowedSite
     changes = {"role": role, "cache": str(site.cache_folder)}
     settings = SiteSettings.model_validate(site.settings.model_dump() | changes)
     origins = {case.patient_id: Origin(site, case) for case in site.everyone}
-    return BorrowedSite(settings, origins, study, folder=folder)
+    return BorrowedSite(settings, origins, study, policy=site.policy, folder=folder)
 
 
 def pool(sites: Sequence[Site], study: Study, *, folder: Path) -> BorrowedSite:
     """All sites as one hospital; patients' ids begin with their site, so that no two meet.
 
-    It discloses what every site does, and tells of as few patients as the strictest.
+    It lets leave what every site does, and tells of as few patients as the strictest.
     """
     origins = {
         f"{site.name}/{case.patient_id}": Origin(site, case)
         for site in sites
         for case in site.everyone
     }
-    policy = pooled_settings([site.settings for site in sites])
-    settings = SiteSettings.model_validate(policy | {"disclose": common_disclosures(sites)})
+    settings = pooled_settings([site.settings for site in sites])
     ordered = dict(sorted(origins.items(), key=lambda entry: place_of(entry[0])))
-    return BorrowedSite(settings, ordered, study, folder=folder)
+    return BorrowedSite(settings, ordered, study, policy=pooled_policy(sites), folder=folder)
 
 
-def pooled_settings(sites: Sequence[SiteSettings]) -> dict[str, Any]:
-    """The site file of all as one: the first's, but for its name, its cache and the policy."""
+def pooled_settings(sites: Sequence[SiteSettings]) -> SiteSettings:
+    """The site file of all as one: the first's, but for its name and its cache."""
     first = sites[0].model_dump()
-    return first | {
-        "name": POOLED,
-        "cache": "cache",
-        "synthetic": any(site.synthetic for site in sites),
-        "disclose_of": tuple(
-            split for split in first["disclose_of"] if all(split in s.disclose_of for s in sites)
-        ),
-        "release": first["release"] | {"min_cell": max(site.release.min_cell for site in sites)},
-    }
+    made_up = any(site.synthetic for site in sites)
+    own = {"name": POOLED, "cache": "cache", "synthetic": made_up}
+    return SiteSettings.model_validate(first | own)
 
 
-def common_disclosures(sites: Sequence[Site]) -> tuple[Disclosure, ...]:
-    """What every site discloses; one that brings a table has no embeddings that it could."""
-    first = [what for site in sites for what in site.settings.disclose]
+def pooled_policy(sites: Sequence[Site]) -> Policy:
+    """Of each key the strictest site's value; rows hold what every site lets stand in them."""
+    found = strictest([site.policy for site in sites])
+    release = found.release.model_copy(update={"rows": common_rows(sites)})
+    return found.model_copy(update={"release": release})
+
+
+def strictest(policies: Sequence[Policy]) -> Policy:
+    """The first policy, with each key as the strictest of them has it."""
+    found = policies[0]
+    for key in KEYS:
+        value = key.of(found)
+        for policy in policies[1:]:
+            other = key.of(policy)
+            if isinstance(value, tuple):
+                value = tuple(item for item in value if item in other)
+            elif key.is_looser(value, other):
+                value = other
+        found = key.set(found, value)
+    return found
+
+
+def common_rows(sites: Sequence[Site]) -> tuple[RowPart, ...]:
+    """What every site's rows may hold; one that brings a table has no embeddings that it could."""
+    first = [what for site in sites for what in site.policy.release.rows]
     return tuple(
         what
         for what in dict.fromkeys(first)
         if all(
-            what in site.settings.disclose
+            what in site.policy.release.rows
             or (what in ("embeddings", "scores") and site.features_from != "images")
             for site in sites
         )

@@ -136,7 +136,7 @@ def pool_readings(benches: Mapping[str, Workbench], extraction: Extraction) -> P
     values, sites, least = [], [], {}
     for name, bench in benches.items():
         site = bench.site
-        least[name] = site.settings.release.min_cell
+        least[name] = site.policy.release.min_cell
         values.append(site.readings(site.training, extraction)[1])
         sites.append(np.full(len(values[-1]), name))
     return PooledReadings(np.concatenate(values), np.concatenate(sites), least)

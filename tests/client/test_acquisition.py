@@ -21,6 +21,7 @@ from shared.codec import pack
 from shared.config import Study
 from tests.conftest import write_csv, write_image
 from tests.dicom_made import made_ct, write_series
+from tests.site_policies import write_policy
 
 MakeSite = Callable[..., Path]
 KVP = ("120", "120", "120", "120", "100", "100", "100", "80")
@@ -29,8 +30,7 @@ SPACINGS = [(0.7 + 0.01 * i, 0.7 + 0.01 * i, 1.5 + 0.25 * i) for i in range(8)]
 
 def allow(site_file: Path, least: int) -> Path:
     """Let the site tell of no fewer patients."""
-    text = site_file.read_text()
-    site_file.write_text(text.replace("min_cell: 1", f"min_cell: {least}"))
+    write_policy(site_file, f"release: {{min_cell: {least}}}\n")
     return site_file
 
 
@@ -112,8 +112,7 @@ def test_a_single_patients_voltage_is_told_with_others(dicom: Path, study: Study
 
 
 def allow_all(site_file: Path) -> Path:
-    site_file.write_text(site_file.read_text().replace("min_cell: 3", "min_cell: 1"))
-    return site_file
+    return allow(site_file, 1)
 
 
 def test_free_text_of_a_header_neither_leaves_nor_is_kept(dicom: Path, study: Study) -> None:
@@ -136,7 +135,7 @@ def test_a_header_that_cannot_be_read_counts_as_unknown(nifti: Path, study: Stud
 
 
 def test_of_too_few_images_only_the_number_is_told(nifti: Path, study: Study) -> None:
-    nifti.write_text(nifti.read_text().replace("min_cell: 3", "min_cell: 9"))
+    allow(nifti, 9)
     told = of(nifti, study)[1]
     assert (told.n_images, told.spacing.n.tolist(), told.spacing.mean.tolist()) == (
         8,

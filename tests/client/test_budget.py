@@ -1,3 +1,4 @@
+import functools
 import shutil
 
 import pytest
@@ -7,13 +8,15 @@ from client.ledger import NAME
 from client.service import SiteService
 from client.stages import train_branches
 from shared.config import digest
-from shared.errors import BudgetError, CodecError, FederationError, TrainingError
+from shared.errors import BudgetError, CodecError, FederationError, PolicyError, TrainingError
 from shared.networks import build_network, get_weights
 from shared.privacy import Spending, epsilon
 from shared.stages.train_branches import AGREE_BUDGET, BudgetRequest, Request
 from simulation.local import LocalFederation
+from tests.site_policies import write_policy
 
 DP = {"cnn": {"noise_multiplier": 2.0, "epsilon": 6.0}}
+AT_MOST_4 = {"cnn": {"noise_multiplier": 2.0, "epsilon": 4.0}}
 FLAT = {"name": "flat", "kind": "2.5d", "network": "resnet10", "size": [16, 16]}
 FLAT["training"] = {"rounds": 3, "batch_size": 2}
 
@@ -33,11 +36,10 @@ def site_file(make_site, tmp_path):
 def opened(site_file, private_study):
     """The site as a new process opens it."""
 
-    def at(study=private_study, **release):
-        if release:
-            limits = ", ".join(f"{key}: {value}" for key, value in release.items())
-            text = site_file.read_text().replace("min_cell: 1", f"min_cell: 1, {limits}")
-            site_file.write_text(text)
+    def at(study=private_study, **dp):
+        if dp:
+            limits = ", ".join(f"{key}: {value}" for key, value in dp.items())
+            write_policy(site_file, f"release: {{min_cell: 1}}\ndp: {{{limits}}}\n")
         return SiteService.open(site_file, study, threads=1)
 
     return at
@@ -57,6 +59,7 @@ def ask(service, spent=(), rounds=3):
     return service.answer("agree_budget", BudgetRequest({"flat": rounds}, tuple(spent))).spent
 
 
+@functools.cache
 def fitting(n=8, sigma=2.0, limit=6.0):
     """How many rounds fit, by a count from below."""
     rounds = 0
@@ -165,16 +168,16 @@ def test_each_network_has_a_budget_of_its_own(opened, private_study, change):
 
 
 def test_the_hospitals_limit_counts_networks_and_studies_together(opened, private_study, change):
-    other = change(private_study, name="other")
+    study = change(private_study, dp=AT_MOST_4)
     fit = fitting(limit=4.0)
     first = fit // 2
-    spend(opened(max_epsilon=4.0), range(first))
-    service = opened(other)
+    spend(opened(study, max_epsilon=4.0), range(first))
+    service = opened(change(study, name="other"))
     assert ask(service, rounds=fit - first) == ()
-    with pytest.raises(BudgetError, match=r"release.max_epsilon is 4.*enough for \d rounds"):
+    with pytest.raises(BudgetError, match=r"dp.max_epsilon is 4.*enough for \d rounds"):
         ask(service, rounds=fit - first + 1)
     spend(service, range(fit - first))
-    with pytest.raises(BudgetError, match=r"release.max_epsilon"):
+    with pytest.raises(BudgetError, match=r"dp\.max_epsilon"):
         spend(service, [1])
 
 
@@ -182,7 +185,8 @@ def test_the_hospitals_limit_is_checked_for_all_networks_before_the_first(
     opened, private_study, change
 ):
     branches = [FLAT, FLAT | {"name": "second"}]
-    bench = opened(change(private_study, branches=branches), max_epsilon=4.0).bench
+    study = change(private_study, branches=branches, dp=AT_MOST_4)
+    bench = opened(study, max_epsilon=4.0).bench
     half = fitting(limit=4.0) // 2
     assert agree(bench, {"flat": half, "second": half}, ()) == ()
     with pytest.raises(BudgetError, match="flat, second"):
@@ -197,8 +201,11 @@ def question(service, study, *, train=True):
 
 def test_a_hospital_with_a_limit_trains_nothing_without_noise(opened, private_study, change):
     plain = change(private_study, dp=None)
-    service = opened(plain, max_epsilon=100.0)
-    with pytest.raises(BudgetError, match=r"epsilon is infinite.*release.max_epsilon is 100"):
+    with pytest.raises(PolicyError, match=r"epsilon is infinite.*dp\.max_epsilon.*is 100"):
+        opened(plain, max_epsilon=100.0)
+    service = opened(private_study)
+    service.bench.site.study = plain
+    with pytest.raises(BudgetError, match=r"epsilon is infinite.*dp\.max_epsilon.*is 100"):
         service.answer("train_branch", question(service, plain))
 
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from client.comparing import check_counted, comparable, compared_here, counted
-from client.settings import Release
 from shared.comparison import score_edges
 from shared.delong import correlated_aucs
 from shared.errors import CodecError
@@ -17,6 +16,7 @@ from shared.placements import (
     pool_placement_sums,
     pooled_aucs,
 )
+from tests.site_policies import made_policy
 
 BINS, N = 50, 90
 MODELS = ("clinical", "branch", "fusion")
@@ -25,7 +25,7 @@ BUNDLE = SimpleNamespace(thresholds={"fusion": 0.3, "clinical": 0.5})
 
 
 def site(limit=5):
-    return SimpleNamespace(name="site_a", settings=SimpleNamespace(release=Release(min_cell=limit)))
+    return SimpleNamespace(name="site_a", policy=made_policy(release={"min_cell": limit}))
 
 
 @pytest.fixture(scope="module")

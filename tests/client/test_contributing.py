@@ -14,6 +14,7 @@ from shared.errors import CodecError
 from shared.stages.evaluate import ScoresRequest
 from shared.stages.external_evaluate import LEVELS
 from tests.made_bundle import bundle_without_networks
+from tests.site_policies import changed_policy
 
 COLUMNS = ("radiomics_score", "sessile", "age")
 
@@ -29,11 +30,10 @@ def hospital(tmp_path, make_site):
 
 
 def opened(site_file, study, **release):
-    """A hospital's service, with another release."""
+    """A hospital's service, with another policy."""
     service = SiteService.open(site_file, study, threads=1)
     site = service.bench.site
-    changed = site.settings.release.model_copy(update=release)
-    site.settings = site.settings.model_copy(update={"release": changed})
+    site.policy = changed_policy(site.policy, release=release)
     return service
 
 

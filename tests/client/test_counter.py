@@ -19,6 +19,7 @@ from client.counter import Counter, Limits
 from client.courier import deliver
 from client.desk import MOST_WAITING, REFUSALS_KEPT, Desk
 from client.line import Line
+from client.releases.ledger import NAME, ReleaseLedger
 from shared.errors import CohortError, ConfigError, ServiceError, StateError
 from shared.letter import FIRST_LINE, Letter, Sealed, read, ticket_of, write_letter, written
 from shared.stages.roll_call import SiteName
@@ -68,7 +69,7 @@ def folder():
 def counter(folder, service, limits=SOON):
     """A counter whose desk is worked at in a thread; its socket's path."""
     with Answers(folder / "answers", "5" * 64, LOG) as answers:
-        desk = Desk(answers, LOG)
+        desk = Desk(answers, ReleaseLedger(folder, folder), LOG)
         worker = threading.Thread(target=desk.work, args=(service,))
         with Counter(folder / "s", desk, "site_a", log=LOG, limits=limits):
             worker.start()
@@ -118,6 +119,25 @@ def test_a_question_is_answered(folder, service):
         assert read(SiteName, deliver(path, ask())) == SiteName("one")
 
 
+def test_an_answer_that_is_told_again_makes_no_second_row_and_a_refusal_makes_one(folder, service):
+    with counter(folder, service) as path:
+        for name in ("hello", "hello", "large", "too_few", "hello"):
+            deliver(path, ask(name))
+    rows = ReleaseLedger(folder, folder).rows()
+    assert [(row.question, row.code) for row in rows] == [
+        ("hello", ""), ("large", ""), ("too_few", "E_COHORT"),
+    ]  # fmt: skip
+    assert PATIENT not in (folder / NAME).read_text()
+
+
+def test_a_ledger_that_is_not_whole_lets_nothing_leave(folder, service):
+    with counter(folder, service) as path:
+        deliver(path, ask())
+        (folder / NAME).write_bytes(b"")
+        assert refused(deliver(path, ask("large"))) == "E_LEDGER"
+        assert read(SiteName, deliver(path, ask())) == SiteName("one")
+
+
 @pytest.mark.parametrize("name", ["hello", "large"])
 def test_what_is_asked_twice_is_computed_once_and_answered_to_the_bit(folder, service, name):
     with counter(folder, service) as path:
@@ -150,7 +170,7 @@ def test_who_waits_is_told_what_the_site_is_at_and_then_the_answer(folder, servi
 
 def test_the_work_tells_how_far_it_is(folder):
     with Answers(folder / "answers", "5" * 64, LOG) as answers:
-        desk = Desk(answers, LOG)
+        desk = Desk(answers, ReleaseLedger(folder, folder), LOG)
         with Counter(folder / "s", desk, "site_a", log=LOG, limits=AT_ONCE):
 
             def told():
@@ -260,7 +280,7 @@ def test_work_that_is_stopped_answers_nothing_and_keeps_nothing(folder, service)
 
     service.answer = stopped
     with Answers(folder / "answers", "5" * 64, LOG) as answers:
-        desk = Desk(answers, LOG)
+        desk = Desk(answers, ReleaseLedger(folder, folder), LOG)
         job = desk.take(ask())
         with pytest.raises(KeyboardInterrupt):
             desk.work(service)

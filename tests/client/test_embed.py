@@ -6,7 +6,7 @@ import pytest
 from client import embeddings as embeddings_module
 from client.embeddings import kept_outputs
 from client.scoring import branch_probability, fusion_columns, probabilities
-from client.settings import Device, Release
+from client.settings import Device
 from client.stages.embed import answer_outputs, answer_rows
 from client.training import outputs
 from client.workbench import Workbench
@@ -24,6 +24,7 @@ from shared.models import (
 )
 from shared.networks import build_network, get_weights
 from shared.stages.embed import OutputsRequest, Parts, RowsRequest
+from tests.site_policies import made_policy
 
 EVERYTHING = ("embeddings", "labels", "radiomics_score", "clinical")
 N = {"train": 6, "tune": 5, "internal_test": 3}
@@ -59,14 +60,10 @@ class Site:
     name, role, threads, features_from = "site_a", "training", 1, "images"
     training, tuning, internal_test = Handle("train"), Handle("tune"), Handle("internal_test")
 
-    def __init__(self, study, folder, disclose=EVERYTHING):
+    def __init__(self, study, folder, rows=EVERYTHING):
         self.study, self.folder, self.home, self.cache_folder = study, folder, folder, folder
-        self.settings = SimpleNamespace(
-            device=Device(kind="cpu"),
-            disclose=disclose,
-            disclose_of=("tune",),
-            release=Release(min_cell=1),
-        )
+        self.settings = SimpleNamespace(device=Device(kind="cpu"))
+        self.policy = made_policy(release={"min_cell": 1, "rows": rows, "rows_of": ("tune",)})
 
     def handle(self, split):
         return Handle(split)
@@ -105,8 +102,8 @@ def one_branch(study, change):
 
 @pytest.fixture
 def make_bench(one_branch, change, tmp_path):
-    def made(disclose=EVERYTHING, **changes):
-        return Workbench(Site(change(one_branch, **changes), tmp_path, disclose), threads=1)
+    def made(rows=EVERYTHING, **changes):
+        return Workbench(Site(change(one_branch, **changes), tmp_path, rows), threads=1)
 
     return made
 
@@ -137,9 +134,9 @@ def test_sums_are_those_of_the_training_embeddings_that_are_there(make_bench, we
     np.testing.assert_allclose(sums.sum_xx, expected.T @ expected, rtol=1e-10)
 
 
-def test_sums_leave_only_if_asked_for_and_embeddings_are_disclosed(make_bench, weights):
+def test_sums_leave_only_if_asked_for_and_embeddings_may_leave(make_bench, weights):
     assert answer_outputs(OutputsRequest("flat", weights, False), make_bench(())).sums is None
-    with pytest.raises(PolicyError, match="'embeddings'"):
+    with pytest.raises(PolicyError, match=r"release\.rows of the policy lacks embeddings"):
         answer_outputs(OutputsRequest("flat", weights, True), make_bench(("labels",)))
 
 
@@ -166,14 +163,14 @@ def test_a_network_that_the_study_does_not_have_is_refused(make_bench, weights):
 
 
 @pytest.mark.parametrize("kept_back", EVERYTHING)
-def test_rows_leave_only_if_every_part_of_them_is_disclosed(make_bench, weights, kept_back):
+def test_rows_leave_only_if_the_policy_names_every_part_of_them(make_bench, weights, kept_back):
     bench = make_bench(tuple(what for what in EVERYTHING if what != kept_back))
     answer_outputs(OutputsRequest("flat", weights, False), bench)
-    with pytest.raises(PolicyError, match=f"add '{kept_back}' to 'disclose'"):
+    with pytest.raises(PolicyError, match=rf"release\.rows of the policy lacks {kept_back}\."):
         answer_rows(rows_request(weights), bench)
 
 
-def test_what_the_study_does_not_use_needs_no_disclosure(make_bench, weights):
+def test_what_the_study_does_not_use_need_not_be_in_the_policy(make_bench, weights):
     bench = make_bench(("labels", "clinical"), fusion={"inputs": ["clinical"]})
     reply = answer_rows(rows_request(weights), bench)
     assert reply.columns == ("sessile", "age")

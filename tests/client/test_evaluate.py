@@ -8,15 +8,17 @@ import pytest
 
 import trifed
 from client import evaluate as evaluate_module
+from client.approvals.approvals import Approvals
 from client.evaluate import evaluate_file
 from client.looks import NAME
 from server.bundle_export import export_bundle
 from server.study_folder import StudyFolder
 from shared.bundle_file import read_bundle, write_bundle
 from shared.codec import content_hash
-from shared.config import load_study
-from shared.errors import BundleError, ConfigError, HandshakeError, ResultError
+from shared.config import digest, load_study
+from shared.errors import ApprovalError, BundleError, ConfigError, HandshakeError, ResultError
 from shared.external_result import FORMAT, parse, read_result, render, write_result
+from tests.site_policies import write_policy, write_whole_policy
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +38,9 @@ def hospital(finished_run, tmp_path):
         site_file = folder / "site.yaml"
         text = site_file.read_text().replace("name: site_d", f"name: {name}")
         text = text.replace("role: external", f"role: {role}")
-        for old, new in edits.items():
-            text = text.replace(f"{old}: binned", f"{old}: {new}")
         site_file.write_text(text)
+        release = ", ".join(f"{key}: {value}" for key, value in edits.items())
+        write_policy(site_file, f"release: {{min_cell: 1, {release}}}\n")
         return site_file
 
     return copied
@@ -75,6 +77,20 @@ def test_a_hospital_that_the_study_never_heard_of_gives_the_same_numbers(
     result = evaluate_file(bundle_file, site_file, threads=1).result
     assert (result.site, result.reply.level, result.reply.sums) == ("faraway", "summary", {})
     assert result.reply.summaries == online.summaries
+
+
+def test_real_patients_are_shown_no_bundle_whose_study_nobody_approved(bundle_file, hospital):
+    site_file = hospital()
+    text = site_file.read_text().replace("synthetic: true", "synthetic: false")
+    site_file.write_text(text)
+    write_whole_policy(site_file, "version: 1\npack: standard\nvalid_until: 2999-12-31\n")
+    with pytest.raises(ApprovalError, match="trifed site approve"):
+        evaluate_file(bundle_file, site_file, threads=1)
+    assert not (site_file.parent / NAME).exists()
+    study_hash = digest(read_bundle(bundle_file).study)
+    approve = ["site", "approve", str(site_file), str(bundle_file), "--hash", study_hash]
+    assert trifed.main(approve) == 0
+    assert Approvals(site_file.parent).are_for(study_hash)
 
 
 def test_a_second_evaluation_writes_the_same_file_and_says_so(bundle_file, hospital, capsys):

@@ -18,6 +18,7 @@ from shared.errors import CodecError
 from shared.scores import score_sums
 from shared.stages.external_evaluate import LEVELS
 from shared.summary import summarise
+from tests.site_policies import changed_policy
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +38,7 @@ def told(finished_run, frozen):
         site_file = finished_run.out / "cohort" / "site_d" / "site.yaml"
         service = SiteService.open(site_file, settings, threads=1)
         site = service.bench.site
-        release = site.settings.release.model_copy(update={"external": level})
-        site.settings = site.settings.model_copy(update={"release": release})
+        site.policy = changed_policy(site.policy, release={"external": level})
         cohort = open_cohort(service.bench.looks, site.external_test)
         return evaluate_bundle(service.bench, bundle, cohort)
 

@@ -12,6 +12,7 @@ from client.service import SiteService
 from client.workbench import Workbench
 from shared.config import Study, all_networks, networks
 from shared.errors import CodecError, SmallCellError
+from tests.site_policies import changed_policy
 
 Change = Callable[..., Study]
 
@@ -58,15 +59,13 @@ def test_a_fold_that_the_study_does_not_have_is_refused(bench: Workbench, k: int
 
 def test_a_fold_with_too_few_of_a_label_is_refused(bench: Workbench) -> None:
     """All cases and all but a fold give the fold's sums by their difference."""
-    settings = bench.site.settings
     least = min(
         int((bench.site.labels(held_out_cases(bench, k)) == y).sum())
         for k in range(3)
         for y in (0, 1)
     )
     for limit in (least, least + 1):
-        release = settings.release.model_copy(update={"min_cell": limit})
-        bench.site.settings = settings.model_copy(update={"release": release})
+        bench.site.policy = changed_policy(bench.site.policy, release={"min_cell": limit})
         if limit == least:
             assert len(outer_folds(bench)) == len(bench.site.training)
             continue

@@ -33,10 +33,7 @@ def test_each_network_has_its_epsilon_and_what_is_left(text):
 
 def test_the_total_is_composed_at_the_smallest_delta_against_the_hospitals_limit(text):
     total = epsilon(SPENT, 1e-6)
-    assert (
-        f"composed: {total:.2f} at delta 1e-06; left {6 - total:.2f} of release.max_epsilon 6"
-        in text
-    )
+    assert f"composed: {total:.2f} at delta 1e-06; left {6 - total:.2f} of dp.max_epsilon 6" in text
 
 
 def test_without_a_limit_it_says_so():

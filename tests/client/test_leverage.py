@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from client import app as courier
 from client.leverage import check_blanks, check_carried, check_logistic, effective_number
-from client.settings import Release
 from client.stages import ANSWERS, clinical_model, fuse, select_features
 from server.aggregate import _identify_process
 from shared.errors import LeverageError
@@ -24,6 +23,7 @@ from shared.stages.clinical_model import HatRequest, StepRequest
 from shared.stages.fuse import LayersRequest
 from shared.stages.select_features import CalibrateRequest, LogisticLassoRequest
 from shared.wire import error_code, to_record
+from tests.site_policies import made_policy
 
 PREDICTORS = ("age", "stage", "marker")
 ALL = Terms(PREDICTORS)
@@ -46,7 +46,7 @@ def hospital(patients):
     def opened(limit):
         site = SimpleNamespace(
             name="site_a",
-            settings=SimpleNamespace(release=Release(min_cell=limit)),
+            policy=made_policy(release={"min_cell": limit}),
             training="train",
             clinical=lambda _cases, _predictors: patients[0],
             labels=lambda _cases: patients[1],
@@ -103,7 +103,7 @@ def test_residuals_are_held_to_it_where_weights_alone_would_pass():
     x, labels = np.repeat([-1.0, 1.0], 10), np.repeat([0, 1], 10)
     X, beta = np.column_stack([np.ones(20), x]), np.array([0.0, 20.0])
     labels[0] = 1
-    site = SimpleNamespace(settings=SimpleNamespace(release=Release(min_cell=5)))
+    site = SimpleNamespace(policy=made_policy(release={"min_cell": 5}))
     check_carried(site, "the information", np.full(20, 2e-9))
     with pytest.raises(LeverageError, match=r"carried by 1\.00"):
         check_logistic(site, "the sums", X, labels, beta)
@@ -140,7 +140,7 @@ def test_a_number_for_blanks_that_singles_out_whoever_has_one_is_refused(hospita
 
 
 def test_a_blank_may_lie_beyond_a_sites_own_numbers_but_not_far():
-    site = SimpleNamespace(settings=SimpleNamespace(release=Release(min_cell=5)))
+    site = SimpleNamespace(policy=made_policy(release={"min_cell": 5}))
     table = np.array([[40.0, 0.0], [60.0, 0.0], [np.nan, np.nan]])
     for value in (20.0, 80.0):
         check_blanks(site, "the sums", table, np.array([value, 0.3]))
@@ -211,7 +211,7 @@ def test_a_refusal_tells_a_code_and_nothing_else(hospital, patients, monkeypatch
 
 
 def test_what_is_not_a_number_is_refused():
-    site = SimpleNamespace(settings=SimpleNamespace(release=Release(min_cell=5)))
+    site = SimpleNamespace(policy=made_policy(release={"min_cell": 5}))
     with pytest.raises(LeverageError):
         check_carried(site, "the sums", np.array([np.nan] + [1.0] * 20))
 
@@ -233,7 +233,7 @@ def test_equal_weights_count_as_they_are_many_and_zeros_tell_nothing():
 
 @pytest.mark.parametrize("limit", [3, 5, 10])
 def test_as_many_equal_weights_as_a_cell_has_patients_pass(limit):
-    site = SimpleNamespace(settings=SimpleNamespace(release=Release(min_cell=limit)))
+    site = SimpleNamespace(policy=made_policy(release={"min_cell": limit}))
     check_carried(site, "the sums", np.full(limit, 0.1))
     with pytest.raises(LeverageError):
         check_carried(site, "the sums", np.full(limit - 1, 0.1))
@@ -241,5 +241,5 @@ def test_as_many_equal_weights_as_a_cell_has_patients_pass(limit):
 
 @pytest.mark.parametrize("shape", [(0,), (0, 3), (5, 0)])
 def test_a_site_without_patients_or_sums_tells_nothing_and_is_not_refused(shape):
-    site = SimpleNamespace(settings=SimpleNamespace(release=Release(min_cell=5)))
+    site = SimpleNamespace(policy=made_policy(release={"min_cell": 5}))
     check_carried(site, "the sums", np.zeros(shape))

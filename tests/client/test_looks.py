@@ -13,13 +13,13 @@ import pytest
 from client import book as book_module
 from client.looks import NAME, Looks
 from client.service import SiteService
-from client.settings import Release
 from client.stages import external_evaluate
 from shared.codec import content_hash
 from shared.config import digest
 from shared.errors import LooksError, PolicyError, TrifedError
 from shared.stages.evaluate import ScoresRequest
 from tests.made_bundle import bundle_without_networks
+from tests.site_policies import changed_policy, made_policy
 
 
 @pytest.fixture
@@ -38,9 +38,8 @@ def evaluate(made, hospital):
 
     def ask(bundle=made.bundle, site_file=hospital, level="binned"):
         service = SiteService.open(site_file, made.study, threads=1)
-        settings = service.bench.site.settings
-        release = settings.release.model_copy(update={"external": level})
-        service.bench.site.settings = settings.model_copy(update={"release": release})
+        site = service.bench.site
+        site.policy = changed_policy(site.policy, release={"external": level})
         return service.answer("external_scores", ScoresRequest(bundle))
 
     return ask
@@ -219,7 +218,8 @@ def test_a_copied_hospital_without_its_book_gives_the_same_numbers(evaluate, hos
 
 
 def test_the_least_is_told_unless_the_hospital_says_otherwise():
-    assert Release().external == "summary"
+    assert made_policy("strict").release.external == "summary"
+    assert made_policy("standard").release.external == "summary"
 
 
 def test_the_made_bundle_is_of_its_study(made):

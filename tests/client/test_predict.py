@@ -1,6 +1,7 @@
 """One new patient by a bundle's file: the score that the run's own code gives the patient."""
 
 import csv
+import functools
 import json
 import re
 import shutil
@@ -43,8 +44,13 @@ def bundle_file(finished_run, tmp_path_factory):
 
 def of_run(run, bundle_file, site):
     """Each patient's probabilities, the whole cohort scored at once as in the run."""
+    return scored(run.out, bundle_file, site)
+
+
+@functools.cache
+def scored(out, bundle_file, site):
     found = read_bundle(bundle_file)
-    bench = SiteService.open(run.out / "cohort" / site / "site.yaml", found.study, threads=1).bench
+    bench = SiteService.open(out / "cohort" / site / "site.yaml", found.study, threads=1).bench
     test = bench.site.external_test if bench.site.role == "external" else bench.site.internal_test
     scores = probabilities(bench, test, found.bundle)
     return {

@@ -18,7 +18,6 @@ from client.release import (
     check_folds,
 )
 from client.service import SiteService
-from client.settings import Release
 from client.stages import ANSWERS, stability
 from server.aggregate import _identify_process
 from shared.codec import content_hash
@@ -56,13 +55,14 @@ from shared.stages.stability import Request as ReadAgain
 from shared.strict_yaml import parse_settings
 from shared.wire import error_code, to_record
 from tests.conftest import STUDY, changed, write_site
+from tests.site_policies import made_policy, write_policy
 
 NAMES = ("a", "b")
 NOT_OF_A_CELL = {
     "hello": "versions and hashes",
     "external_hello": "versions and hashes",
     "agree_budget": "bookings of rounds, each of a round that was itself allowed",
-    "embed_rows": "single patients, as the site file discloses",
+    "embed_rows": "single patients, as the policy allows",
     "evaluate_outputs": "how many cases there are",
     "external_outputs": "how many cases there are",
     "explain": "of fewer cases than the hospital or the study allows, nothing",
@@ -90,8 +90,7 @@ BY_LABEL = {
 
 
 def site(limit: int) -> Any:
-    settings = SimpleNamespace(release=Release(min_cell=limit))
-    return SimpleNamespace(name="site_a", settings=settings)
+    return SimpleNamespace(name="site_a", policy=made_policy(release={"min_cell": limit}))
 
 
 @pytest.mark.parametrize(("n", "refused"), [(0, False), (1, True), (4, True), (5, False)])
@@ -172,10 +171,8 @@ def plant(hospitals: dict[str, Path], one_branch: Study) -> Callable[..., SiteSe
 
     def planted(name: str, limit: int) -> SiteService:
         site_file = hospitals[ANSWERS[name][0].of]
-        text = site_file.read_text().replace("min_cell: 1", f"min_cell: {limit}")
-        limited = site_file.with_name(f"site_{limit}.yaml")
-        limited.write_text(f"{text}disclose: [embeddings, labels, radiomics_score, clinical]\n")
-        return SiteService.open(limited, one_branch, threads=1)
+        write_policy(site_file, f"release: {{min_cell: {limit}}}\n")
+        return SiteService.open(site_file, one_branch, threads=1)
 
     return planted
 

@@ -7,9 +7,11 @@ import pytest
 from client.rounds import Rounds
 from client.stages import train_branches
 from server.broadcast import first_broadcast, next_broadcast
+from shared.config import networks
 from shared.errors import CodecError
 from shared.networks import Layout, Weights
 from shared.updates import Coder
+from tests.site_policies import made_policy
 
 LAYOUT = Layout(("conv", "bias"), ((5000,), (1,)))
 FORMS = pytest.mark.parametrize("form", ["bf16", "int8"])
@@ -201,7 +203,8 @@ def test_the_answer_of_a_site_that_lacks_the_weights_trains_nothing(tmp_path, mo
     *_, (_, request) = requests(site.coder, 2)
     bench = SimpleNamespace(
         study=study,
-        network=lambda name: name,
+        site=SimpleNamespace(policy=made_policy()),
+        network=lambda _: networks(study)[0],
         module=lambda _: None,
         rounds=lambda _: site.rounds,
     )

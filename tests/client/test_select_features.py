@@ -3,7 +3,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from client.settings import Release
 from client.stages.select_features import answer_calibrate, answer_gram, answer_screen, folds
 from shared.glm import logistic_sums
 from shared.gram import gram, pool_grams
@@ -11,6 +10,7 @@ from shared.models import Extraction, RadiomicsModel, Scale, radiomics_score, sc
 from shared.radiomics_settings import Selection
 from shared.ranks import rank_sums
 from shared.stages.select_features import CalibrateRequest, GramRequest, ScreenRequest
+from tests.site_policies import made_policy
 
 NAMES = ("a", "b", "c")
 SCALE = Scale.of(Extraction({}), ("c", "a"), np.array([1.0, 0.0]), np.array([2.0, 1.0]))
@@ -24,7 +24,7 @@ def bench():
     table[4, 2] = np.nan
     site = SimpleNamespace(
         name="site_a",
-        settings=SimpleNamespace(release=Release(min_cell=1)),
+        policy=made_policy(release={"min_cell": 1}),
         training="train",
         features=lambda _cases, _extraction: (NAMES, table),
         labels=lambda _: labels,

@@ -5,7 +5,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from client.settings import Release
 from client.stages.select_features import (
     answer_bins,
     answer_count_scaled,
@@ -23,6 +22,7 @@ from shared.stages.select_features import (
     LookRequest,
     ThresholdsRequest,
 )
+from tests.site_policies import made_policy
 
 NAMES = ("a", "b", "c")
 FAR = np.full(2, np.inf)
@@ -39,7 +39,7 @@ def bench():
     labels = {"train": np.array([0, 1, 0] * 7 + [1, 1]), "tune": np.array([0, 1] * 3)}
     site = SimpleNamespace(
         name="site_a",
-        settings=SimpleNamespace(release=Release(min_cell=1)),
+        policy=made_policy(release={"min_cell": 1}),
         training="train",
         tuning="tune",
         features=lambda cases, _: (NAMES, tables[cases]),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from client.settings import Release, SiteSettings
+from client.settings import SiteSettings
 from shared.errors import ConfigError
 from shared.strict_yaml import parse_settings
 
@@ -13,29 +13,20 @@ def parse(text: str) -> SiteSettings:
     return parse_settings(HEAD + text, SiteSettings, name="site.yaml")
 
 
-def test_five_patients_are_the_smallest_cell_unless_the_hospital_says_otherwise():
-    assert parse("").release == Release(min_cell=5)
-    assert parse("release: {min_cell: 3}").release.min_cell == 3
-
-
-@pytest.mark.parametrize("n", [1, 2])
-def test_a_cell_below_three_is_for_made_up_patients_alone(n):
-    with pytest.raises(ConfigError, match=f"at least 3, not {n}; only made-up patients"):
-        parse(f"release: {{min_cell: {n}}}")
-    assert parse(f"synthetic: true\nrelease: {{min_cell: {n}}}").release.min_cell == n
-
-
-@pytest.mark.parametrize("n", ["0", "-1", "2.5", "none"])
-def test_a_cell_is_a_whole_number_above_zero(n):
-    with pytest.raises(ConfigError, match="min_cell"):
-        parse(f"synthetic: true\nrelease: {{min_cell: {n}}}")
-
-
-def test_an_external_hospital_tells_a_summary_unless_it_says_more():
-    assert parse("").release.external == "summary"
-    assert parse("release: {external: binned}").release.external == "binned"
-    with pytest.raises(ConfigError, match="external"):
-        parse("release: {external: everything}")
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("disclose: [labels]", r"release\.rows"),
+        ("disclose_of: [tune]", r"release\.rows_of"),
+        ("release: {min_cell: 5}", r"dp\.max_epsilon"),
+    ],
+    ids=["disclose", "disclose_of", "release"],
+)
+def test_what_stands_in_the_policy_now_is_refused_with_its_new_place(text, key):
+    old = text.partition(":")[0]
+    says = rf"line 4: {old} stands in policy.yaml.*trifed site policy write.*{key}"
+    with pytest.raises(ConfigError, match=says):
+        parse(text)
 
 
 def test_a_table_of_features_names_the_patients_unless_a_manifest_is_given():

@@ -20,6 +20,7 @@ from shared.icc import icc_sums
 from shared.models import Extraction
 from shared.stages.stability import Request
 from tests.conftest import PHASES, write_csv, write_image
+from tests.site_policies import write_policy
 
 MakeSite = Callable[..., Path]
 Change = Callable[..., Study]
@@ -152,7 +153,7 @@ def test_only_patients_with_a_second_mask_are_read_again_and_told_of_if_they_are
 ) -> None:
     study = change(again, stability=READER)
     site_file = make_site(tmp_path, n=16)
-    site_file.write_text(site_file.read_text().replace("min_cell: 1", f"min_cell: {least}"))
+    write_policy(site_file, f"release: {{min_cell: {least}}}\n")
     patients = ids(open_site(site_file, again), 8)
     site = open_site(with_second(site_file, patients[1], patients[6]), study)
     names, readings = site.readings(site.training, WIDTHS)

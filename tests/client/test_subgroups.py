@@ -22,6 +22,7 @@ from shared.metrics import delong
 from shared.stages.evaluate import ScoresRequest
 from tests.conftest import changed
 from tests.made_bundle import bundle_without_networks
+from tests.site_policies import changed_policy
 
 N = 24
 EVERYONE = np.ones(N, dtype=np.int64)
@@ -178,7 +179,7 @@ def test_a_hospital_without_the_column_is_told_so_before_anything_is_asked(hospi
 
 def test_the_check_says_of_which_subgroups_nothing_will_be_told(hospital, divided):
     edit(hospital, "P003,3+,no,63", "P003,3+,,63.0")
-    edit(hospital, "min_cell: 1", "min_cell: 2", table="site.yaml")
+    edit(hospital, "min_cell: 1", "min_cell: 2", table="policy.yaml")
     notes = check_site(hospital, divided, threads=1).notes
     found = [note for note in notes if note.startswith("subgroups of")]
     assert len(found) == 2
@@ -206,8 +207,7 @@ def ask(made, hospital):
     def answer(min_cell=1, level="binned", question="external_scores"):
         service = SiteService.open(hospital, made.study, threads=1)
         site = service.bench.site
-        release = site.settings.release.model_copy(update={"min_cell": min_cell, "external": level})
-        site.settings = site.settings.model_copy(update={"release": release})
+        site.policy = changed_policy(site.policy, release={"min_cell": min_cell, "external": level})
         return service.answer(question, ScoresRequest(made.bundle))
 
     return answer
@@ -251,7 +251,7 @@ def test_a_summary_alone_holds_no_counts_in_bins(ask, level):
 def test_a_file_at_the_hospital_gives_the_subgroups_of_the_online_stage(
     ask, made, hospital, tmp_path
 ):
-    edit(hospital, "min_cell: 1", "min_cell: 1, external: binned", table="site.yaml")
+    edit(hospital, "min_cell: 1", "min_cell: 1, external: binned", table="policy.yaml")
     online = ask()
     for book in hospital.parent.rglob(NAME):
         book.unlink()

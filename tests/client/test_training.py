@@ -409,9 +409,9 @@ import numpy as np, torch
 from client.device import Compute
 from client.optimiser import build_optimiser, trainable
 from client.training import RoundPlan, train_round
-from tests.client.test_training import NETWORK, PLAIN, inputs_of
+from tests.client.test_training import PLAIN, inputs_of, small
 from shared.branches import Training
-from shared.networks import build_network, get_weights
+from shared.networks import get_weights
 
 torch.set_num_threads(1)
 images = torch.randn(6, 3, 16, 16, generator=torch.Generator().manual_seed(1))
@@ -419,7 +419,7 @@ cases = images, torch.tensor([0.0, 1.0] * 3)
 found = []
 for compile in (False, True):
     plan = RoundPlan(Training(**PLAIN, compile=compile), 1, 0.0, seed=3)
-    module = build_network(NETWORK, seed=1)
+    module = small()
     optimiser = build_optimiser(trainable(module), plan.training, 1)
     compute = Compute(torch.device("cpu"), None, torch.contiguous_format)
     train_round(module, inputs_of(cases), plan, compute, optimiser)
@@ -431,7 +431,9 @@ print(float(np.abs(found[1] - found[0]).max()))
 @pytest.mark.slow
 @pytest.mark.parametrize("compiler", ["", "/there/is/none"], ids=["as it is", "none"])
 def test_a_compiled_network_learns_the_same_and_without_a_compiler_it_runs_as_it_is(compiler):
-    environment = os.environ | ({"CXX": compiler} if compiler else {})
+    # One thread: a pool of compiling processes would load torch once more for each of them.
+    environment = os.environ | {"TORCHINDUCTOR_COMPILE_THREADS": "1"}
+    environment |= {"CXX": compiler} if compiler else {}
     done = subprocess.run(
         [sys.executable, "-c", COMPILED], env=environment, cwd=Path(__file__).parents[2],
         capture_output=True, text=True, check=False, timeout=400,

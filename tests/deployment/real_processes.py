@@ -1,5 +1,6 @@
 """A federation of real processes on one machine, driven by the commands that people type."""
 
+import json
 import os
 import shutil
 import signal
@@ -11,6 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from tests.deployment.hosts import SERVER_ADDRESS, Network
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = os.environ | {
@@ -32,6 +35,16 @@ def trifed(*arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
+def trifed_in_turn(*commands: tuple[object, ...]) -> None:
+    """Several commands, each to its end, in one process: its start takes longer than they do."""
+    code = "import json, sys, trifed\nfor words in json.loads(sys.argv[1]):\n"
+    code += "    if trifed.main(words): sys.exit(1)"
+    words = json.dumps([[str(word) for word in command] for command in commands])
+    subprocess.run(
+        [sys.executable, "-P", "-c", code, words], env=ENVIRONMENT, capture_output=True, check=True
+    )
+
+
 def free_port() -> int:
     """A port that nobody listens on."""
     with socket.socket() as probe:
@@ -49,19 +62,25 @@ def until(found: Callable[[], object], *, limit_s: float, what: str) -> None:
 
 @dataclass
 class Federation:
-    """A server's folder and hospitals that joined it; their processes while they run."""
+    """A server's folder and hospitals that joined it; their processes while they run.
+
+    Attributes:
+        hosts: Each machine's own host, where there are such; else all is on this machine's own.
+    """
 
     server: Path
     port: int
     site_files: list[Path]
+    hosts: Network | None = None
     running: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
 
     def start(self, name: str, *arguments: object) -> "subprocess.Popen[bytes]":
         """A command that goes on, with a log of its own."""
         log = self.server.parent / f"{name}.out"
+        inside = self.hosts.inside(name) if self.hosts else ()
         with log.open("ab") as out:
             self.running[name] = subprocess.Popen(
-                [sys.executable, "-P", "-m", "trifed", *map(str, arguments)],
+                [*inside, sys.executable, "-P", "-m", "trifed", *map(str, arguments)],
                 env=ENVIRONMENT,
                 stdout=out,
                 stderr=subprocess.STDOUT,
@@ -121,8 +140,9 @@ def processes(*words: str) -> list[int]:
 
 
 def copied_hospitals(cohort: Path, to: Path) -> list[Path]:
-    """Hospitals of a finished run without what the run computed there."""
-    shutil.copytree(cohort, to, ignore=shutil.ignore_patterns("cache"), dirs_exist_ok=True)
+    """Hospitals of a finished run without what the run computed, or remembered, there."""
+    made = shutil.ignore_patterns("cache", "looks.json")
+    shutil.copytree(cohort, to, ignore=made, dirs_exist_ok=True)
     site_files = sorted(to.glob("*/site.yaml"))
     for site_file in site_files:  # the number of threads decides the last digits
         text = site_file.read_text(encoding="utf-8")
@@ -132,18 +152,26 @@ def copied_hospitals(cohort: Path, to: Path) -> list[Path]:
 
 
 @contextmanager
-def joined(study_file: Path, site_files: list[Path], folder: Path) -> Iterator[Federation]:
+def joined(
+    study_file: Path, site_files: list[Path], folder: Path, hosts: Network | None = None
+) -> Iterator[Federation]:
     """A server and hospitals that have joined it by the commands; all is ended afterwards."""
     server, port = folder / "server", free_port()
-    trifed("server", "init", study_file, "--out", server, "--address", f"127.0.0.1:{port}")
-    trifed("server", "invite", server)
-    for site_file in site_files:
-        invitation = server / "invitations" / f"{site_file.parent.name}.trifed-invitation"
-        trifed("site", "join", invitation, "--site", site_file)
+    host, listens = (SERVER_ADDRESS, "0.0.0.0") if hosts else ("127.0.0.1", "127.0.0.1")
+    address = ("--address", f"{host}:{port}", "--listen", f"{listens}:{port}")
+    invitations = [server / f"invitations/{s.parent.name}.trifed-invitation" for s in site_files]
+    trifed_in_turn(
+        ("server", "init", study_file, "--out", server, *address),
+        ("server", "invite", server),
+        *(
+            ("site", "join", invitation, "--site", site_file)
+            for invitation, site_file in zip(invitations, site_files, strict=True)
+        ),
+    )
     answers = [answer for s in site_files for answer in s.parent.rglob("*.trifed-answer")]
     assert len(answers) == len(site_files)
     trifed("server", "accept", server, *answers)
-    federation = Federation(server, port, site_files)
+    federation = Federation(server, port, site_files, hosts)
     try:
         yield federation
     finally:

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from server.stages import RUNS
-from tests.conftest import TINY, FinishedRun
 from tests.deployment.real_processes import (
     Federation,
     copied_hospitals,
@@ -22,6 +21,7 @@ from tests.deployment.real_processes import (
     trifed,
     until,
 )
+from tests.finished_runs import TINY, FinishedRun
 
 pytestmark = [
     pytest.mark.slow,
@@ -101,7 +101,7 @@ def test_whatever_is_killed_the_numbers_are_the_same(federation, finished_run):
     federation.kill_program("server.deploy.superlink", server)
     at("select_features")
     federation.kill_program("client.deploy.supernode", str(hospitals[0].parent))
-    federation.kill_program("client.deploy.executor", str(hospitals[1].parent))
+    federation.kill_program("client.deploy.supernode", str(hospitals[1].parent))
     at("train_branches")
     federation.kill_program("site serve", str(hospitals[2]))
     federation.kill("server")

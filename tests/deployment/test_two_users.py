@@ -47,9 +47,8 @@ def steps_of_the_page(folder: Path) -> str:
     assert block is not None
     lines = [line for line in block[0].splitlines() if not line.startswith("useradd")]
     text = "\n".join(lines).replace("/srv/trifed", str(folder))
-    return text.replace("trifed-courier", str(COURIER)).replace(
-        "trifed:trifed", f"{SERVICE}:{SERVICE}"
-    )
+    text = text.replace("trifed-courier", str(COURIER)).replace("root:trifed", f"root:{SERVICE}")
+    return text.replace("trifed:trifed", f"{SERVICE}:{SERVICE}")
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from shared.stages.roll_call import SiteName
 from shared.talk import refusal
 from simulation.local import LocalFederation
 from simulation.phantom import write_cohort
-from tests.conftest import TINY
+from tests.finished_runs import TINY
 from tests.made_up_grid import Grid, Service, Time
 
 SITES = ("site_a", "site_b", "site_c")

@@ -23,6 +23,7 @@ from shared.errors import ConfigError, FederationError, StoppedError
 from tests.made_up_grid import Grid, Service, Time
 from tests.made_up_joining import made_server
 from tests.server.test_deployed_answers import answers_of
+from tests.site_policies import write_policy
 
 RUN = "0f" * 16
 HOUR = 3600.0
@@ -46,11 +47,9 @@ def guest(finished_run, tmp_path):
         ignore = shutil.ignore_patterns(NAME, "book*")
         shutil.copytree(finished_run.out / "cohort" / "site_d", folder, ignore=ignore)
         site_file = folder / "site.yaml"
-        text = site_file.read_text().replace("name: site_d", f"name: {name}")
+        site_file.write_text(site_file.read_text().replace("name: site_d", f"name: {name}"))
         if min_cell is not None:
-            text = text.replace("min_cell: 1", f"min_cell: {min_cell}")
-            assert f"min_cell: {min_cell}" in text
-        site_file.write_text(text)
+            write_policy(site_file, f"release: {{min_cell: {min_cell}}}\n")
         return site_file
 
     return make

@@ -13,7 +13,6 @@ from scipy import stats
 from statsmodels.stats.outliers_influence import variance_inflation_factor
 
 from client.leverage import check_hats, check_logistic
-from client.settings import Release
 from client.site import Site
 from server.regressions import fit_regressions
 from shared.errors import CohortError, LeverageError, WithheldError
@@ -21,6 +20,7 @@ from shared.firth import hat_sums, pool_hat_sums
 from shared.glm import logistic_sums, pool_logistic_sums
 from shared.regressions import Regression, Terms, regression_design, reported_terms
 from simulation.verification import formulas
+from tests.site_policies import made_policy
 
 PREDICTORS = ("age", "sessile", "stage")
 SITES = ("a", "b", "c")
@@ -40,8 +40,8 @@ class Divided:
 
     def check(self, terms: Terms, beta: np.ndarray, covariance: np.ndarray | None = None):
         """Every site's own gate, as the federation puts a refusal."""
-        release = SimpleNamespace(release=Release(min_cell=self.min_cell))
-        hospital = cast(Site, SimpleNamespace(settings=release))
+        policy = made_policy(release={"min_cell": self.min_cell})
+        hospital = cast(Site, SimpleNamespace(policy=policy))
         try:
             for X, y in self.parts(terms):
                 check_logistic(hospital, "the sums", X, y, beta)

@@ -82,13 +82,14 @@ def test_a_table_holds_every_digit_and_the_ends_of_its_intervals():
         assert (line["n"], line["n positive"]) == (str(value["n"]), str(value["n_positive"]))
 
 
-@pytest.mark.parametrize("name", sorted(tables(full_results())))
-def test_every_table_has_one_header_row_of_different_names(name):
-    lines = list(csv.reader(to_csv(tables(full_results())[name]).decode().splitlines()))
-    header, *rows = lines
-    assert len(header) == len(set(header))
-    assert all(header)
-    assert {len(line) for line in rows} == {len(header)}
+def test_every_table_has_one_header_row_of_different_names():
+    found = tables(full_results())
+    assert len(found) > 10
+    for name, table in found.items():
+        header, *rows = csv.reader(to_csv(table).decode().splitlines())
+        assert len(header) == len(set(header)), name
+        assert all(header), name
+        assert {len(line) for line in rows} == {len(header)}, name
 
 
 def test_what_is_not_defined_is_an_empty_cell_and_a_comma_stays_in_its_cell():

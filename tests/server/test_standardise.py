@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from client.settings import Release
 from client.stages import discretise as site_discretise
 from client.stages import standardise as site_standardise
 from server.stages import discretise, standardise
@@ -18,6 +17,7 @@ from shared.radiomics_settings import Radiomics, Standardise
 from shared.stages.discretise import COUNT_RANGES
 from shared.stages.standardise import COUNT_FEATURES, STANDARDISE
 from simulation.verification import formulas
+from tests.site_policies import made_policy
 
 NAMES = ("a", "b", "c", "huge", "flat")
 ANSWERS = {
@@ -46,7 +46,7 @@ def coordinator_of(parts, **settings):
         name = f"site_{i}"
         site = SimpleNamespace(
             name=name,
-            settings=SimpleNamespace(release=Release(min_cell=1)),
+            policy=made_policy(release={"min_cell": 1}),
             training="train",
             features=lambda _cases, _extraction, rows=rows: (NAMES, rows),
             ranges=lambda _cases, rows=rows: (NAMES, rows),

@@ -4,7 +4,7 @@ from shared.branches import PUBLISHED, Branch3D, Branch25D, InitialWeights
 from shared.config import Study, digest, load_study
 from shared.errors import ConfigError
 from shared.strict_yaml import dump_settings, parse_settings
-from tests.conftest import TINY
+from tests.finished_runs import TINY
 
 FILE = "{file: w.pth, format: torchvision, sha256: " + "a" * 64 + "}"
 MEDICAL = FILE.replace("torchvision", "medicalnet")

@@ -189,7 +189,7 @@ def test_a_server_with_other_code_is_refused(server, file, change, words):
     ],
 )
 def test_a_signed_invitation_that_contradicts_itself_is_refused(server, file, change):
-    with pytest.raises(InvitationError, match="another hash, or does not name the site"):
+    with pytest.raises(InvitationError, match="another hash, or gives the site another role"):
         read_invitation(forged(file, server.signing_key(), **change))
 
 

@@ -34,19 +34,13 @@ from simulation.baselines.run import open_runs, run_baselines, sites_of
 from simulation.baselines.scores import SideBySide, frozen_runs, joined, scored_splits
 from simulation.baselines.sites import pool
 from simulation.baselines.summary import mean_over_seeds, summarise
-from tests.conftest import TINY, changed
+from tests.conftest import changed
+from tests.finished_runs import TINY, copy_run
 from tests.server.test_report_numbers import unlisted
+from tests.site_policies import write_policy
 
 ROOT = Path(__file__).parents[2]
 TRAINED = {"pooled", "alone_site_a", "without_site_b", "without_site_c"}
-
-
-def copy_run(finished_run, out):
-    """A run's folder of its own, with its hospitals and what they keep."""
-    shutil.copytree(finished_run.out, out)
-    text = (out / "job.json").read_text().replace(str(finished_run.out), str(out))
-    (out / "job.json").write_text(text)
-    return out
 
 
 def opened(out, whats=WHATS):
@@ -64,7 +58,7 @@ def out(finished_run, tmp_path_factory):
     def no_estimate(*_args, **_options):
         raise CohortError("no estimate was found for a few separated cases")
 
-    folder = copy_run(finished_run, tmp_path_factory.mktemp("baselines") / "run")
+    folder = copy_run(finished_run.out, tmp_path_factory.mktemp("baselines") / "run")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("server.regressions.fit_firth", no_estimate)
         assert trifed.main(["baselines", str(folder), "--plain"]) == 0
@@ -335,7 +329,7 @@ trifed.main(["baselines", sys.argv[1], "--plain", "--what", "pooled"])
 
 @pytest.mark.slow
 def test_a_killed_baseline_goes_on_to_the_same_numbers(out, finished_run, tmp_path):
-    again = copy_run(finished_run, tmp_path / "run")
+    again = copy_run(finished_run.out, tmp_path / "run")
     ended = subprocess.run(
         [sys.executable, "-c", KILLED, str(again), "train_branch", "5"],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
@@ -353,7 +347,7 @@ def test_a_killed_baseline_goes_on_to_the_same_numbers(out, finished_run, tmp_pa
 
 
 def test_a_fault_is_no_untrainable_baseline(finished_run, tmp_path, monkeypatch):
-    runs = opened(copy_run(finished_run, tmp_path / "run"), ("pooled",))
+    runs = opened(copy_run(finished_run.out, tmp_path / "run"), ("pooled",))
 
     def broken(_coordinator):
         raise TrainingError("a gradient is not finite")
@@ -439,7 +433,7 @@ def test_a_summary_asks_for_baselines(finished_run):
 def test_a_pooled_study_with_everything_on_learns_the_same_widths_and_readings(
     thorough_run, tmp_path
 ):
-    runs = opened(copy_run(thorough_run, tmp_path / "run"), ("pooled",))
+    runs = opened(copy_run(thorough_run.out, tmp_path / "run"), ("pooled",))
     run_all(runs)
     federated, pooled = learned(runs.job.out), learned(runs.job.out, "pooled")
     assert federated.discretise.extraction == pooled.discretise.extraction
@@ -455,8 +449,9 @@ def test_a_hospital_with_a_table_is_pooled_with_one_with_images(finished_run, tm
     site_file = root / "site_b" / "site.yaml"
     extract_table(site_file, study, root / "site_b" / "features.csv", threads=1)
     settings = yaml.safe_load(site_file.read_text()) | {"data": {"features": "features.csv"}}
-    settings["disclose"].remove("embeddings")
     site_file.write_text(yaml.safe_dump(settings))
+    rows = "rows: [labels, radiomics_score, clinical, scores]"
+    write_policy(site_file, f"release: {{min_cell: 2, {rows}}}\ntrain: {{max_rounds: 50}}\n")
     a, b = (open_site(root / name / "site.yaml", study) for name in ("site_a", "site_b"))
     whole = settings_of(Baseline("pooled"), study)
     pooled = pool([a, b], whole, folder=tmp_path / "pooled")
@@ -467,6 +462,7 @@ def test_a_hospital_with_a_table_is_pooled_with_one_with_images(finished_run, tm
         for case, row in zip(site.training, site.features(site.training, widths)[1], strict=True):
             np.testing.assert_array_equal(rows.pop(f"{site.name}/{case.patient_id}"), row)
     assert (rows, pooled.features_from) == ({}, "images")
-    assert set(pooled.settings.disclose) == set(a.settings.disclose)
+    assert set(pooled.policy.release.rows) == set(a.policy.release.rows)
+    assert (pooled.policy.release.min_cell, pooled.policy.train.max_rounds) == (2, 50)
     present = pooled.tensors(pooled.training, networks(whole)[0])[1]
     assert [c.patient_id.startswith("site_a") for c in pooled.training] == present.tolist()

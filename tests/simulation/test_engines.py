@@ -16,8 +16,8 @@ from safetensors.numpy import load_file
 from server.study_folder import StudyFolder
 from shared.codec import content_hash
 from shared.config import load_study
-from shared.strict_yaml import dump_settings
-from tests.conftest import TINY, FinishedRun, changed, flat_branch
+from tests.conftest import changed, flat_branch
+from tests.finished_runs import TINY, FinishedRun, run_without_report
 
 ROOT = Path(__file__).parents[2]
 needs_ray = pytest.mark.skipif(
@@ -72,9 +72,10 @@ def write_decoy(package: Path) -> None:
 
 @needs_ray
 @pytest.mark.slow
-def test_results_are_the_same_to_the_byte(flower_run, finished_run):
-    ours = (flower_run / "run" / "results.json").read_bytes()
-    assert ours == (finished_run.out / "results.json").read_bytes()
+@pytest.mark.parametrize("file", ["results.json", "report.html", "study.yaml"])
+def test_results_are_the_same_to_the_byte(flower_run, finished_run, file):
+    ours = (flower_run / "run" / file).read_bytes()
+    assert ours == (finished_run.out / file).read_bytes()
 
 
 @needs_ray
@@ -106,41 +107,42 @@ def test_a_stranger_in_the_current_folder_is_never_run(flower_run):
 
 @needs_ray
 @pytest.mark.slow
-def test_so_are_those_of_several_stacks_with_attention(run_changed, finished_run, tmp_path):
+def test_so_are_those_of_rounded_updates_and_of_several_stacks_with_attention(
+    finished_run, tmp_path
+):
     stacks = {"stack_offsets_mm": [0.0, 6.0], "pooling": "attention", "mask_channel": True}
-    branches = flat_branch(spacing_mm=None, roi_margin_mm=10.0, **stacks)
-    ours = run_changed(branches=branches, explain=None)
-    arguments = (tmp_path / "flower", finished_run.hospitals, "--engine", "flower")
-    subprocess.run(command(tmp_path / "changed.yaml", *arguments), check=True, timeout=400)
-    found, expected = (json.loads((f / "results.json").read_text()) for f in (arguments[0], ours))
-    assert found.pop("verify")["passed"]
-    assert found == expected
-    for weights in (ours / "weights").iterdir():
-        trained = load_file(arguments[0] / "weights" / weights.name)
-        assert trained["fc.attention.score.weight"].any()
-        for name, tensor in load_file(weights).items():
-            np.testing.assert_array_equal(trained[name], tensor)
-
-
-def test_rounded_updates_are_the_same_on_both_engines(finished_run, tmp_path):
-    study = tmp_path / "study.yaml"
     settings = changed(
         load_study(TINY),
         aggregation={"updates": "int8"},
-        branches=flat_branch(training={"rounds": 3}),
+        branches=flat_branch(spacing_mm=None, roi_margin_mm=10.0, training={"rounds": 3}, **stacks),
+        explain=None,
     )
-    study.write_text(dump_settings(settings))
-    for engine in ("local", "flower"):
-        sites = fresh_hospitals(finished_run, tmp_path / f"cohort-{engine}")
-        line = command(study, tmp_path / engine, sites, "--engine", engine)
-        done = subprocess.run(
-            line, cwd=ROOT, capture_output=True, text=True, timeout=400, check=False
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
-    for file in ("results.json", "weights/branch_2_5d.safetensors"):
-        assert (tmp_path / "flower" / file).read_bytes() == (tmp_path / "local" / file).read_bytes()
-    (rounds,) = (tmp_path / "cohort-flower" / "site_a" / "cache" / "rounds").glob("*/branch_2_5d")
+    sites = {engine: hospitals_of(finished_run, tmp_path / engine) for engine in ENGINES}
+    ours = run_without_report(settings, tmp_path / "local" / "run", sites["local"])
+    theirs = tmp_path / "flower" / "run"
+    line = command(ours.with_name("run.yaml"), theirs, sites["flower"], "--engine", "flower")
+    done = subprocess.run(line, capture_output=True, text=True, timeout=400, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found, expected = (json.loads((f / "results.json").read_text()) for f in (theirs, ours))
+    assert found.pop("verify")["passed"]
+    assert found == expected
+    for weights in (ours / "weights").iterdir():
+        trained = load_file(theirs / "weights" / weights.name)
+        assert trained["fc.attention.score.weight"].any()
+        for name, tensor in load_file(weights).items():
+            np.testing.assert_array_equal(trained[name], tensor)
+    (rounds,) = (tmp_path / "flower/cohort/site_a/cache/rounds").glob("*/branch_2_5d")
     assert len(list(rounds.glob("residual-*"))) == 3
+
+
+ENGINES = ("local", "flower")
+
+
+def hospitals_of(finished_run: FinishedRun, folder: Path) -> list[Path]:
+    """The finished run's hospitals with all that they computed but rounds."""
+    ignored = shutil.ignore_patterns("rounds")
+    shutil.copytree(finished_run.out / "cohort", folder / "cohort", ignore=ignored)
+    return sorted((folder / "cohort").glob("*/site.yaml"))
 
 
 @pytest.mark.parametrize("package", ["shared", "client", "server", "simulation"])

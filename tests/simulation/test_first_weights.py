@@ -11,8 +11,9 @@ from safetensors.numpy import load_file
 
 from server.progress import LoggedProgress
 from shared.errors import ConfigError
-from simulation.simulate import prepare_run, run_in_process
-from tests.conftest import TINY, flat_branch
+from simulation.simulate import prepare_run
+from tests.conftest import flat_branch
+from tests.finished_runs import TINY, run_stages
 from tests.published_weights import saved, torchvision_file
 
 pytestmark = pytest.mark.slow
@@ -28,16 +29,7 @@ def network_results(out):
 
 def resumed(out, sites):
     """Go on in a run's folder, with the study file that the run wrote."""
-    job = prepare_run(
-        out / "study.yaml",
-        out,
-        site_files=sites,
-        seed=None,
-        threads=1,
-        resume=True,
-        progress=LoggedProgress(),
-    )
-    run_in_process(job, LoggedProgress())
+    run_stages(out / "study.yaml", out, sites, resume=True)
 
 
 def test_a_run_goes_on_from_an_earlier_runs_weights_and_leaves_frozen_stages_alone(

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import SimpleITK
 
+from client.policy.load import load_policy
 from client.settings import load_site_settings
 from shared.config import Study, load_study
 from shared.errors import ConfigError, StateError
@@ -46,14 +47,15 @@ def test_two_workers_write_the_same_bytes_as_one(root, tmp_path):
     assert seen == [(done, 5) for done in range(1, 6)]
 
 
-def test_site_files_load_and_only_training_sites_disclose(root):
-    found = {
-        name: load_site_settings(path) for name, path in write_cohort(study_of(), root).items()
-    }
+def test_site_files_load_with_the_policy_for_made_up_patients(root):
+    files = write_cohort(study_of(), root)
+    found = {name: load_site_settings(path) for name, path in files.items()}
     assert {s.name: s.role for s in found.values()} == {"site_a": "training", "site_d": "external"}
     assert all(s.synthetic for s in found.values())
-    assert found["site_a"].disclose
-    assert not found["site_d"].disclose
+    for name, path in files.items():
+        policy = load_policy(path, found[name])
+        assert (policy.pack, policy.release.min_cell) == ("simulation", 1)
+        assert path.with_name("policy.yaml").stat().st_mode & 0o777 == 0o640
 
 
 def test_every_file_of_the_manifest_exists_and_fits_its_mask(root):

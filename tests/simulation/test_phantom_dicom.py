@@ -13,7 +13,7 @@ from shared.config import Study, digest, load_study
 from shared.errors import StateError
 from shared.phantom_settings import Phantom, PhantomSite
 from shared.phases import PHASES
-from simulation.phantom import write_cohort
+from simulation.phantom import RECIPE, write_cohort
 from simulation.phantom_rtstruct import trace
 
 DEMO = Path(__file__).parents[2] / "configs" / "demo.yaml"
@@ -249,12 +249,12 @@ def test_missing_phases_leave_an_empty_cell_and_no_folder(tmp_path):
         assert drawn == slices(there[0])[0].SeriesInstanceUID
 
 
-def test_a_nifti_cohort_is_marked_as_before_there_was_a_format(roots):
+def test_a_nifti_cohorts_mark_does_not_hang_on_the_format(roots):
     study = study_of("nifti")
     kept = study.model_dump(mode="json", include={"seed", "sites", "phases", "phantom"})
     assert kept["phantom"].pop("format") == "nifti"
     marker = json.loads((roots["nifti"] / "cohort.json").read_text())
-    assert marker["cohort"] == digest({"recipe": 1, **kept})
+    assert marker["cohort"] == digest({"recipe": RECIPE, **kept})
 
 
 def test_a_folder_holds_one_format_alone(roots):

@@ -9,7 +9,7 @@ from server.progress import LoggedProgress
 from shared.errors import StateError
 from shared.job import read_job
 from simulation.simulate import prepare_run, verify_folder
-from tests.conftest import TINY
+from tests.finished_runs import TINY
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from client.check.report import CheckReport, print_report
 from client.radiomics.features import extracted_names
 from shared.config import Study
 from tests.conftest import write_csv
+from tests.site_policies import write_policy
 
 SITE = "version: 1\nname: site_a\nrole: training\nsynthetic: true\n"
 COLUMNS = ("volume_ml", "mean_hu", "necrosis")
@@ -44,7 +45,8 @@ def hospital(tmp_path: Path) -> Path:
     ]
     write_csv(tmp_path / "clinical.csv", clinical)
     site_file = tmp_path / "site.yaml"
-    site_file.write_text(f"{SITE}data: {{features: features.csv}}\nrelease: {{min_cell: 2}}\n")
+    site_file.write_text(f"{SITE}data: {{features: features.csv}}\n")
+    write_policy(site_file, "release: {min_cell: 2}\n")
     return site_file
 
 
@@ -67,10 +69,7 @@ def test_the_verdict_and_the_page_say_that_features_are_a_table(hospital, tables
 
 
 def test_a_table_from_elsewhere_is_the_hospitals_word(hospital, study):
-    hospital.write_text(
-        f"{SITE}data: {{features: features.csv, features_from: elsewhere}}\n"
-        "release: {min_cell: 2}\n"
-    )
+    hospital.write_text(f"{SITE}data: {{features: features.csv, features_from: elsewhere}}\n")
     report = check_site(hospital, study)
     assert not report.ready
     assert "the study's features is the hospital's word" in report.summary()
@@ -115,10 +114,7 @@ def test_patients_without_images_are_said_to_train_no_branch(hospital, study, ch
         for i, p in enumerate(patients)
     ]
     write_csv(path, rows)
-    hospital.write_text(
-        f"{SITE}data: {{features: features.csv, features_from: elsewhere}}\n"
-        "release: {min_cell: 2}\n"
-    )
+    hospital.write_text(f"{SITE}data: {{features: features.csv, features_from: elsewhere}}\n")
     report = check_site(hospital, asked)
     assert report.ready
     said = "neither train nor test the branches: branch_2_5d, branch_3d"
@@ -126,7 +122,7 @@ def test_patients_without_images_are_said_to_train_no_branch(hospital, study, ch
 
 
 def test_a_split_of_too_few_is_a_problem_before_the_study_runs(hospital, tables):
-    hospital.write_text(f"{SITE}data: {{features: features.csv}}\n")
+    write_policy(hospital, "release: {min_cell: 5}\n")
     problems = check_site(hospital, tables).problems
     assert [problem.split(",")[0] for problem in problems] == [
         "the split internal_test holds 2 negative patients",

@@ -19,6 +19,7 @@ from shared.config import Study, networks
 from shared.errors import ConfigError, ManifestError
 from shared.models import Extraction
 from tests.conftest import write_csv
+from tests.site_policies import write_policy
 
 Change = Callable[..., Study]
 WIDTHS = Extraction({})
@@ -50,8 +51,10 @@ def hospital(tmp_path: Path) -> Path:
     write_csv(tmp_path / "clinical.csv", clinical)
     site_file = tmp_path / "site.yaml"
     site_file.write_text(
-        "version: 1\nname: site_a\nrole: training\ndata: {features: features.csv}\n"
+        "version: 1\nname: site_a\nrole: training\nsynthetic: true\n"
+        "data: {features: features.csv}\n"
     )
+    write_policy(site_file)
     return site_file
 
 
@@ -219,6 +222,7 @@ def extracted(tmp_path: Path, make_site: Callable[..., Path], study: Study, chan
     extract_table(images, asked, folder / "features.csv", threads=1)
     (folder / "clinical.csv").write_bytes((images.parent / "clinical.csv").read_bytes())
     (folder / "site.yaml").write_text(images.read_text() + "data: {features: features.csv}\n")
+    write_policy(folder / "site.yaml")
     return images, folder / "site.yaml", asked
 
 

@@ -20,7 +20,7 @@ def options(command):
 
 
 def test_the_supernode_proves_who_it_is_and_checks_who_the_server_is():
-    supernode, _ = courier_programs(PLACE, 9100)
+    (supernode,) = courier_programs(PLACE, 9100)
     found = options(supernode.command)
     assert found["--superlink"] == ("fl.example.org:443",)
     assert found["--root-certificates"] == ("/srv/site/federation/ca.crt",)
@@ -29,23 +29,20 @@ def test_the_supernode_proves_who_it_is_and_checks_who_the_server_is():
 
 
 def test_the_courier_is_told_the_socket_and_nothing_else_of_the_hospital():
-    supernode, executor = courier_programs(PLACE, 9100)
+    (supernode,) = courier_programs(PLACE, 9100)
     found = options(supernode.command)
     assert found["--node-config"] == ('socket="/srv/site/federation/service.sock"',)
-    for program in (supernode, executor):
-        outside = [p for p in program.command if "/srv/site" in p and "federation" not in p]
-        assert outside == []
-        assert program.log.is_relative_to(PLACE.folder)
+    outside = [p for p in supernode.command if "/srv/site" in p and "federation" not in p]
+    assert outside == []
+    assert supernode.log.is_relative_to(PLACE.folder)
 
 
 def test_what_is_not_encrypted_stays_within_the_machine():
-    supernode, executor = courier_programs(PLACE, 9100)
-    assert options(supernode.command)["--host"] == ("127.0.0.1",)
-    assert options(executor.command)["--runtime-api-address"] == ("127.0.0.1:9100",)
-    assert "--insecure" in executor.command
+    (supernode,) = courier_programs(PLACE, 9100)
+    found = options(supernode.command)
+    assert (found["--host"], found["--port"]) == (("127.0.0.1",), ("9100",))
     secret = ("/srv/site/federation/flower/superexec.secret",)
-    for program in (supernode, executor):
-        assert options(program.command)["--superexec-auth-secret-file"] == secret
+    assert found["--superexec-auth-secret-file"] == secret
 
 
 @pytest.mark.parametrize("program", [*courier_programs(PLACE, 1), *service_programs(PLACE)])

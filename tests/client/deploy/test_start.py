@@ -1,14 +1,19 @@
 """Which halves of a hospital's part run, and that each runs once."""
 
 import threading
+from argparse import Namespace
 from contextlib import contextmanager
 
 import pytest
 
+from client import serve_command
 from client.deploy import start as module
+from client.deploy import supernode
 from client.deploy.place import Place, open_place
+from client.deploy.programs import service_programs
 from client.deploy.start import start, stop
-from shared.errors import StateError
+from shared import supervision
+from shared.errors import ConfigError, StateError
 from shared.one_at_a_time import Hold
 
 
@@ -46,9 +51,9 @@ def ran(monkeypatch):
 @pytest.mark.parametrize(
     ("part", "names"),
     [
-        ("all", ["service", "supernode", "executor"]),
+        ("all", ["service", "supernode"]),
         ("service", ["service"]),
-        ("courier", ["supernode", "executor"]),
+        ("courier", ["supernode"]),
     ],
 )
 def test_each_half_can_run_alone(place, ran, part, names):
@@ -84,3 +89,28 @@ def test_stopping_what_does_not_run_says_so(place):
 def test_a_site_that_joined_nothing_cannot_start(tmp_path):
     with pytest.raises(StateError, match="has joined no study yet"):
         open_place(tmp_path / "site.yaml")
+
+
+class Ended(Exception):  # noqa: N818
+    """A program asked to end with the one that started it."""
+
+
+def ended():
+    raise Ended
+
+
+def test_what_carries_letters_ends_with_its_supervisor(monkeypatch):
+    monkeypatch.setattr(supernode, "end_with_parent", ended)
+    with pytest.raises(Ended):
+        supernode.main()
+
+
+def test_the_service_ends_with_its_supervisor_and_outlives_a_persons_shell(monkeypatch, place):
+    monkeypatch.setattr(supervision, "end_with_parent", ended)
+    options = Namespace(site_file=place.site_file, study=None)
+    with pytest.raises(ConfigError, match="no such file"):
+        serve_command.run_serve(options)
+    (service,) = service_programs(place)
+    monkeypatch.setenv(supervision.SUPERVISED, service.environment[supervision.SUPERVISED])
+    with pytest.raises(Ended):
+        serve_command.run_serve(options)

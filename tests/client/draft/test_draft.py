@@ -16,6 +16,7 @@ import trifed
 from client.cohort.manifest import read_manifest
 from client.draft.draft import Draft, make_draft
 from client.draft.files import write_draft
+from client.policy.load import load_policy
 from client.settings import load_site_settings
 from shared.errors import ConfigError, ManifestError
 from shared.phases import PHASES
@@ -134,7 +135,7 @@ def test_the_files_are_read_by_the_site(cohorts, tmp_path):
     write_draft(make_draft(folder, PHASES), folder, tmp_path, name="site_b", role="training")
     site = load_site_settings(tmp_path / "site.yaml")
     found = read_manifest(site, tmp_path / "site.yaml", study, labels_required=False)
-    assert (site.name, site.role, site.disclose) == ("site_b", "training", ())
+    assert (site.name, site.role, site.synthetic) == ("site_b", "training", False)
     assert [sorted(case.images) for case in found.cases] == [sorted(PHASES)] * 2
     assert found.cases[0].roi == "tumour"
 
@@ -531,6 +532,20 @@ def test_an_existing_file_is_found_when_writing_too(tmp_path):
     with pytest.raises(ConfigError, match="exists already"):
         write_draft(draft, tmp_path / "ct", tmp_path, name="site_a", role="training")
     assert not (tmp_path / "manifest.csv").exists()
+
+
+def test_a_policy_for_real_patients_is_written_and_one_that_is_there_is_kept(tmp_path):
+    patient(tmp_path / "ct")
+    draft = make_draft(tmp_path / "ct", CONTRAST)
+    for name in ("new", "kept"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "kept" / "policy.yaml").write_text("mine")
+    for name in ("new", "kept"):
+        write_draft(draft, tmp_path / "ct", tmp_path / name, name="site_a", role="training")
+    site_file = tmp_path / "new" / "site.yaml"
+    policy = load_policy(site_file, load_site_settings(site_file))
+    assert (policy.pack, policy.release.rows) == ("standard", ())
+    assert (tmp_path / "kept" / "policy.yaml").read_text() == "mine"
 
 
 def test_files_are_counted_while_they_are_seen(tmp_path, study):

@@ -15,6 +15,7 @@ from shared.config import Study, networks
 from shared.errors import ConfigError
 from shared.networks import build_network, get_weights
 from shared.stages.explain import Request
+from tests.site_policies import write_policy
 
 MakeSite = Callable[..., Path]
 Change = Callable[..., Study]
@@ -22,10 +23,8 @@ ON = {"min_cases": 3, "grid": 8}
 
 
 def bench(site_file: Path, study: Study, *, least: int = 1) -> Workbench:
-    text = site_file.read_text()
-    limited = site_file.with_name(f"site_{least}.yaml")
-    limited.write_text(text.replace("min_cell: 1", f"min_cell: {least}"))
-    return Workbench(open_site(limited, study), threads=1)
+    write_policy(site_file, f"release: {{min_cell: {least}}}\n")
+    return Workbench(open_site(site_file, study), threads=1)
 
 
 def asked(study: Study, place: int = 0) -> Request:

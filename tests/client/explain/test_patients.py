@@ -47,7 +47,7 @@ def pictures(page: str) -> list[np.ndarray]:
 def test_the_command_writes_a_page_for_each_patient_asked_for(
     tmp_path: Path, make_site: MakeSite, study: Study, weights: Path, capsys: Any
 ) -> None:
-    site_file = make_site(tmp_path / "a", n=12, split=True)
+    site_file = make_site(tmp_path / "a", n=6, split=True)
     (tmp_path / "study.yaml").write_text(dump_settings(study))
     common = ["site", "explain", str(site_file), "--study", str(tmp_path / "study.yaml")]
     common += ["--weights", str(weights), "--threads", "1"]
@@ -63,7 +63,7 @@ def test_the_command_writes_a_page_for_each_patient_asked_for(
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
     assert trifed.main([*common, "--all-test", "--out", str(out / "test")]) == 0
     names = sorted(path.name for path in (out / "test").iterdir())
-    assert names == [f"patient-P{i:03d}.html" for i in (2, 5, 8, 11)]
+    assert names == ["patient-P002.html", "patient-P005.html"]
 
 
 def test_the_page_shows_each_network_with_its_probability(

@@ -29,17 +29,21 @@ def join(tmp_path):
     return run
 
 
+ROWS = "release: {exchange: embeddings, rows: [labels]}\n"
+
+
 def closed_port():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return listener.getsockname()[1]
 
 
 def test_a_hospital_reads_what_it_joins_and_what_leaves(tmp_path, join, capsys):
-    assert join(bare_site(tmp_path / "a", more="disclose: [labels]\n")) == 0
+    assert join(bare_site(tmp_path / "a", policy=ROWS)) == 0
     said = capsys.readouterr().out
     assert said.startswith("A tiny study\n")
     assert "of tune patients, without an id: labels\n" in said
-    assert "will stop here: disclose lacks embeddings, radiomics_score, clinical." in said
+    assert "exception  release.rows: [labels], where the pack standard has []" in said
+    assert "release.rows of the policy lacks embeddings, radiomics_score, clinical." in said
     assert "send site_a.trifed-answer" in said
 
 

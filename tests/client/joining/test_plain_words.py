@@ -1,13 +1,19 @@
 """What a hospital is told of a study before it joins."""
 
+from types import SimpleNamespace
+
 import pytest
 
-from client.joining.plain_words import asked_lines, asked_rows, leaves_lines, study_lines
+from client.joining.plain_words import asked_lines, leaves_lines, study_lines
+from client.policy.beyond import asked_rows
 from client.settings import SiteSettings
 from client.stages.embed import demand_rows
 from shared.config import digest
 from shared.errors import PolicyError
 from shared.strict_yaml import parse_settings
+from tests.site_policies import made_policy
+
+ROWS = ("labels", "embeddings", "radiomics_score", "clinical")
 
 
 def settings(more="", *, role="training"):
@@ -33,60 +39,77 @@ def test_a_training_site_is_told_of_networks_and_rows(study):
 
 
 def test_an_external_site_is_told_that_nothing_is_trained(study):
-    external = settings("release: {external: binned}", role="external")
+    external = settings(role="external")
     assert "Nothing is trained" in "\n".join(asked_lines(study, external))
-    assert "release.external: binned" in "\n".join(leaves_lines(study, external))
+    said = "\n".join(leaves_lines(study, external, policy(external="binned")))
+    assert "release.external: binned" in said
+    assert "refused" not in said
+
+
+def policy(*, dp=None, **release):
+    """The pack `standard`, with rows of every kind that the study asks for."""
+    changed = {"exchange": "embeddings", "rows": ROWS} | release
+    return made_policy("standard", release=changed, dp=dp or {})
+
+
+def refused(study, site, found):
+    return [line for line in leaves_lines(study, site, found) if "is refused here" in line]
 
 
 def test_a_study_on_sums_asks_for_no_rows(study, change):
     sums = change(study, fusion={"exchange": "statistics"})
     assert asked_rows(sums) == ()
     assert not [line for line in asked_lines(sums, settings()) if "single" in line]
-    assert not [line for line in leaves_lines(sums, settings()) if "will stop" in line]
+    assert not refused(sums, settings(), made_policy("standard"))
 
 
 @pytest.mark.parametrize(
-    ("more", "missing"),
+    ("found", "missing"),
     [
-        ("", "disclose lacks labels, embeddings, radiomics_score, clinical."),
-        ("disclose: [labels, clinical]", "disclose lacks embeddings, radiomics_score."),
-        ("disclose: [labels, embeddings, radiomics_score, clinical]", ""),
         (
-            "disclose: [labels, embeddings, radiomics_score, clinical]\ndisclose_of: [train]",
-            "disclose_of lacks tune.",
+            policy(rows=()),
+            ["rows of the policy lacks labels, embeddings, radiomics_score, clinical"],
         ),
-        (
-            "disclose: [labels, embeddings, radiomics_score, clinical]\n"
-            "release: {max_epsilon: 8.0}",
-            "release.max_epsilon is a number.",
-        ),
-        ("data: {features: f.csv}\ndisclose: [labels, radiomics_score, clinical]", ""),
+        (policy(rows=("labels", "clinical")), ["lacks embeddings, radiomics_score"]),
+        (policy(), []),
+        (policy(rows_of=("train",)), ["release.rows_of of the policy lacks tune"]),
+        (policy(exchange="scores"), ["release.exchange of the policy allows at most scores"]),
+        (policy(dp={"max_epsilon": 8.0}), ["dp.max_epsilon of the policy is 8"]),
+        (policy(dp={"required": True}), ["dp.required of the policy is true"]),
     ],
-    ids=["nothing", "some", "all", "of others", "epsilon", "table"],
+    ids=["nothing", "some", "all", "of others", "exchange", "epsilon", "noise"],
 )
-def test_what_the_study_will_not_get_is_said_beforehand(study, more, missing):
-    stops = [line for line in leaves_lines(study, settings(more)) if "will stop" in line]
-    assert len(stops) == bool(missing)
-    assert all(line.endswith(missing) for line in stops)
+def test_what_the_policy_does_not_allow_is_said_beforehand(study, found, missing):
+    lines = refused(study, settings(), found)
+    assert len(lines) == len(missing)
+    assert all(line.endswith(f"{end}.") for line, end in zip(lines, missing, strict=True))
 
 
-@pytest.mark.parametrize("what", ["labels", "embeddings", "radiomics_score", "clinical"])
+def test_a_hospital_with_a_table_need_not_let_embeddings_leave(study):
+    rows = ("labels", "radiomics_score", "clinical")
+    found = policy(rows=rows, exchange="scores")
+    assert not refused(study, settings("data: {features: f.csv}"), found)
+    assert len(refused(study, settings(), found)) == 2
+
+
+@pytest.mark.parametrize("what", ROWS)
 def test_what_is_said_to_stop_the_study_is_what_stops_it(study, what):
-    from types import SimpleNamespace
-
-    every = asked_rows(study)
-    disclosed = ", ".join(one for one in every if one != what)
-    site = settings(f"disclose: [{disclosed}]")
-    assert what in every
-    assert f"The study will stop here: disclose lacks {what}." in leaves_lines(study, site)
-    bench = SimpleNamespace(
-        study=study, site=SimpleNamespace(settings=site, features_from="images")
-    )
-    with pytest.raises(PolicyError, match=f"asks for '{what}'"):
+    site, found = settings(), policy(rows=tuple(row for row in ROWS if row != what))
+    assert what in asked_rows(study)
+    (line,) = refused(study, site, found)
+    assert line.endswith(f"release.rows of the policy lacks {what}.")
+    bench = SimpleNamespace(study=study, site=SimpleNamespace(policy=found, features_from="images"))
+    with pytest.raises(PolicyError, match=rf"release\.rows of the policy lacks {what}\."):
         demand_rows(bench)
 
 
 def test_noise_and_limits_are_told_in_numbers(study, change):
     noisy = change(study, dp={"cnn": {"noise_multiplier": 1.0, "epsilon": 4.0}})
-    said = "\n".join(leaves_lines(noisy, settings("release: {max_epsilon: 8.0}")))
+    said = "\n".join(leaves_lines(noisy, settings(), policy(dp={"max_epsilon": 8.0})))
     assert "epsilon up to 4 (your limit is 8)" in said
+
+
+def test_exceptions_and_the_last_day_are_told(study):
+    said = "\n".join(leaves_lines(study, settings(), policy(min_cell=3)))
+    assert "Your policy (pack standard, valid until 9999-12-31) lets leave:" in said
+    assert "exception  release.min_cell: 3, where the pack standard has 5" in said

@@ -19,6 +19,7 @@ from shared.phases import Phase
 from shared.radiomics_settings import Radiomics
 from shared.strict_yaml import load_settings
 from tests.ibsi_values import IBSI, IBSI_TAGS, N_DERIVED, N_VALUES, OWN, REFERENCES, off, values_of
+from tests.site_policies import write_whole_policy
 
 PHASE: Phase = "nephrographic"
 CT = "ibsi/ibsi_1_ct_radiomics_phantom"
@@ -85,6 +86,8 @@ def hospital(tmp_path: Path, reference_data: FindData) -> Path:
         f"version: 1\nname: site_a\nrole: training\ndata: {{root: '{root}', "
         f"manifest: '{folder / 'manifest.csv'}', clinical: null}}\ndevice: {{kind: cpu}}\n"
     )
+    policy = "version: 1\npack: standard\nvalid_until: 9999-01-01\n"
+    write_whole_policy(folder / "site.yaml", policy)
     return folder
 
 

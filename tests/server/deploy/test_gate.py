@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from server.deploy.gate import HEADER, Gate, control_word
+from server.deploy.gate import HEADER, Gate, control_word, whole
 
 SECRET = b"0123456789abcdef0123456789abcdef"
 WORD = control_word(SECRET).encode()
@@ -72,3 +72,37 @@ def test_the_word_does_not_show_the_secret():
     assert len(control_word(SECRET)) == 64
     assert control_word(SECRET) != control_word(SECRET + b"0")
     assert SECRET.hex() not in control_word(SECRET)
+
+
+def test_a_requests_content_reaches_what_is_behind_in_one_piece():
+    coming = [
+        {"type": "http.request", "body": b"ab", "more_body": True},
+        {"type": "http.request", "body": b"cd"},
+        {"type": "http.disconnect"},
+    ]
+    heard = []
+
+    async def receive():
+        return coming.pop(0)
+
+    async def listening(_scope, receive, _send):
+        heard.extend([await receive(), await receive()])
+
+    scope = {"type": "http", "path": "/health", "client": ELSEWHERE, "headers": []}
+    asyncio.run(Gate(listening, "word")(scope, receive, None))
+    assert heard == [
+        {"type": "http.request", "body": b"abcd", "more_body": False},
+        {"type": "http.disconnect"},
+    ]
+
+
+def test_a_request_that_breaks_off_is_told_of_and_not_completed():
+    coming = [
+        {"type": "http.request", "body": b"ab", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+
+    async def receive():
+        return coming.pop(0)
+
+    assert asyncio.run(whole(receive)()) == {"type": "http.disconnect"}

@@ -19,7 +19,7 @@ from server.joining.new_server import make_server
 from shared.address import parse_address
 from shared.errors import ConfigError
 from shared.tls import client_context, shake_hands
-from tests.conftest import TINY
+from tests.finished_runs import TINY
 
 PLACE = Place(Path("/var/study"), parse_address("127.0.0.1:8443"))
 

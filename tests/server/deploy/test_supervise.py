@@ -3,7 +3,7 @@
 import pytest
 
 from server.deploy.outcome import Outcome, read_outcome
-from server.deploy.supervise import ASK_S, ATTEMPTS, STEADY_S, RunState, Study, supervise
+from server.deploy.supervise import ASK_S, ATTEMPTS, GONE_S, STEADY_S, RunState, Study, supervise
 from shared.errors import FederationError
 
 
@@ -41,14 +41,17 @@ class Link:
 
 
 class Desk:
-    """The clock and the word that the study leaves."""
+    """The clock, the study's process and the word that it leaves."""
 
     def __init__(self) -> None:
         self.now = 0.0
         self.outcome: Outcome | None = None
+        self.works = False
 
     def study(self, link: Link) -> Study:
-        return Study(link, lambda: self.outcome, self.forget, clock=lambda: self.now)
+        return Study(
+            link, lambda: self.outcome, self.forget, lambda: self.works, clock=lambda: self.now
+        )
 
     def forget(self) -> None:
         self.outcome = None
@@ -109,6 +112,39 @@ def test_a_run_that_was_lost_without_a_word_is_submitted_again():
     assert desk.look(study) is None
     assert study.run_id != first
     assert study.lost == 1
+
+
+def gone_after(desk: Desk, study: Study, seconds: float) -> None:
+    """Look while the study's process works, and again when it is gone for so long."""
+    desk.works = True
+    study.look()
+    desk.works = False
+    desk.now += seconds
+    study.look()
+
+
+def test_a_process_that_is_gone_is_noticed_before_flower_does():
+    link, desk = Link(), Desk()
+    study = desk.study(link)
+    study.begin()
+    first = study.run_id
+    gone_after(desk, study, GONE_S)
+    assert link.stopped == [first]
+    assert study.run_id != first
+    assert study.lost == 1
+
+
+def test_a_process_may_be_slow_to_come_and_to_leave_its_word():
+    link, desk = Link(), Desk()
+    study = desk.study(link)
+    study.begin()
+    desk.now += 100 * GONE_S
+    study.look()
+    gone_after(desk, study, GONE_S / 2)
+    desk.outcome = Outcome(True)
+    desk.now += GONE_S
+    assert study.look() is None
+    assert (link.stopped, study.lost) == ([], 0)
 
 
 def test_the_word_of_an_earlier_attempt_does_not_count():

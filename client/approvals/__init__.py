@@ -1,0 +1,1 @@
+"""Which studies a person of this hospital approved; one of real patients answers no other."""

@@ -1,0 +1,1 @@
+"""The appendix to a data protection impact assessment."""

@@ -1,0 +1,115 @@
+"""policy.yaml: what may leave this hospital and how its patients may be trained on.
+
+The file stands beside the site file and belongs to the hospital's privacy officer; the site service
+alone reads it. A pack gives the value of each key that the file does not name
+(`client.policy.packs`).
+"""
+
+from datetime import date
+from typing import Annotated, Literal, Self, get_args
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from shared.quantities import Count, Positive
+from shared.stages.external_evaluate import ExternalLevel
+from shared.strict_yaml import Settings
+
+VERSION = 1
+LEAST_CELL = 3
+Pack = Literal["strict", "standard", "simulation"]
+RowPart = Literal["embeddings", "scores", "labels", "radiomics_score", "clinical"]
+RowSplit = Literal["tune", "train"]
+Exchange = Literal["statistics", "scores", "embeddings"]
+EXCHANGES: tuple[Exchange, ...] = get_args(Exchange)
+"""What a fusion layer may be fitted on, from what tells least of a patient to what tells most."""
+
+
+class CohortLimits(Settings):
+    """How many usable patients this hospital must have before it answers anything."""
+
+    min_patients: Count = 50
+    min_external: Count = 30
+    min_class: Annotated[int, Field(ge=0)] = 10
+
+
+class ReleaseLimits(Settings):
+    """What is too few to be told of, and what may be told of single patients.
+
+    A statistic of fewer patients than `min_cell`, but not of none, never leaves.
+    """
+
+    min_cell: Count = 10
+    external: ExternalLevel = "summary"
+    exchange: Exchange = "statistics"
+    rows: tuple[RowPart, ...] = ()
+    rows_of: tuple[RowSplit, ...] = ("tune",)
+
+
+class TrainingLimits(Settings):
+    """How a study may train its networks on this hospital's patients."""
+
+    max_rounds: Count = 50
+    min_batch: Annotated[int, Field(ge=2)] = 8
+    max_lr: Positive = 0.1
+
+
+class NoiseLimits(Settings):
+    """How much networks may show of a patient; None is no limit.
+
+    `max_epsilon` is of all networks of all studies together.
+    """
+
+    required: bool = True
+    max_epsilon: Positive | None = 6.0
+    max_delta: Annotated[float, Field(gt=0, le=0.01)] = 1e-5
+
+
+class Refusals(Settings):
+    """How many questions of a run may be refused before no more are answered."""
+
+    most: Count = 10
+
+
+class Policy(Settings):
+    """One hospital's policy; what stands here as default is the pack `strict`."""
+
+    version: int
+    pack: Pack
+    officer: str = ""
+    valid_until: date | None = None
+    cohort: CohortLimits = CohortLimits()
+    release: ReleaseLimits = ReleaseLimits()
+    train: TrainingLimits = TrainingLimits()
+    dp: NoiseLimits = NoiseLimits()
+    refusals: Refusals = Refusals()
+
+    @field_validator("version")
+    @classmethod
+    def _version_is_known(cls, version: int) -> int:
+        if version != VERSION:
+            raise ValueError(
+                f"this release of trifed reads version {VERSION} of a policy, found {version}; "
+                "install the release that the file was written for, or write it anew"
+            )
+        return version
+
+    @model_validator(mode="after")
+    def _ends(self) -> Self:
+        if self.pack != "simulation" and self.valid_until is None:
+            raise ValueError(
+                "valid_until is missing: name the last day on which the policy is in force, as "
+                "YYYY-MM-DD"
+            )
+        return self
+
+    @field_validator("release")
+    @classmethod
+    def _cells_are_large_enough(
+        cls, release: ReleaseLimits, found: ValidationInfo
+    ) -> ReleaseLimits:
+        if found.data.get("pack") != "simulation" and release.min_cell < LEAST_CELL:
+            raise ValueError(
+                f"min_cell must be at least {LEAST_CELL}, found {release.min_cell}; only made-up "
+                "patients (pack: simulation) may do with less"
+            )
+        return release

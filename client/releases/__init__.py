@@ -1,0 +1,1 @@
+"""What left this hospital, and what was refused: the release ledger."""
