@@ -24,6 +24,7 @@ from client.policy.settings import Policy
 from client.progress import SpokenProgress
 from client.releases.ledger import ReleaseLedger
 from client.releases.lock import RefusalLock, spared_in
+from client.secagg.answers import SECURE
 from client.service import SiteService
 from client.settings import check_role, load_site_settings
 from client.site import Site
@@ -52,9 +53,10 @@ class LetterService:
         Raises:
             CodecError: If there is no such question, or the letter does not hold its request.
         """
-        if name not in ANSWERS:
+        found = ANSWERS.get(name) or SECURE.get(name)
+        if found is None:
             raise CodecError(f"{name} is not a question of this release")
-        return read(ANSWERS[name][0].request, letter)
+        return read(found[0].request, letter)
 
     def answer(self, name: str, request: Any) -> Letter:
         """The answer.

@@ -30,6 +30,7 @@ LOOSER: Mapping[Pack, Mapping[str, Mapping[str, Any]]] = {
         },
         "train": {"max_rounds": 10_000, "min_batch": 2, "max_lr": 10.0},
         "dp": {"required": False, "max_epsilon": None, "max_delta": 0.01},
+        "secagg": {"required": False},
     },
 }
 """What a pack has in the place of a value of `strict`."""

@@ -5,6 +5,7 @@ lowest first. Adding never rounds, so a sum does not hang on the order of its pa
 uniform element of the ring leaves an element that is uniform whatever it hides.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -81,14 +82,31 @@ class Ring:
             found.append(value - 2 * half if value >= half else value)
         return found
 
+    def from_integers(self, counts: Sequence[int]) -> Words:
+        """Whole counts of 2^-fraction as elements ``(n, n_words)``, exact.
+
+        Raises:
+            SecureSumError: If one is not below 2^magnitude in size. Nothing is told of it.
+        """
+        limit, size = 1 << (self.fraction + self.magnitude), WORD // 8 * self.n_words
+        if not all(-limit < count < limit for count in counts):
+            raise SecureSumError(
+                f"a number is not below 2^{self.magnitude}; it cannot be summed under a mask."
+            )
+        whole = 1 << (WORD * self.n_words)
+        content = b"".join((count % whole).to_bytes(size, "little") for count in counts)
+        return np.frombuffer(content, "<u8").astype(np.uint64).reshape(-1, self.n_words)
+
     def decode(self, elements: Words) -> Floats:
         """Elements ``(n, n_words)`` as numbers ``(n,)``, each rounded once."""
         self._check(elements)
         if self.n_words == 1:
             counts = np.ascontiguousarray(elements[:, 0]).view(np.int64)
             return np.ldexp(counts.astype(np.float64), -self.fraction)
-        scale = 1 << self.fraction
-        return np.array([count / scale for count in self.integers(elements)], dtype=np.float64)
+        negative = elements[:, -1] >> np.uint64(WORD - 1) > 0
+        sizes = elements.copy()
+        sizes[negative] = self.negative(elements[negative])
+        return np.where(negative, -1.0, 1.0) * _rounded(sizes, -self.fraction)
 
     def add(self, one: Words, other: Words) -> Words:
         """The sum of elements, modulo the ring."""
@@ -114,6 +132,30 @@ class Ring:
                 f"elements of a ring of {self.n_words} words must be unsigned words of 64 bits, "
                 f"(n, {self.n_words}); found {elements.dtype}, {elements.shape}."
             )
+
+
+def _rounded(sizes: Words, exponent: int) -> Floats:
+    """Whole numbers ``(n, words)`` times 2^exponent, each rounded to the nearest, ties to even."""
+    rows = np.arange(len(sizes))
+    top = sizes.shape[1] - 1 - (sizes[:, ::-1] > 0).argmax(axis=1)
+    first = sizes[rows, top]
+    second = np.where(top > 0, sizes[rows, top - 1], np.uint64(0))
+    # A word just below a power of two has that power's exponent as a float: one place too few.
+    places = np.clip(WORD - np.frexp(first.astype(np.float64))[1], 0, WORD - 1)
+    short = (first << places.astype(np.uint64)) >> np.uint64(WORD - 1) == 0
+    places = np.where(short & (first > 0), places + 1, places)
+    left = places.astype(np.uint64)
+    spill = np.where(places > 0, second >> (np.uint64(WORD) - np.maximum(left, np.uint64(1))), 0)
+    head = (first << left) | spill.astype(np.uint64)
+    lower = np.arange(sizes.shape[1]) < (top - 1)[:, None]
+    sticky = ((second << left) > 0) | (np.where(lower, sizes, 0) > 0).any(axis=1)
+    cut = np.uint64(WORD - MANTISSA)
+    kept, rest = head >> cut, head & np.uint64((1 << (WORD - MANTISSA)) - 1)
+    half = np.uint64(1 << (WORD - MANTISSA - 1))
+    up = (rest > half) | ((rest == half) & (sticky | (kept & np.uint64(1) > 0)))
+    whole = (kept + up.astype(np.uint64)).astype(np.float64)
+    found: Floats = np.ldexp(whole, WORD * top - places + (WORD - MANTISSA) + exponent)
+    return found
 
 
 WEIGHTS: Final = Ring(n_words=1, fraction=34, magnitude=22)

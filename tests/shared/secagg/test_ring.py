@@ -97,3 +97,19 @@ def test_weights_come_back_as_float32_has_them():
     n = 137
     found = WEIGHTS.decode(WEIGHTS.encode(weights.astype(np.float64) * n)) / n
     assert np.abs(found - weights).max() < 2.0**-35 / n * 1.01
+
+
+@given(st.integers(-(2**245), 2**245) | st.sampled_from([0, 1, -1, 2**64 - 1, 2**64, 2**118 + 1]))
+def test_a_count_becomes_the_nearest_number_that_a_float_has(count):
+    ring = Ring(n_words=4, fraction=128, magnitude=120)
+    (found,) = ring.decode(ring.from_integers([count]))
+    assert found == count / (1 << 128)
+
+
+@pytest.mark.parametrize("places", [54, 64, 65, 117, 118, 128, 129, 200])
+@pytest.mark.parametrize("low", [-1, 0, 1])
+def test_ties_go_to_the_even_number_and_a_single_last_bit_decides(places, low):
+    count = (1 << places) + (1 << (places - 53)) + low
+    for value in (count, -count):
+        (found,) = STATISTICS.decode(STATISTICS.from_integers([value]))
+        assert found == value / (1 << 128)
