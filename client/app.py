@@ -11,6 +11,7 @@ from pathlib import Path
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
+from client.secagg.answers import SECURE
 from client.service import SiteService
 from client.stages import ANSWERS
 from shared.config import load_study
@@ -55,7 +56,7 @@ def carry(name: str, message: Message, context: Context) -> Message:
     """Ask the service and reply with its answer, or with nothing but the error's code."""
     try:
         site = open_service(context)
-        question, _ = ANSWERS[name]
+        question, _ = ANSWERS.get(name) or SECURE[name]
         request = from_record(question.request, message.content)
         content = to_record(site.answer(name, request))
     except TrifedError as error:
@@ -83,7 +84,7 @@ def roll_call(message: Message, context: Context) -> Message:
 
 def _register() -> None:
     verbs = {"query": app.query, "train": app.train, "evaluate": app.evaluate}
-    for name, (question, _) in ANSWERS.items():
+    for name, (question, _) in (ANSWERS | SECURE).items():
         verbs[question.verb](name)(functools.partial(carry, name))
 
 

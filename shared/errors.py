@@ -95,6 +95,12 @@ class BudgetError(PolicyError):
     code = "E_BUDGET"
 
 
+class SecureSumError(PolicyError):
+    """A secure sum would not hide what it must, or its parts do not belong together."""
+
+    code = "E_SECAGG"
+
+
 class CodecError(TrifedError):
     """A message does not have the form that the stage's contract gives it."""
 
