@@ -104,7 +104,6 @@ def serve(
     policy = policy_for(site_file, settings, study)
     log = logging.getLogger(f"trifed.site.{settings.name}")
     cores = n_threads(settings.device.threads if threads is None else threads)
-    spoken = SpokenProgress()
     cache = site_file.parent / settings.cache
     releases = ledger_of(site_file, study_hash, to=to or f"whoever reaches {socket}")
     gate = gate_of(site_file, study, policy, releases, run)
@@ -116,11 +115,7 @@ def serve(
         Answers(cache / "answers", study_hash, log) as answers,
     ):
         desk = Desk(answers, releases, log, gate, heads)
-
-        def report(what: str, done: int, total: int) -> None:
-            desk.report(what, done, total)
-            spoken(what, done, total)
-
+        report = told_to(desk)
         with Counter(socket, desk, settings.name, log=log):
             log.info("%s opens for the study %s", settings.name, study.name)
             service = SiteService.open(site_file, study, threads=cores, report=report, guest=guest)
@@ -128,6 +123,17 @@ def serve(
             log.info("answering on %s, a socket of this machine; stop with Ctrl-C", socket)
             desk.work(LetterService(service))
     log.info("stopped; what was answered is kept")
+
+
+def told_to(desk: Desk) -> Callable[[str, int, int], None]:
+    """Tells how far work is to whoever asks at the desk, and to whoever watches."""
+    spoken = SpokenProgress()
+
+    def report(what: str, done: int, total: int) -> None:
+        desk.report(what, done, total)
+        spoken(what, done, total)
+
+    return report
 
 
 def gate_of(
