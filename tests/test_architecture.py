@@ -38,6 +38,7 @@ FLOWER_FILES = {
     "server/deploy/grid.py",
     "server/deploy/link_state.py",
     "server/deploy/objects.py",
+    "server/deploy/pieces.py",
     "server/deploy/short_way.py",
     "server/deploy/superlink.py",
     "simulation/flower.py",

@@ -8,6 +8,7 @@ A file is not flushed. What an earlier process left, perhaps before a power cut,
 its hash at the start; damaged content counts as never sent, and its question is asked again.
 """
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,9 +21,12 @@ from flwr.supercore.object_store import object_store_factory
 from flwr.supercore.object_store.sql_object_store import SqlObjectStore
 
 IN_FILE = b"in a file"
-"""What stands in the database in the place of content that is in a file."""
+"""What stands in the database in the place of content that is in a file; and what the study's
+process, on this machine, sends in the place of content that it has laid there."""
 LARGE_BYTES = 65_536
 FOLDER = "objects"
+HASH = re.compile(r"[0-9a-f]{64}")
+"""What an object's id is; what a site calls an object may be anything."""
 
 
 class FiledObjects(SqlObjectStore):
@@ -53,12 +57,28 @@ class FiledObjects(SqlObjectStore):
         Raises:
             ValueError: If it is not what the object's id says.
         """
+        if object_content == IN_FILE:
+            self._take_laid(object_id)
+            return
         if len(object_content) < LARGE_BYTES:
             _check(object_id, object_content)
             super().put(object_id, object_content)
             return
         with self.laid_aside(object_id, object_content) as beside:
             beside.replace(self._folder / object_id)
+        super().put(object_id, IN_FILE)
+
+    def _take_laid(self, object_id: str) -> None:
+        """Take content that lies in the folder already.
+
+        Whoever says that it does can but tell the truth: it was laid there under its own hash.
+        """
+        try:
+            if HASH.fullmatch(object_id) is None:
+                raise FileNotFoundError(object_id)
+            laid(self._folder, object_id).replace(self._folder / object_id)
+        except OSError as error:
+            raise ValueError("a piece that was said to lie here does not") from error
         super().put(object_id, IN_FILE)
 
     @contextmanager
@@ -138,6 +158,11 @@ class FiledObjects(SqlObjectStore):
 def files_of(database: Path) -> Path:
     """The folder of the files, beside the database."""
     return database.resolve().with_name(FOLDER)
+
+
+def laid(folder: Path, object_id: str) -> Path:
+    """The file in which the study's process hands over a large piece."""
+    return folder / f"{object_id}.laid"
 
 
 def _check(object_id: str, content: bytes) -> None:

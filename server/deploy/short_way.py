@@ -27,6 +27,7 @@ from flwr.superlink.servicer.runtime import runtime_handlers
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
+from server.deploy import pieces
 from server.deploy.gate import App, Receive, Scope, Send
 
 Checked = dict[str, Any]
@@ -58,29 +59,31 @@ def _of_a_task(request: Request) -> Checked:
 class Short:
     """A kind of request: its message, who may ask it, and who answers."""
 
-    message: Callable[[], Any]
+    message: Any
     check: Callable[[Request], Checked]
     handle: Callable[..., Any]
+    read: Callable[[bytes], Any] | None = None
+    write: Callable[[Any], tuple[bytes, ...]] = pieces.whole
 
-    def answer(self, request: Request, body: bytes) -> bytes:
-        """What is sent back.
+    def answer(self, request: Request, body: bytes) -> tuple[bytes, ...]:
+        """What is sent back, in parts.
 
         Raises:
             Exception: Whatever Flower raises where something is not in order.
         """
-        message = self.message()
-        message.ParseFromString(body)
+        message = (self.read or self.message.FromString)(body)
         request.state.protobuf_request = message
-        answer: bytes = self.handle(message, **self.check(request)).SerializeToString()
-        return answer
+        return self.write(self.handle(message, **self.check(request)))
 
 
 SHORT = {
     "/v1/fleet/pull-messages": Short(
         PullMessagesRequest, _of_a_site_with_store, fleet_handlers.pull_messages
     ),
-    "/v1/fleet/pull-object": Short(PullObjectRequest, _of_a_site, fleet_handlers.pull_object),
-    "/v1/fleet/push-object": Short(PushObjectRequest, _of_a_site, fleet_handlers.push_object),
+    "/v1/fleet/pull-object": Short(PullObjectRequest, _of_a_site, pieces.pull_object, write=tuple),
+    "/v1/fleet/push-object": Short(
+        PushObjectRequest, _of_a_site, fleet_handlers.push_object, read=pieces.read_pushed
+    ),
     "/v1/runtime/pull-messages": Short(
         PullAppMessagesRequest, _of_a_task, runtime_handlers.pull_messages
     ),
@@ -132,11 +135,13 @@ def _first(message: dict[str, Any], receive: Receive) -> Receive:
     return receive_again
 
 
-async def _send(send: Send, content: bytes) -> None:
+async def _send(send: Send, parts: tuple[bytes, ...]) -> None:
     """Answer with a message of Flower's."""
     headers = [
         (b"content-type", PROTOBUF_MEDIA_TYPE.encode()),
-        (b"content-length", str(len(content)).encode()),
+        (b"content-length", str(sum(map(len, parts))).encode()),
     ]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": content})
+    for part in parts:
+        await send({"type": "http.response.body", "body": part, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})

@@ -1,10 +1,12 @@
 """Large pieces are read where the SuperLink keeps them; whatever is in doubt is asked of it."""
 
+from types import SimpleNamespace
+
 import pytest
 from flwr.supercore.inflatable.inflatable_object import get_object_id
 
-from server.deploy.grid import pull_beside, whole_file
-from server.deploy.objects import files_of
+from server.deploy.grid import pull_beside, push_beside, whole_file
+from server.deploy.objects import IN_FILE, files_of, laid
 
 PIECE = bytes(range(256)) * 1000
 
@@ -49,3 +51,23 @@ def test_what_a_site_calls_a_piece_opens_no_other_file(folder, asked, name):
 def test_without_a_folder_all_is_asked_for(tmp_path, asked):
     assert pull(tmp_path / "none", ["ab" * 32], asked) == {"ab" * 32: PIECE}
     assert asked == ["ab" * 32]
+
+
+def push(folder, part):
+    """What is sent of a piece."""
+    sent = {}
+    piece = SimpleNamespace(deflate=lambda: part)
+    push_beside(folder, {get_object_id(part): piece}, sent.__setitem__)
+    return sent
+
+
+def test_of_a_large_piece_only_its_place_is_sent(folder):
+    name = get_object_id(PIECE)
+    assert push(folder, PIECE) == {name: IN_FILE}
+    assert laid(folder, name).read_bytes() == PIECE
+
+
+def test_a_small_piece_and_one_that_cannot_be_laid_are_sent(folder, tmp_path):
+    assert push(folder, b"small") == {get_object_id(b"small"): b"small"}
+    assert push(tmp_path / "none", PIECE) == {get_object_id(PIECE): PIECE}
+    assert list(folder.iterdir()) == []

@@ -2,6 +2,8 @@
 
 import ast
 import inspect
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,9 +22,8 @@ MOVED = f"flwr {flwr.__version__} moved this: server/deploy/link_state.py must f
 @pytest.fixture
 def state(tmp_path, monkeypatch):
     """A state without a database; `super` notes what it is asked."""
-    state = QuickLinkState.__new__(QuickLinkState)
-    state._object_store = opened(tmp_path)
-    state.seen = SimpleNamespace(stored=[], looked=0, files=[])
+    state = QuickLinkState(str(tmp_path / "state.db"), SimpleNamespace(), opened(tmp_path))
+    state.seen = SimpleNamespace(stored=[], looked=0, files=[], moved=[])
 
     def store_object(self, _run, _session, object_id, object_content):
         self.seen.files.append(files(self.object_store))
@@ -36,7 +37,13 @@ def state(tmp_path, monkeypatch):
     def look(self):
         self.seen.looked += 1
 
+    def store_traffic(self, run, *, bytes_sent, bytes_recv):
+        self.seen.moved.append((run, bytes_sent, bytes_recv))
+        if run == 9:
+            raise ValueError("Run 9 not found")
+
     monkeypatch.setattr(SqlLinkState, "store_object", store_object)
+    monkeypatch.setattr(SqlLinkState, "store_traffic", store_traffic)
     monkeypatch.setattr(SqlLinkState, "_cleanup_expired_task_tokens", look)
     return state
 
@@ -57,6 +64,8 @@ def test_what_it_replaces_is_there():
     named = list(inspect.signature(SqlLinkState.store_object).parameters)
     assert named == ["self", "run_id", "session_id", "object_id", "object_content"], MOVED
     assert list(inspect.signature(SqlLinkState._cleanup_expired_task_tokens).parameters) == ["self"]
+    named = list(inspect.signature(SqlLinkState.store_traffic).parameters)
+    assert named == ["self", "run_id", "bytes_sent", "bytes_recv"], MOVED
 
 
 def test_a_large_piece_lies_in_its_file_before_anything_is_written(state):
@@ -96,3 +105,36 @@ def test_tasks_that_were_given_up_are_looked_for_once_in_a_while(state, monkeypa
     clock.now += module.LOOK_S
     state._cleanup_expired_task_tokens()
     assert state.seen.looked == 2
+
+
+def test_bytes_that_were_moved_are_written_together_and_once(state, monkeypatch):
+    clock = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    state._cleanup_expired_task_tokens()
+    for _ in range(40):
+        state.store_traffic(7, bytes_sent=3, bytes_recv=0)
+        state.store_traffic(7, bytes_sent=0, bytes_recv=5)
+    state.store_traffic(9, bytes_sent=1, bytes_recv=1)
+    assert state.seen.moved == []
+    for _ in range(2):
+        clock.now += module.LOOK_S
+        state._cleanup_expired_task_tokens()
+    assert sorted(state.seen.moved) == [(7, 120, 200), (9, 1, 1)]
+
+
+def test_pieces_are_noted_one_after_the_other(state, monkeypatch):
+    inside, most = [], []
+
+    def store_object(*_):
+        inside.append(1)
+        most.append(len(inside))
+        time.sleep(0.01)
+        inside.pop()
+        return True
+
+    monkeypatch.setattr(SqlLinkState, "store_object", store_object)
+    _, objects = content()
+    with ThreadPoolExecutor(4) as pool:
+        stored = [pool.submit(state.store_object, 7, "s", *one) for one in objects.items()]
+    assert all(one.result() for one in stored)
+    assert max(most) == 1 < len(most)

@@ -7,7 +7,7 @@ from flwr.app import Array, ArrayRecord, RecordDict
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree
 from flwr.supercore.object_store import object_store_factory
 
-from server.deploy.objects import FOLDER, IN_FILE, FiledObjects, place_objects
+from server.deploy.objects import FOLDER, IN_FILE, FiledObjects, laid, place_objects
 
 RUN = 7
 
@@ -128,3 +128,26 @@ def test_flower_makes_its_store_by_this_name(monkeypatch, tmp_path):
     place_objects()
     factory = object_store_factory.ObjectStoreFactory(str(tmp_path / "state.db"))
     assert isinstance(factory.store(), FiledObjects), "flwr moved this"
+
+
+def test_what_the_study_has_laid_in_the_folder_is_taken_from_there(store):
+    tree, objects = content()
+    store.preregister(RUN, tree)
+    (large,) = (name for name, part in objects.items() if len(part) > 65_536)
+    laid(store._folder, large).write_bytes(objects[large])
+    store.put(large, IN_FILE)
+    assert (files(store), store.get(large)) == ([large], objects[large])
+
+
+@pytest.mark.parametrize("name", ["ab" * 32, "../kept", "", "ab" * 31])
+def test_whoever_says_that_something_lies_there_moves_no_other_file(store, name):
+    beside = store._folder.parent / "kept.laid"
+    beside.write_bytes(b"kept")
+    with pytest.raises(ValueError, match="does not"):
+        store.put(name, IN_FILE)
+    assert (beside.read_bytes(), files(store)) == (b"kept", [])
+
+
+def test_what_was_laid_and_never_told_of_is_gone_at_the_next_start(store, tmp_path):
+    laid(store._folder, "ab" * 32).write_bytes(b"x")
+    assert files(opened(tmp_path)) == []
