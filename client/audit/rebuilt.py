@@ -54,11 +54,10 @@ def rebuild(folds: Sequence[Moments], steps: Sequence[Step], rng: np.random.Gene
         folds: The moments of each fold's rows.
         steps: In any order.
     """
-    n = [int(np.max(part.n)) for part in folds]
-    fold = np.repeat(np.arange(len(n)), n)
+    fold = np.repeat(np.arange(len(folds)), sizes_of(folds))
     asked = _flat(steps)
     n_told = sum(s.score.size + s.information.size + 1 for step in steps for s in step.sums)
-    found = [_fit(_draw(folds, n, rng), fold, asked, rng) for _ in range(STARTS)]
+    found = [_fit(draw(folds, rng), fold, asked, rng) for _ in range(STARTS)]
     best = min(found, key=lambda each: each.misfit[1])
     return Rebuilt(best.drawn, best.rows, best.misfit, n_told)
 
@@ -73,10 +72,15 @@ def matched(rows: Floats, truth: Floats) -> Floats:
     return np.asarray(rows[linear_sum_assignment(far)[1]])
 
 
-def _draw(folds: Sequence[Moments], n: Sequence[int], rng: np.random.Generator) -> Floats:
+def sizes_of(folds: Sequence[Moments]) -> list[int]:
+    """How many rows each fold has."""
+    return [int(np.max(part.n)) for part in folds]
+
+
+def draw(folds: Sequence[Moments], rng: np.random.Generator) -> Floats:
     """Rows of each fold's own mean and spread."""
     parts = []
-    for part, size in zip(folds, n, strict=True):
+    for part, size in zip(folds, sizes_of(folds), strict=True):
         sd = np.sqrt(part.m2 / np.maximum(part.n, 1))
         parts.append(part.mean + sd * rng.standard_normal((size, len(part.mean))))
     return np.concatenate(parts)
