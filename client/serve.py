@@ -104,7 +104,6 @@ def serve(
     check_approved(site_file, settings, study_hash)
     policy = policy_for(site_file, settings, study)
     log = logging.getLogger(f"trifed.site.{settings.name}")
-    spoken = SpokenProgress()
     releases = ledger_of(site_file, study_hash, to=to or f"whoever reaches {socket}")
     gate = gate_of(site_file, study, policy, releases, run)
     heads = heads_of(releases, settings.name, log, run=run, key=server_key)
@@ -115,11 +114,7 @@ def serve(
         Answers(site_file.parent / settings.cache / "answers", study_hash, log) as answers,
     ):
         desk = Desk(answers, releases, log, gate, heads)
-
-        def report(what: str, done: int, total: int) -> None:
-            desk.report(what, done, total)
-            spoken(what, done, total)
-
+        report = told_to(desk)
         with Counter(socket, desk, settings.name, log=log):
             log.info("%s opens for the study %s", settings.name, study.name)
             cores = n_threads(settings.device.threads if threads is None else threads)
@@ -128,6 +123,17 @@ def serve(
             log.info("answering on %s, a socket of this machine; stop with Ctrl-C", socket)
             desk.work(LetterService(service))
     log.info("stopped; what was answered is kept")
+
+
+def told_to(desk: Desk) -> Callable[[str, int, int], None]:
+    """Tells how far work is to whoever asks at the desk, and to whoever watches."""
+    spoken = SpokenProgress()
+
+    def report(what: str, done: int, total: int) -> None:
+        desk.report(what, done, total)
+        spoken(what, done, total)
+
+    return report
 
 
 def gate_of(

@@ -159,6 +159,12 @@ class LooksError(StateError):
     code = "E_LOOKS"
 
 
+class AuditError(StateError):
+    """What a run released cannot be audited: nothing is there to attack, or it is kept no more."""
+
+    code = "E_AUDIT"
+
+
 class TicketError(TrifedError):
     """A site does not know the question whose answer is waited for; it must be asked again."""
 
