@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from client.policy.load import refuse_changed, refuse_expired
+from client.secagg.answers import SECURE, refuse_plain
 from client.site import Site, open_site
 from client.stages import ANSWERS
 from client.workbench import Workbench
@@ -46,16 +47,18 @@ class SiteService:
 
         Raises:
             PolicyError: If the policy has expired, or its file was changed since.
+            SecureSumError: If it demands a secure sum, and the site's own numbers are asked for.
             TrifedError: Of the class that fits; any other failure is turned into one.
         """
         self._check_policy()
-        if name not in ANSWERS:
+        if name not in ANSWERS and name not in SECURE:
             raise CodecError(f"{name} is not a question of this release")
-        question, answer = ANSWERS[name]
+        question, answer = ANSWERS[name] if name in ANSWERS else SECURE[name]
         if question.of != self.bench.site.role:
             raise PolicyError(f"{name} is for {question.of} sites, this site is not one")
         if not isinstance(request, question.request):
             raise CodecError(f"{name}: the request is not what the contract declares")
+        refuse_plain(self.bench.site.policy, name)
         try:
             reply = answer(request, self.bench)
         except TrifedError:
