@@ -65,7 +65,6 @@ def test_an_answer_takes_and_gives_what_its_contract_declares(name):
 OF_EACH_HOSPITAL = {"hello", "describe_cohort", "look_alike", "agree_budget", "embed_rows"}
 OF_EACH_HOSPITAL |= {"embed_noised", "fusion_noised"}
 OF_EACH_HOSPITAL |= {"evaluate_outputs", "evaluate_scores", "evaluate_placements", "explain"}
-OF_EACH_HOSPITAL |= {"embed_noised", "fusion_noised"}
 """What is asked of a training site and is no part of a sum."""
 
 
