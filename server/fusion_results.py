@@ -6,6 +6,7 @@ import numpy as np
 
 from server.coordinator import need
 from server.fusion_budget import fusion_budget
+from server.influence_results import influence_results
 from server.performance import interval
 from server.study import CohortRecord, FusionRecord, Study
 from shared.config import Study as Settings
@@ -26,7 +27,8 @@ def fusion_results(study: Study, settings: Settings) -> dict[str, Any]:
     fold: it shows how far the layer's inputs can be trusted on those cases.
     """
     record: FusionRecord = need(study.fuse, "fuse")
-    held_out = performance(record.held_out, settings.evaluation.confidence_level).auc
+    level = settings.evaluation.confidence_level
+    held_out = performance(record.held_out, level).auc
     return {
         "inputs": coefficient_rows(record.model),
         "exchange": settings.fusion.exchange,
@@ -40,6 +42,7 @@ def fusion_results(study: Study, settings: Settings) -> dict[str, Any]:
         "outer_folds": settings.fusion.n_outer_folds or None,
         "held_out_auc": held_out.value,
         "held_out_auc_ci": interval(held_out),
+        "without_site": influence_results(record.influence, record.model, level),
         "budget": budget_results(study, settings),
     }
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from server.site_influence import SiteInfluence
 from shared.combat import Combat
 from shared.comparison import Comparison
 from shared.contributions import FusionContributions
@@ -194,7 +195,7 @@ class FusionRecord:
 
     `held_out` are the scores of the cases that it was fitted on, each from the other folds.
     `n_questions` went to the sites; `n_iterations` are the Newton steps that their sums took, None
-    where the server had the rows.
+    where the server had the rows. `influence` is each site's, where single sites' numbers are seen.
     """
 
     model: FusionModel
@@ -206,6 +207,7 @@ class FusionRecord:
     held_out: ScoreSums
     n_questions: int = 0
     n_iterations: int | None = None
+    influence: tuple[SiteInfluence, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
