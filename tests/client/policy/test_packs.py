@@ -15,7 +15,11 @@ LOOSER_VALUES = {
     "cohort.min_patients": 29,
     "cohort.min_external": 19,
     "cohort.min_class": 9,
+    "cohort.min_delta": 4,
+    "cohort.differing": ("0123456789ab",),
     "release.min_cell": 4,
+    "release.min_tail": 2,
+    "release.max_score_bins": 101,
     "release.external": "binned",
     "release.exchange": "scores",
     "release.rows": ("labels",),
@@ -23,6 +27,10 @@ LOOSER_VALUES = {
     "train.max_rounds": 101,
     "train.min_batch": 7,
     "train.max_lr": 0.11,
+    "train.max_epochs": 21,
+    "train.min_steps": 2,
+    "train.max_weight": 21.0,
+    "train.max_growth": None,
     "dp.required": False,
     "dp.max_epsilon": None,
     "dp.max_delta": 2e-5,
@@ -103,7 +111,8 @@ def test_a_number_must_be_one_and_not_below_zero(name, value):
 @pytest.mark.parametrize("name", NUMBERS)
 def test_only_counts_that_may_be_nobody_and_limits_that_may_be_none_can_be_zero_or_null(name):
     section, _, key = name.partition(".")
-    for value, fine in (("0", name == "cohort.min_class"), ("null", name == "dp.max_epsilon")):
+    no_limit = name in {"dp.max_epsilon", "train.max_growth"}
+    for value, fine in (("0", name == "cohort.min_class"), ("null", no_limit)):
         if fine:
             parse(f"{section}: {{{key}: {value}}}\n")
             continue
