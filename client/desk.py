@@ -17,6 +17,7 @@ from client.answers import Answers
 from client.differences.asking import asked_by
 from client.gate import Gate
 from client.releases.cells import watched_cells
+from client.releases.heads import HeadTelling
 from client.releases.ledger import ReleaseLedger
 from client.releases.lock import RefusalLock
 from client.releases.row import content_of
@@ -66,6 +67,7 @@ class Desk:
 
     Args:
         gate: Which questions are taken in; by default it only closes runs refused too often.
+        heads: Tells the ledger's head beside replies; None tells none.
     """
 
     def __init__(
@@ -74,9 +76,11 @@ class Desk:
         releases: ReleaseLedger,
         log: logging.Logger,
         gate: Gate | None = None,
+        heads: HeadTelling | None = None,
     ) -> None:
         self._answers, self._releases, self._log = answers, releases, log
         self._gate = gate or Gate(releases, RefusalLock(releases))
+        self._heads = heads
         self._lock = threading.Lock()
         self._jobs: dict[Ticket, Job] = {}
         self._refusals: OrderedDict[Ticket, str] = OrderedDict()
@@ -94,23 +98,32 @@ class Desk:
     def take(self, letter: Letter) -> Job | Letter:
         """A question or a wait letter: the reply, if it is there, or what to wait for.
 
+        A letter that only hands on countersigned heads is answered by the own head.
+
         Raises:
             CodecError: If the letter is neither.
             HandshakeError: If the run is of another study, or not the one that was joined.
             LockedError: If too much of the run was refused.
             TicketError: If nobody asked what is waited for, or its answer was forgotten.
             ServiceError: If too much waits already.
+            LedgerError: If a row that the server countersigned is not in the ledger (any more).
         """
+        if self._heads is not None:
+            letter = self._heads.heard(letter)
         if "ask" in letter.records:
-            return self._ask(letter)
-        if "wait" in letter.records:
-            return self._wait(waited_for(letter))
-        raise CodecError("a letter must ask something, wait for an answer, or call the roll")
+            found = self._ask(letter)
+        elif "wait" in letter.records:
+            found = self._wait(waited_for(letter))
+        elif letter.records or letter.arrays or self._heads is None:
+            raise CodecError("a letter must ask something, wait for an answer, or call the roll")
+        else:
+            found = letter
+        return self._told(found) if isinstance(found, Letter) else found
 
     def outcome(self, job: Job, patience_s: float) -> Letter:
         """A job's reply, or after a while what the desk is at."""
         if job.done.wait(patience_s) and job.reply is not None:
-            return job.reply
+            return self._told(job.reply)
         what, done, total = self._at
         if self._current not in (job, None):
             what, done, total = "waiting", 0, 0
@@ -163,6 +176,10 @@ class Desk:
         if found is None:
             raise TicketError("nobody asked that, or the answer was forgotten; ask again")
         return found
+
+    def _told(self, reply: Letter) -> Letter:
+        """A reply as it leaves: with the ledger's head beside it."""
+        return reply if self._heads is None else self._heads.told(reply)
 
     def _find(self, key: Ticket) -> Job | Letter | None:
         """What is worked on, else what is on disk: it is there before the job is gone."""

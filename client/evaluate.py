@@ -9,14 +9,14 @@ from client.looks import open_cohort
 from client.objections.took_part import TookPart
 from client.prepare import Progress
 from client.releases.cells import watched_cells
-from client.releases.ledger import ReleaseLedger
+from client.releases.ledger import ledger_of
 from client.releases.row import file_content
 from client.service import SiteService
 from client.settings import load_site_settings
 from client.site import open_site
 from client.stages.external_evaluate import told_before
 from shared.bundle_file import BundleFile, read_bundle
-from shared.config import networks
+from shared.config import digest, networks
 from shared.errors import BundleError, ConfigError, HandshakeError
 from shared.external_result import ExternalResult, render, write_result
 from shared.identity import code_hash, differing_versions, release, versions
@@ -34,6 +34,7 @@ class Evaluation:
     told_before: bool
     confidence_level: float
     least_cell: int | None
+    study_hash: str
 
 
 def evaluate_file(
@@ -83,7 +84,7 @@ def evaluate_file(
         reply=reply,
     )
     level = found.study.evaluation.confidence_level
-    return Evaluation(result, first is not None, level, cells.least)
+    return Evaluation(result, first is not None, level, cells.least, digest(found.study))
 
 
 def hand_out(found: Evaluation, site_file: Path, out: Path) -> None:
@@ -92,9 +93,7 @@ def hand_out(found: Evaluation, site_file: Path, out: Path) -> None:
     Raises:
         LedgerError: If the ledger is not whole or cannot be written; nothing is written then.
     """
-    settings = load_site_settings(site_file)
-    ledger = ReleaseLedger(site_file.parent, site_file.parent / settings.cache)
-    ledger.release(
+    ledger_of(site_file, found.study_hash).release(
         file_content(render(found.result)),
         run="",
         question="evaluate",

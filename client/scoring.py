@@ -41,7 +41,7 @@ def fusion_columns(
     """
     blocks: list[np.ndarray] = []
     wanted = bench.study.fusion.inputs
-    if "embeddings" in wanted and bench.study.fusion.exchange == "scores":
+    if "embeddings" in wanted and bench.study.fusion.takes_scores:
         for branch in bench.study.branches:
             blocks.append(branch_logit(bench, cases, branch.name, network_hashes)[:, None])
     elif "embeddings" in wanted:

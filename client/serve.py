@@ -22,7 +22,8 @@ from client.policy.beyond import policy_for
 from client.policy.load import load_policy
 from client.policy.settings import Policy
 from client.progress import SpokenProgress
-from client.releases.ledger import ReleaseLedger
+from client.releases.heads import heads_of
+from client.releases.ledger import ReleaseLedger, ledger_of
 from client.releases.lock import RefusalLock, spared_in
 from client.service import SiteService
 from client.settings import check_role, load_site_settings
@@ -72,6 +73,7 @@ def serve(
     *,
     to: str = "",
     run: str | None = None,
+    server_key: str = "",
     threads: int | None = None,
     guest: bool = False,
 ) -> None:
@@ -82,6 +84,7 @@ def serve(
     Args:
         to: Who is answered, in words, for the release ledger.
         run: The run that the site joined; no other is answered then.
+        server_key: The server's key as the invitation told it; it countersigns the ledger's heads.
         threads: Cores; None takes `device.threads` of the site file, and 0 all.
         guest: Whether the study need not name the site, which was invited to evaluate only.
 
@@ -103,16 +106,16 @@ def serve(
     cores = n_threads(settings.device.threads if threads is None else threads)
     spoken = SpokenProgress()
     cache = site_file.parent / settings.cache
-    to = to or f"whoever reaches {socket}"
-    releases = ReleaseLedger(site_file.parent, cache, study=study_hash, to=to)
+    releases = ledger_of(site_file, study_hash, to=to or f"whoever reaches {socket}")
     gate = gate_of(site_file, study, policy, releases, run)
+    heads = heads_of(releases, settings.name, log, run=run, key=server_key)
     log.info("the release ledger has %d rows", len(releases.rows()))
     with (
         suppress(Stopped, KeyboardInterrupt),
         stopped_by_signal(),
         Answers(cache / "answers", study_hash, log) as answers,
     ):
-        desk = Desk(answers, releases, log, gate)
+        desk = Desk(answers, releases, log, gate, heads)
 
         def report(what: str, done: int, total: int) -> None:
             desk.report(what, done, total)

@@ -78,6 +78,7 @@ def run_serve(options: argparse.Namespace) -> int:
             options.socket or named,
             to=folder.server_in_words() if folder.is_joined else "",
             run=folder.settings().run if folder.is_joined else None,
+            server_key=folder.settings().server_key if folder.is_joined else "",
             threads=options.threads,
             guest=folder.evaluates_only,
         )

@@ -11,6 +11,7 @@ from server.federation import Replies
 from server.roster import Connection
 from server.status import QuestionStatus, RoundStatus, SiteStatus
 from shared.errors import CodecError, HandshakeError, ServiceError, TicketError
+from shared.ledger_head import handing_on
 from shared.letter import Letter, read, ticket_of
 from shared.stages.roll_call import SiteName
 from shared.stages.train_branches import Request as TrainRequest
@@ -37,8 +38,9 @@ class Asking:
         self._clock = desk.clock
         self._name = name
         self._replies = replies
-        self._letter = question(name, desk.run, request)
-        self._ticket = ticket_of(self._letter)
+        asks = question(name, desk.run, request)
+        self._ticket = ticket_of(asks)
+        self._letter = handing_on(asks, desk.heads(replies.sites))
         self._errands = {site: Errand(site, desk.clock) for site in replies.pending}
         self._happened = self._clock.seconds()
         self._begin_status(request)
@@ -95,6 +97,7 @@ class Asking:
             self._lost(errand)
             return
         errand.bytes_received += size_of(letter)
+        letter = self._desk.hear_head(errand.site, letter)
         code = refused(letter)
         if code == TicketError.code and sent.kind == "wait":
             log.info("%s: %s does not know it any more, and is asked again", *self._at(errand))

@@ -22,6 +22,7 @@ def add_commands(commands: Any) -> None:
 def add_server(commands: Any) -> None:
     """`trifed server` with its actions."""
     from server.deploy.command import add_deploy
+    from server.heads.command import add_heads
     from server.joining.command import add_joining
 
     server = commands.add_parser(
@@ -40,6 +41,7 @@ hospital gets an invitation as one file, and sends back one with the public half
     actions = server.add_subparsers(title="commands", required=True, metavar="COMMAND")
     add_joining(actions)
     add_deploy(actions)
+    add_heads(actions)
 
 
 def add_report(commands: Any) -> None:

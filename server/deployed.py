@@ -6,21 +6,24 @@ when it is there, and answers from its store what it has answered before.
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 from flwr.app import Message
 from flwr.serverapp import Grid
 
-from server.asking import Asking
+from server.asking import QUICKEST_S, Asking
 from server.clock import Clock
 from server.desk import Delivery, Desk, Limits, Report
 from server.failures import ABSENT
 from server.federation import Replies
+from server.heads.notary import Notary
 from server.roster import Connection, Roster
 from server.status import StatusFile
 from server.stop_request import StopRequest
 from shared.errors import CodecError
+from shared.ledger_head import handing_on
 from shared.letter import Letter
 from shared.stages import Question
 from shared.wire import letter_of, record_of
@@ -30,6 +33,7 @@ ReplyT = TypeVar("ReplyT")
 MESSAGE_TYPE = "query.ask"
 LONGEST_TTL_S = 30 * 24 * 3600.0
 LOOK_S = 1.0
+HEADS_WITHIN_S = 30.0
 log = logging.getLogger("trifed.federation")
 
 
@@ -75,6 +79,7 @@ class DeployedFederation:
         limits: How long is waited.
         report: Hears how far each site is.
         clock: Where time comes from.
+        notary: Countersigns the heads of sites' ledgers.
     """
 
     def __init__(
@@ -87,6 +92,7 @@ class DeployedFederation:
         limits: Limits,
         report: Report | None = None,
         clock: Clock | None = None,
+        notary: Notary | None = None,
     ) -> None:
         clock = clock or Clock()
         self._desk = Desk(
@@ -98,6 +104,7 @@ class DeployedFederation:
             clock=clock,
             run=run,
             report=report or (lambda _site, _what, _done, _total: None),
+            notary=notary,
         )
         self._desk.stop.forget()
 
@@ -156,6 +163,29 @@ class DeployedFederation:
         Asking(self._desk, question.name, request, replies).run()
         self._desk.status.turn("computing")
         return replies.settled()
+
+    def hand_out_heads(self, *, within_s: float = HEADS_WITHIN_S) -> list[str]:
+        """Hand the last countersigned heads to all who are there, since no question follows.
+
+        Returns:
+            The sites that took them; to the others they are handed with the next question.
+        """
+        desk, took = self._desk, list[str]()
+        heads = desk.heads(desk.status.status.sites)
+        ways = {site: way for site in sorted(heads) if (way := desk.roster.connection(site))}
+        letter = handing_on(Letter({}, {}), heads)
+        numbers = desk.post.send([(way, letter) for way in ways.values()]) if ways else []
+        waiting = {n: site for n, site in zip(numbers, ways, strict=True) if n is not None}
+        until = desk.clock.seconds() + within_s
+        while waiting and desk.clock.seconds() < until:
+            for delivery in desk.post.fetch(sorted(waiting)):
+                site = waiting.pop(delivery.message, None)
+                if site is not None and delivery.letter is not None:
+                    with suppress(CodecError):
+                        desk.hear_head(site, delivery.letter)
+                        took.append(site)
+            desk.clock.sleep(QUICKEST_S)
+        return sorted(took)
 
     def _absent(self, sites: Sequence[str]) -> Iterator[list[str]]:
         """Who is not online, each time it is asked."""

@@ -1,13 +1,16 @@
 """What asking over weeks works with, from one question to the next."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from server.clock import Clock
+from server.heads.notary import Notary
 from server.roster import Connection, Roster
 from server.status import SiteStatus, StatusFile
 from server.stop_request import StopRequest
+from shared.errors import LedgerError
+from shared.ledger_head import Countersigned, told
 from shared.letter import Letter
 
 LOOK_EVERY_S = 2.0
@@ -60,6 +63,7 @@ class Desk:
     Attributes:
         run: The study's run, as sites know it.
         report: Hears how far each site is.
+        notary: Countersigns the heads of sites' ledgers; None signs none.
         greeted: The connection on which each site has said who it is.
     """
 
@@ -71,6 +75,7 @@ class Desk:
     clock: Clock
     run: str
     report: Report
+    notary: Notary | None = None
     greeted: dict[str, Connection] = field(default_factory=dict)
     _looked: float = float("-inf")
 
@@ -85,6 +90,21 @@ class Desk:
         if at_once or now - self._looked >= LOOK_EVERY_S:
             self._looked = now
             self.roster.refresh()
+
+    def hear_head(self, site: str, letter: Letter) -> Letter:
+        """A reply without the head beside it, which is countersigned now.
+
+        Raises:
+            CodecError: If it is of another form.
+        """
+        letter, head = told(letter)
+        if head is not None and self.notary is not None and not self.notary.hear(site, head):
+            self.status.count_error(site, LedgerError.code)
+        return letter
+
+    def heads(self, sites: Iterable[str]) -> dict[str, Countersigned]:
+        """The last countersigned head of each of these sites that told one."""
+        return {} if self.notary is None else self.notary.lines(sites)
 
     def tell(self, sites: dict[str, SiteStatus], waits_for: Sequence[str]) -> None:
         """Tell how some sites are, and of all whether they are there."""

@@ -76,7 +76,9 @@ def collect_results(study: Study, settings: Settings) -> dict[str, Any]:
             "clinical": clinical_results(study, settings),
             "branches": branch_results(study, settings),
             "explanations": explain_results(study, settings),
-            "privacy": total_privacy(need(study.train_branches, "train_branches"), settings),
+            "privacy": total_privacy(
+                need(study.train_branches, "train_branches"), settings, study.fuse
+            ),
             "fusion": fusion_results(study, settings),
             "contributions": contribution_results(study, settings),
             "models": model_results(study, settings),

@@ -190,7 +190,13 @@ class Study(Settings):
             return self
         if self.radiomics.mode == "table":
             raise ValueError("branches need images; radiomics.mode is table. Set branches: []")
-        one_number = self.embedding.reduce == "logit" or self.fusion.exchange == "scores"
+        with_noise = sees_branches and self.fusion.exchange == "embeddings+dp"
+        if with_noise and self.embedding.reduce == "pca":
+            raise ValueError(
+                "fusion.exchange: embeddings+dp needs embedding.reduce: pooled or logit; the sums "
+                "for pca would be told without noise"
+            )
+        one_number = self.embedding.reduce == "logit" or self.fusion.takes_scores
         if sees_branches and self.fusion.n_outer_folds and not one_number:
             raise ValueError(
                 "fusion.fit_on: out_of_fold needs embedding: {reduce: logit, dimension: 1}, or "
@@ -263,7 +269,7 @@ def without_folds(study: Study, network: Network) -> tuple[Network, ...]:
 def fusion_names(study: Study) -> tuple[str, ...]:
     """The fusion layer's columns, in order."""
     wanted, names = study.fusion.inputs, list[str]()
-    if "embeddings" in wanted and study.fusion.exchange == "scores":
+    if "embeddings" in wanted and study.fusion.takes_scores:
         names += [f"{branch.name}_score" for branch in study.branches]
     elif "embeddings" in wanted:
         for network in networks(study):

@@ -84,6 +84,8 @@ UNASKED = {"agree_budget"}
 UNASKED |= {"clinical_hats"}
 # A fusion layer that is fitted on sums has a study of its own too.
 UNASKED |= {"fusion_moments", "fusion_steps", "fusion_losses", "fusion_scores"}
+# So have those whose sums or rows have noise.
+UNASKED |= {"fusion_noised", "embed_noised"}
 
 
 def test_every_question_is_asked_and_those_of_external_sites_last(finished_run, thorough_run):

@@ -75,6 +75,15 @@ class Approvals:
         found = [line.what for line in self.lines() if line.study == study_hash]
         return bool(found) and found[-1] == "approved"
 
+    def approval_of(self, study_hash: str) -> str:
+        """SHA-256 of the line by which a study is approved; empty if it is not.
+
+        Raises:
+            ApprovalError: As in `lines`.
+        """
+        found = [line for line in self.lines() if line.study == study_hash]
+        return _hash(found[-1]) if found and found[-1].what == "approved" else ""
+
     def add(self, what: What, study_hash: str, *, title: str, by: str) -> Line:
         """Write a line, flushed to disk.
 

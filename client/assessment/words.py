@@ -44,7 +44,7 @@ def risks_of(study: Study, settings: SiteSettings, policy: Policy) -> tuple[str,
     """What remains at risk in this study with this policy."""
     if settings.role == "external":
         return (*_of_evaluation(policy), OTHERS)
-    return (*_of_networks(study), *_of_rows(study), SUMS, DIFFERENCES, OTHERS)
+    return (*_of_networks(study), *_of_fusion(study), *_of_rows(study), SUMS, DIFFERENCES, OTHERS)
 
 
 SUMS = (
@@ -75,6 +75,17 @@ def _of_networks(study: Study) -> tuple[str, ...]:
         "Weights of networks are differentially private for each patient: epsilon at most "
         f"{noise.epsilon:g} at delta {noise.delta:g} for each network. That bounds, and does not "
         "exclude, what weights tell of a patient; other numbers are told without noise.",
+    )
+
+
+def _of_fusion(study: Study) -> tuple[str, ...]:
+    if not study.fusion.is_private:
+        return ()
+    noise = study.fusion.dp
+    return (
+        "What is told for the fusion layer is differentially private for each patient: epsilon at "
+        f"most {noise.epsilon:g} at delta {noise.delta:g} in this study. That bounds, and does not "
+        "exclude, what the layer tells of a patient; its inputs are not covered.",
     )
 
 

@@ -2,7 +2,8 @@
 
 A family is what can be subtracted from each other: all numbers of the clinical table, all of the
 features, all of networks that see the same phases. Parameters do not make another family. What a
-number leaves out for want of a value is not looked at here.
+number leaves out for want of a value is not looked at here, nor what has noise of differential
+privacy in it, whose budget counts every answer (`client.told_once`).
 """
 
 from collections.abc import Callable, Sequence
@@ -129,7 +130,9 @@ def of_embeddings(request: Any, bench: Workbench) -> tuple[Division, ...]:
 
 
 def of_rows(_request: Any, bench: Workbench) -> tuple[Division, ...]:
-    """The patients of whom rows leave."""
+    """The patients of whom rows leave; with noise in each, they show nobody by a difference."""
+    if bench.study.fusion.exchange == "embeddings+dp":
+        return ()
     return (Division("rows", (_fitted_on(bench),)),)
 
 

@@ -25,7 +25,7 @@ def short_lines(found: Forecast) -> list[str]:
             f"{name:<36}{times_of(each):>7}{bytes_of(each):>18}{cell_of(each):>6}  {each.of}"
             f"{epsilon_of(each)}{'  REFUSED' if each.refused else ''}"
         )
-    return lines + refusal_lines(found)
+    return [*lines, *mode_lines(found), *refusal_lines(found)]
 
 
 def long_lines(found: Forecast) -> list[str]:
@@ -37,7 +37,7 @@ def long_lines(found: Forecast) -> list[str]:
         for each in found.answers:
             if each.stage == stage:
                 lines += answer_lines(each)
-    return [*lines, "", *refusal_lines(found), *total_lines(found)]
+    return [*lines, "", *mode_lines(found), *refusal_lines(found), *total_lines(found)]
 
 
 def head_lines(found: Forecast) -> list[str]:
@@ -65,6 +65,11 @@ def answer_lines(each: Leaving) -> list[str]:
             subsequent_indent="        ",
         )
     return lines + [f"      REFUSED: {each.refused}"] * bool(each.refused)
+
+
+def mode_lines(found: Forecast) -> list[str]:
+    """How the fusion layer is fitted."""
+    return textwrap.wrap(found.mode, WIDTH)
 
 
 def total_lines(found: Forecast) -> list[str]:

@@ -93,7 +93,7 @@ def run_policy_show(options: argparse.Namespace) -> int:
     from rich.text import Text
 
     from client.policy.keys import exceptions
-    from client.policy.load import load_policy, policy_beside, read_policy
+    from client.policy.load import load_policy, policy_beside, policy_hash, read_policy
     from client.policy.text import table_rows
     from client.settings import load_site_settings
     from shared.errors import PolicyError
@@ -105,6 +105,7 @@ def run_policy_show(options: argparse.Namespace) -> int:
     for row in table_rows(policy):
         table.add_row(*map(Text, row))
     Console().print(table)
+    print(f"SHA-256, as the release ledger names it: {policy_hash(options.site_file)}")
     found = exceptions(policy)
     print("Exceptions, which are looser than the pack:" if found else "No exception from the pack.")
     for text in found:

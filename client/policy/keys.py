@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from client.policy.packs import pack_policy
-from client.policy.settings import EXCHANGES, LEAST_CELL, Policy
+from client.policy.settings import LEAST_CELL, Policy
 from shared.stages.external_evaluate import LEVELS
 
 
@@ -27,6 +27,11 @@ def switched_off(value: bool, other: bool) -> bool:
 def more(value: tuple[str, ...], other: tuple[str, ...]) -> bool:
     """Whether a list allows what another does not."""
     return not set(value) <= set(other)
+
+
+def given(value: str, other: str) -> bool:
+    """Whether something is claimed that is not elsewhere."""
+    return bool(value.strip()) and not other.strip()
 
 
 def further(*order: str) -> Callable[[str, str], bool]:
@@ -128,10 +133,33 @@ KEYS = (
     ),
     Key(
         "release.exchange",
-        "The most that a study may fit its fusion layer on (fusion.exchange): statistics (sums, no "
-        "row of a patient), scores or embeddings (a row for each patient, without an id).",
-        further(*EXCHANGES),
+        "What a study may fit its fusion layer on (fusion.exchange), each by its name: statistics "
+        "(sums, no row of a patient), statistics+dp (sums with noise), scores, embeddings+dp "
+        "(with noise) or embeddings (a row for each patient, without an id; the last two need "
+        "legal_basis).",
+        more,
         "rows about single patients can be asked for",
+    ),
+    Key(
+        "release.legal_basis",
+        "The law and the agreement by which embeddings of single patients may leave; empty where "
+        "they may not.",
+        given,
+        "the hospital claims a basis for letting embeddings of single patients leave",
+    ),
+    Key(
+        "release.max_dimension",
+        "The most numbers that a network's embedding may be reduced to in such a row "
+        "(embedding.dimension).",
+        higher,
+        "more of an embedding stands in a row about a single patient",
+    ),
+    Key(
+        "release.keep_rows_days",
+        "After so many days whoever was sent such rows is to have deleted them; the last day is "
+        "told with them.",
+        higher,
+        "rows about single patients may be kept for longer",
     ),
     Key(
         "release.rows",
@@ -199,10 +227,17 @@ KEYS = (
     ),
     Key(
         "dp.max_epsilon",
-        "The largest epsilon that all networks of all studies together may reach for any patient; "
-        "null for no limit. With a number, no network is trained without noise.",
+        "The largest epsilon that all networks and fusion layers of all studies together may reach "
+        "for any patient; null for no limit. With a number, no network is trained without noise.",
         higher,
         "networks may show more of a patient",
+    ),
+    Key(
+        "dp.max_fusion_epsilon",
+        "The largest epsilon that fusion layers fitted with noise (fusion.exchange: statistics+dp, "
+        "embeddings+dp) may reach for any patient, over all studies; null for no limit.",
+        higher,
+        "fusion layers may show more of a patient",
     ),
     Key(
         "dp.max_delta",
@@ -238,4 +273,4 @@ def said(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, tuple):
         return f"[{', '.join(value)}]"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else str(value) or '""'

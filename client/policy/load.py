@@ -1,6 +1,7 @@
 """Reading policy.yaml. Any doubt means that nothing runs: without a policy nothing is allowed."""
 
 import errno
+import hashlib
 import os
 import stat
 from datetime import date
@@ -21,6 +22,14 @@ OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 def policy_beside(site_file: Path) -> Path:
     """Where the policy of a site file stands."""
     return site_file.parent / NAME
+
+
+def policy_hash(site_file: Path) -> str:
+    """SHA-256 of the file, as `sha256sum` tells it; empty where it cannot be read."""
+    try:
+        return hashlib.sha256(policy_beside(site_file).read_bytes()).hexdigest()
+    except OSError:
+        return ""
 
 
 def load_policy(site_file: Path, settings: SiteSettings, *, today: date | None = None) -> Policy:

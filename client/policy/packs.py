@@ -26,7 +26,9 @@ LOOSER: Mapping[Pack, Mapping[str, Mapping[str, Any]]] = {
             "min_tail": 1,
             "max_score_bins": 10_000,
             "external": "binned",
-            "exchange": "embeddings",
+            "exchange": ("statistics", "statistics+dp", "scores", "embeddings+dp", "embeddings"),
+            "max_dimension": 64,
+            "keep_rows_days": 3650,
             "rows": ("embeddings", "scores", "labels", "radiomics_score", "clinical"),
             "rows_of": ("tune", "train"),
         },
@@ -39,7 +41,12 @@ LOOSER: Mapping[Pack, Mapping[str, Mapping[str, Any]]] = {
             "max_weight": 1e6,
             "max_growth": None,
         },
-        "dp": {"required": False, "max_epsilon": None, "max_delta": 0.01},
+        "dp": {
+            "required": False,
+            "max_epsilon": None,
+            "max_fusion_epsilon": None,
+            "max_delta": 0.01,
+        },
     },
 }
 """What a pack has in the place of a value of `strict`."""

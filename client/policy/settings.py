@@ -6,7 +6,7 @@ alone reads it. A pack gives the value of each key that the file does not name
 """
 
 from datetime import date
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -19,9 +19,9 @@ LEAST_CELL = 3
 Pack = Literal["strict", "standard", "simulation"]
 RowPart = Literal["embeddings", "scores", "labels", "radiomics_score", "clinical"]
 RowSplit = Literal["tune", "train"]
-Exchange = Literal["statistics", "scores", "embeddings"]
-EXCHANGES: tuple[Exchange, ...] = get_args(Exchange)
-"""What a fusion layer may be fitted on, from what tells least of a patient to what tells most."""
+Exchange = Literal["statistics+dp", "statistics", "scores", "embeddings+dp", "embeddings"]
+NEEDS_BASIS: tuple[Exchange, ...] = ("embeddings", "embeddings+dp")
+"""What a fusion layer is fitted on only with a legal basis that the policy names."""
 
 
 class CohortLimits(Settings):
@@ -42,16 +42,27 @@ class ReleaseLimits(Settings):
     """What is too few to be told of, and what may be told of single patients.
 
     A statistic of fewer patients than `min_cell`, but not of none, never leaves; the lowest and the
-    highest values of a variable are not to be found but by so many patients as `min_tail`.
+    highest values of a variable are not to be found but by so many patients as `min_tail`. A mode
+    of the fusion layer is allowed by its name in `exchange`, and no other with it.
     """
 
     min_cell: Count = 10
     min_tail: Count = 5
     max_score_bins: Annotated[int, Field(ge=20)] = 50
     external: ExternalLevel = "summary"
-    exchange: Exchange = "statistics"
+    exchange: tuple[Exchange, ...] = ("statistics", "statistics+dp")
+    legal_basis: str = ""
+    max_dimension: Count = 8
+    keep_rows_days: Count = 365
     rows: tuple[RowPart, ...] = ()
     rows_of: tuple[RowSplit, ...] = ("tune",)
+
+    @field_validator("exchange", mode="before")
+    @classmethod
+    def _one_name_is_a_list(cls, names: Any) -> Any:
+        if isinstance(names, str):
+            return (names,)
+        return tuple(names) if isinstance(names, list) else names
 
 
 class TrainingLimits(Settings):
@@ -67,13 +78,15 @@ class TrainingLimits(Settings):
 
 
 class NoiseLimits(Settings):
-    """How much networks may show of a patient; None is no limit.
+    """How much private fits may show of a patient; None is no limit.
 
-    `max_epsilon` is of all networks of all studies together.
+    `max_epsilon` is of all networks and fusion layers of all studies together, and
+    `max_fusion_epsilon` of the fusion layers among them.
     """
 
     required: bool = True
     max_epsilon: Positive | None = 6.0
+    max_fusion_epsilon: Positive | None = 6.0
     max_delta: Annotated[float, Field(gt=0, le=0.01)] = 1e-5
 
 
@@ -126,6 +139,20 @@ class Policy(Settings):
                 "patients (pack: simulation) may do with less"
             )
         return cohort
+
+    @field_validator("release")
+    @classmethod
+    def _embeddings_have_a_basis(
+        cls, release: ReleaseLimits, found: ValidationInfo
+    ) -> ReleaseLimits:
+        named = [mode for mode in NEEDS_BASIS if mode in release.exchange]
+        if named and not release.legal_basis.strip() and found.data.get("pack") != "simulation":
+            raise ValueError(
+                f"exchange names {named[0]}, which lets data leave by which a patient can be found "
+                "again; name the legal basis for it in legal_basis, as the article and the "
+                "agreement, or take it out"
+            )
+        return release
 
     @field_validator("release")
     @classmethod

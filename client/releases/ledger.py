@@ -16,49 +16,21 @@ import itertools
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from client.releases.row import FIRST, HASH_LETTERS, Content, Row, Verdict, hash_of, read_row
+from client.releases.grounds import AskGrounds, Grounds, asks_grounds
+from client.releases.row import Content, Row, Verdict, hash_of, read_row
+from client.settings import load_site_settings
 from shared.errors import LedgerError
 from shared.files import flush_folder, write_atomically
+from shared.ledger_head import FIRST, Head
 
 NAME = "release-ledger.jsonl"
 HEAD = "release-ledger.head"
 MODE = 0o600
 WINDOW = 65_536
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The last row's number, and the hash of its line; of an empty ledger 0 and `FIRST`."""
-
-    number: int = 0
-    hash: str = FIRST
-
-    def __str__(self) -> str:
-        return f"{self.number}:{self.hash}"
-
-    @classmethod
-    def parse(cls, text: str) -> "Head":
-        """A head as it is printed.
-
-        Raises:
-            LedgerError: If the text is none.
-        """
-        number, _, digest = text.strip().partition(":")
-        if (
-            not number.isdigit()
-            or len(digest) != HASH_LETTERS
-            or set(digest) - set("0123456789abcdef")
-        ):
-            raise LedgerError(
-                f"'{text[:80]}' is no head of a ledger, which is NUMBER:HASH as "
-                "'trifed site ledger head' prints it"
-            )
-        return cls(int(number), digest)
 
 
 class ReleaseLedger:
@@ -69,12 +41,21 @@ class ReleaseLedger:
         cache: The site's cache folder, where the head stands.
         study: The study's hash.
         to: Who is told: the server, in words.
+        grounds: Says what is in force, whenever a row is written.
     """
 
-    def __init__(self, folder: Path, cache: Path, *, study: str = "", to: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        cache: Path,
+        *,
+        study: str = "",
+        to: str = "",
+        grounds: AskGrounds = Grounds,
+    ) -> None:
         self.path = folder / NAME
         self._head_path = cache / HEAD
-        self._study, self._to = study, to
+        self._study, self._to, self._grounds = study, to, grounds
 
     def release(
         self, content: Content, *, run: str, question: str, least_cell: int | None, to: str = ""
@@ -131,6 +112,14 @@ class ReleaseLedger:
         """
         return head_of(self.rows())
 
+    def kept_head(self) -> Head:
+        """The head as it is kept beside the ledger; no row is looked at.
+
+        Raises:
+            LedgerError: If it cannot be read.
+        """
+        return self._kept() or Head()
+
     def check(self, anchor: Head) -> None:
         """See whether a row that somebody else knows of stands there.
 
@@ -162,12 +151,13 @@ class ReleaseLedger:
         to: str,
     ) -> Row:
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        grounds = self._grounds()
         try:
             with self._open("ab+") as file:
                 head = self._mended(file)
                 row = Row(
                     head.number + 1, head.hash, at, verdict, to or self._to, self._study, run,
-                    question, least_cell, code, content,
+                    question, least_cell, code, content, grounds.policy, grounds.approval,
                 )  # fmt: skip
                 line = row.line()
                 file.write(line)
@@ -224,6 +214,20 @@ class ReleaseLedger:
         with open(self.path, mode, opener=opener) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield file  # type: ignore[misc]
+
+
+def ledger_of(site_file: Path, study: str, *, to: str = "") -> ReleaseLedger:
+    """The ledger of the site of a site file; its rows say what is in force when they are written.
+
+    Args:
+        study: The study's hash.
+        to: Who is told.
+
+    Raises:
+        ConfigError: If the site file is wrong.
+    """
+    folder, cache = site_file.parent, site_file.parent / load_site_settings(site_file).cache
+    return ReleaseLedger(folder, cache, study=study, to=to, grounds=asks_grounds(site_file, study))
 
 
 REMEDY = (

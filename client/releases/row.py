@@ -16,9 +16,6 @@ from shared.errors import LedgerError
 from shared.letter import Letter, ticket_of
 
 Verdict = Literal["released", "refused", "unlocked"]
-FIRST = hashlib.sha256(b"trifed release ledger 1").hexdigest()
-"""What stands in the first row in the place of a hash of the row before it."""
-HASH_LETTERS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +69,9 @@ class Row:
         least_cell: The fewest patients that a checked number of the answer is of; None: no number
             of it is checked by a count.
         code: Why nothing left; empty where something did.
+        policy: SHA-256 of the policy in force (`client.releases.grounds`); None in a row of a
+            release that did not write it.
+        approval: SHA-256 of the approval's line, likewise.
     """
 
     number: int
@@ -85,13 +85,18 @@ class Row:
     least_cell: int | None
     code: str
     content: Content | None
+    policy: str | None = None
+    approval: str | None = None
 
     def line(self) -> bytes:
         """The row as it stands in the file, with its end of line."""
-        found = asdict(self)
+        body = asdict(self)
+        for later in ("policy", "approval"):
+            if body[later] is None:
+                del body[later]
         if self.content is not None and self.content.change is None:
-            del found["content"]["change"]
-        return json.dumps(found, separators=(",", ":"), ensure_ascii=True).encode() + b"\n"
+            del body["content"]["change"]
+        return json.dumps(body, separators=(",", ":"), ensure_ascii=True).encode() + b"\n"
 
     def when(self) -> datetime:
         """`at` as a time."""

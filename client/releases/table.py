@@ -2,15 +2,17 @@
 
 import csv
 import io
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from client.releases.row import Row
 
+SHORT = 12
 COLUMNS = (
     "row", "utc", "verdict", "code", "to", "study", "run", "question", "bytes", "arrays",
-    "smallest cell", "sha256", "change of weights",
+    "smallest cell", "sha256", "policy", "approval", "change of weights",
 )  # fmt: skip
 
 
@@ -29,13 +31,43 @@ def row_lines(row: Row) -> list[str]:
     if row.verdict == "unlocked":
         return [f"{head}by {row.to}; refusals are counted anew"]
     if row.content is None:
-        return [f"{head}refused, {row.code}"]
+        return [f"{head}refused, {row.code}", *grounds_lines(row)]
     cell = "no count" if row.least_cell is None else f"smallest cell {row.least_cell}"
     lines = [f"{head}{row.content.n_bytes:,} bytes, {cell}, to {row.to}"]
     if row.content.change:
         lines.append(f"        {change_words(row)}")
     if row.content.items:
         lines.append(f"        {array_words(row)}")
+    return lines + grounds_lines(row)
+
+
+def grounds_lines(row: Row) -> list[str]:
+    """Under which policy and approval a row was written; nothing of a row that does not say."""
+    if row.policy is None:
+        return []
+    policy = f"policy {row.policy[:SHORT]}" if row.policy else "no policy that could be read"
+    approval = f", approval {row.approval[:SHORT]}" if row.approval else ""
+    return [f"        under {policy}{approval}"]
+
+
+def policy_lines(rows: Sequence[Row], now: str) -> list[str]:
+    """Which rows stand under which policy, in their order.
+
+    Args:
+        now: The hash of the policy as it is now.
+    """
+    lines = []
+    for policy, of in itertools.groupby(rows, key=lambda row: row.policy):
+        numbers = [row.number for row in of]
+        which = f"rows {numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else f"row {numbers[0]}"
+        if policy is None:
+            what = "do not say under which policy; an earlier release wrote them"
+        elif not policy:
+            what = "were written while no policy could be read"
+        else:
+            still = ", which policy.yaml still is" if policy == now else ""
+            what = f"under the policy {policy}{still}"
+        lines.append(f"{which}: {what}")
     return lines
 
 
@@ -97,7 +129,7 @@ def as_csv(rows: list[Row]) -> str:
             row.number, row.at, row.verdict, row.code, row.to, row.study, row.run, row.question,
             content.n_bytes if content else 0, array_words(row),
             "" if row.least_cell is None else row.least_cell, content.sha256 if content else "",
-            change_words(row),
+            row.policy or "", row.approval or "", change_words(row),
         )  # fmt: skip
         writer.writerow([_harmless(str(cell)) for cell in cells])
     return out.getvalue()

@@ -21,6 +21,7 @@ from server.deployed import DeployedFederation
 from server.desk import Limits
 from server.guest_list import guests_to_ask
 from server.guests import ask_guests
+from server.heads.notary import Notary
 from server.joining.folder import ServerFolder, open_folder
 from server.progress import LoggedProgress
 from server.report import read_results, write_report
@@ -77,6 +78,8 @@ def run(folder: ServerFolder, place: Place, grid: Grid) -> None:
             sites.join_quorum(folder.settings.join_quorum)
         study = run_study(coordinator)
         write_report(read_results(place.run), place.run / "report.html")
+        told = sites.hand_out_heads()
+        log.info("countersigned heads of ledgers were handed to %s", ", ".join(told) or "nobody")
     while guests := guests_to_ask(folder, place.run):
         roles = folder.roles | dict.fromkeys(guests, "external")
         log.info("the study is done; guests are asked as they come: %s", ", ".join(guests))
@@ -100,6 +103,7 @@ def gathered(
         limits=Limits(settings.stall_limit_s, settings.round_limit_s),
         report=progress.site_works,
         clock=clock,
+        notary=Notary(place.run, folder.signing_key(), run=settings.run, clock=clock),
     )
     saved = StudyFolder(place.run / "study")
     with told_to_the_end(status):

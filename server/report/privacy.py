@@ -1,4 +1,4 @@
-"""What the report says about the privacy of the networks' weights."""
+"""What the report says about the privacy of the networks' weights and of the fusion layer."""
 
 from server.report.words import Results, listed, number
 
@@ -42,4 +42,32 @@ def _together_line(results: Results) -> str:
     return (
         "A patient is in all networks of a site, those trained without folds included: together "
         f"their epsilon is {number(most, 2)} at most."
+    )
+
+
+def fusion_privacy_line(results: Results) -> str:
+    """How the fusion layer was fitted, and its epsilon at each site; empty without a layer."""
+    fusion = results.get("fusion") or {}
+    mode, sites = fusion.get("exchange"), fusion.get("privacy") or {}
+    if not mode:
+        return ""
+    if not sites:
+        return (
+            f"What the sites told for the fusion layer (mode {mode}) was told without noise: it "
+            f"carries no formal guarantee (epsilon = infinity).{_until(fusion)}"
+        )
+    parts = [f"{site} {number(entry['epsilon'], 2)}" for site, entry in sites.items()]
+    deltas = sorted({entry["delta"] for entry in sites.values()})
+    return (
+        f"What the sites told for the fusion layer (mode {mode}) was told under differential "
+        f"privacy: epsilon is {listed(parts)} (delta {deltas[0]:g}). It covers that alone, and not "
+        "what the networks, the radiomics score, the clinical model or any counts of scores tell "
+        f"of the same patients.{_until(fusion)}"
+    )
+
+
+def _until(fusion: Results) -> str:
+    day = fusion.get("delete_rows_by")
+    return (
+        f" The rows about single patients are to be deleted by {day} at the latest." if day else ""
     )

@@ -8,6 +8,7 @@ import numpy as np
 from server.coordinator import Coordinator, need
 from server.fit_fusion import fit_fusion
 from server.fit_fusion_sums import fit_fusion_sums
+from server.fuse_noise import fitted_with_noise
 from server.site_influence import SiteInfluence, coefficients_by_rows, coefficients_by_step
 from server.study import ClinicalRecord, EmbeddingRecord, FusionRecord, Study
 from server.withheld import told_in_words
@@ -28,8 +29,10 @@ from shared.stages.fuse import (
 
 
 def run(study: Study, coordinator: Coordinator) -> Study:
-    """Fit the fusion layer; its threshold comes from held-out folds."""
-    if coordinator.settings.fusion.exchange == "statistics":
+    """Fit the fusion layer; its threshold is from held-out folds, or, with noise, known before."""
+    if coordinator.settings.fusion.sums_have_noise:
+        return coordinator.save(study, fuse=fitted_with_noise(study, coordinator))
+    if not coordinator.settings.fusion.tells_rows:
         return coordinator.save(study, fuse=fitted_on_sums(study, coordinator))
     return coordinator.save(study, fuse=fitted_on_rows(study, coordinator))
 
@@ -61,6 +64,7 @@ def fitted_on_rows(study: Study, coordinator: Coordinator) -> FusionRecord:
         n_cases=len(rows.labels),
         held_out=pooled,
         influence=influence_of(without, held_out),
+        spent=rows.spent,
     )
 
 

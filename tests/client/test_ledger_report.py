@@ -42,7 +42,7 @@ def test_without_a_limit_it_says_so():
 
 def test_nothing_spent_is_said():
     assert ledger_lines((), None) == [
-        "Nothing is booked: no network was trained under differential privacy here."
+        "Nothing is booked: nothing was fitted under differential privacy here."
     ]
 
 

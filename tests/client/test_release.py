@@ -67,6 +67,8 @@ NOT_OF_A_CELL = {
     "external_hello": "versions and hashes",
     "agree_budget": "bookings of rounds, each of a round that was itself allowed",
     "embed_rows": "single patients, as the policy allows",
+    "embed_noised": "studies of their own: tests/adversarial/test_fusion_noise.py",
+    "fusion_noised": "studies of their own: tests/adversarial/test_fusion_noise.py",
     "evaluate_outputs": "how many cases there are",
     "external_outputs": "how many cases there are",
     "explain": "of fewer cases than the hospital or the study allows, nothing",

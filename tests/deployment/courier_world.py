@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from flwr.app import Context, Message, RecordDict
 
 from client import courier
@@ -22,17 +23,20 @@ from client.answers import Answers
 from client.counter import Counter, Limits
 from client.desk import Desk
 from client.line import Line
+from client.releases.heads import HeadBook, HeadTelling
 from client.releases.ledger import ReleaseLedger
 from client.stages import ANSWERS
 from server.clock import Clock
 from server.coordinator import Coordinator
 from server.deployed import DeployedFederation
 from server.desk import Limits as Waiting
+from server.heads.notary import Notary
 from server.progress import LoggedProgress
 from server.stages import train_branches
 from server.status import StatusFile, StudyStatus
 from server.study_folder import StudyFolder
 from shared.errors import CohortError, FederationError, PolicyError
+from shared.invitation import server_key_of
 from shared.letter import Letter, read, written
 from shared.networks import Weights, layout_of
 from shared.stages.train_branches import Reply
@@ -84,12 +88,17 @@ class Hospital:
         self.folder, self.site = folder / site, site
         self.training, self.name, self._stack = Training(site), site, ExitStack()
         self.socket = self.folder / "s"
+        self.server_key = ""
 
     def open(self):
         """Begin to answer."""
         self.folder.mkdir(exist_ok=True)
         answers = self._stack.enter_context(Answers(self.folder / "answers", STUDY_HASH, LOG))
-        self.desk = Desk(answers, ReleaseLedger(self.folder, self.folder), LOG)
+        ledger, heads = ReleaseLedger(self.folder, self.folder), None
+        if self.server_key:
+            book = HeadBook(self.folder, self.site)
+            heads = HeadTelling(ledger, book, LOG, run=RUN, key=self.server_key)
+        self.desk = Desk(answers, ledger, LOG, heads=heads)
         worker = threading.Thread(target=self.desk.work, args=(self.training,), daemon=True)
         limits = Limits(patience_s=0.05, letter_s=5)
         self._stack.enter_context(
@@ -200,6 +209,7 @@ class World:
         self.hospitals = {site: Hospital(sockets, site) for site in SITES}
         self.grid = CourierGrid(self.hospitals)
         self.passed_s, self.quorum = 0.0, None
+        self.signing_key = None
         self.training = {site: hospital.training for site, hospital in self.hospitals.items()}
 
     def open(self):
@@ -212,23 +222,33 @@ class World:
         for hospital in self.hospitals.values():
             hospital.close()
 
+    def countersigns(self):
+        """Let the server countersign the heads of ledgers, once hospitals are opened anew."""
+        self.signing_key = Ed25519PrivateKey.generate()
+        for hospital in self.hospitals.values():
+            hospital.server_key = server_key_of(self.signing_key)
+
     def coordinator(self):
         """A coordinator as a new ServerApp has it."""
         clock = Clock(lambda: time.monotonic() + self.passed_s, sleep=lambda _: time.sleep(0.01))
         roles = dict.fromkeys(SITES, "training")
         self.status = StatusFile(self.folder, StudyStatus("tiny", "ab" * 32), RUN, roles, clock)
-        federation = DeployedFederation(
+        key, notary = self.signing_key, None
+        if key is not None:
+            notary = Notary(self.folder, key, run=RUN, clock=clock)
+        self.federation = DeployedFederation(
             self.grid,
             self.status,
             run=RUN,
             folder=self.folder,
             limits=Waiting(STALL_S),
             clock=clock,
+            notary=notary,
         )
         aggregation = self.settings.aggregation.model_copy(update={"quorum": self.quorum})
         settings = self.settings.model_copy(update={"aggregation": aggregation})
         folder = StudyFolder(self.folder / "study")
-        return Coordinator(settings, federation, folder, self.folder, LoggedProgress())
+        return Coordinator(settings, self.federation, folder, self.folder, LoggedProgress())
 
     def begin(self):
         """A first round that is saved; of the second no hospital would hear anything yet."""

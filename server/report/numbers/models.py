@@ -31,6 +31,8 @@ FUSION = (
     Origin("without_site.*.largest.coefficient", "log odds per SD", "ridge fit; {fusion}", WITHOUT),
     Origin("without_site.*.largest.without", "log odds per SD", AGAIN, WITHOUT),
     Origin("without_site.*.coefficients.*", "log odds per SD", AGAIN),
+    Origin("privacy.*.epsilon|delta", "epsilon, delta", "the sites' bookings, composed"),
+    Origin("privacy.*.history.*.*", "bookings", "told by the sites"),
     Origin("budget.anticipated_auc", "setting", GIVEN, BUDGET),
     Origin("budget.anticipated_r2", "Cox-Snell R2", f"from the anticipated AUC; {RILEY}", BUDGET),
     Origin("budget.n_cases", "cases", "the training sites' counts, added up", BUDGET),

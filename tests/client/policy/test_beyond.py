@@ -40,14 +40,15 @@ def asking(study, change, **training):
 @pytest.fixture
 def exact(study, change):
     """A study, and the policy that allows just what it asks."""
-    release = {"exchange": "embeddings", "rows": ROWS, "rows_of": ("tune",)}
+    release = {"exchange": ("embeddings",), "rows": ROWS, "rows_of": ("tune",)}
     train = {"max_rounds": 10, "min_batch": 8, "max_lr": 0.001, "max_epochs": 2}
     dp = {"required": True, "max_epsilon": 6.0, "max_delta": 1e-5}
     return asking(study, change), made_policy("strict", release=release, train=train, dp=dp)
 
 
 TIGHTER = {
-    "release.exchange": ("scores", "fusion.exchange"),
+    "release.exchange": (("scores", "statistics"), "fusion.exchange"),
+    "release.max_dimension": (1, "embedding.dimension"),
     "release.rows": (ROWS[1:], "fusion.inputs"),
     "release.rows_of": (("train",), "fusion.fit_on"),
     "train.max_rounds": (9, "training.rounds"),
@@ -57,6 +58,7 @@ TIGHTER = {
     "dp.max_epsilon": (5.9, "dp.cnn.epsilon"),
     "dp.max_delta": (9e-6, "dp.cnn.delta"),
 }
+EXCHANGES = ("statistics", "statistics+dp", "scores", "embeddings+dp", "embeddings")
 OF_THE_COHORT = ("cohort.min_patients", "cohort.min_external", "cohort.min_class")
 ELSEWHERE = {
     **dict.fromkeys(OF_THE_COHORT, "held against the cohort that is there"),
@@ -69,7 +71,10 @@ ELSEWHERE = {
     "train.min_steps": "held against the patients that there are",
     "train.max_weight": "held against each round",
     "train.max_growth": "held against each round",
+    "release.keep_rows_days": "told with the rows",
+    "release.legal_basis": "held against the policy's own release.exchange",
     "dp.required": "see the test of a study without noise",
+    "dp.max_fusion_epsilon": "see the test of a fusion layer with noise",
     "refusals.most": "no study asks for it",
 }
 
@@ -114,6 +119,37 @@ def test_a_study_without_noise_is_refused_where_noise_is_demanded_or_limited(exa
     assert f"dp.{key} of the policy" in line
 
 
+@pytest.mark.parametrize("mode", EXCHANGES)
+def test_a_mode_is_allowed_by_its_own_name_and_by_no_other(exact, change, mode):
+    study, policy = exact
+    fusion = {"exchange": mode, "penalties": [3.0]}
+    rows = (*ROWS, "scores")
+    names = set(EXCHANGES)
+    asked = change(study, fusion=fusion, embedding={"reduce": "pooled"})
+    named = changed_policy(policy, release={"exchange": (mode,), "rows": rows})
+    assert beyond(named, asked, settings()) == []
+    others = changed_policy(policy, release={"exchange": tuple(names - {mode}), "rows": rows})
+    (line,) = beyond(others, asked, settings())
+    assert line.startswith(f"fusion.exchange of the study is {mode}, and release.exchange")
+
+
+def test_a_fusion_layer_with_noise_is_held_to_its_own_limits_and_to_that_of_all(exact, change):
+    study, policy = exact
+    fusion = {"exchange": "statistics+dp", "penalties": [3.0], "dp": {"epsilon": 4.0}}
+    asked = change(study, fusion=fusion, dp=None, branches=flat_branch())
+    policy = changed_policy(policy, release={"exchange": ("statistics+dp",)})
+    free = changed_policy(policy, dp={"required": False, "max_epsilon": None},
+                          train={"max_rounds": 10, "min_batch": 2, "max_lr": 1.0})  # fmt: skip
+    assert beyond(free, asked, settings()) == []
+    for key, value in (("max_fusion_epsilon", 3.9), ("max_delta", 9e-6)):
+        (line,) = beyond(changed_policy(free, dp={key: value}), asked, settings())
+        assert line.startswith("fusion.dp.")
+        assert f"dp.{key} of the policy" in line
+    both = change(study, fusion=fusion)
+    (line,) = beyond(changed_policy(policy, dp={"max_epsilon": 3.9}), both, settings())[1:]
+    assert line.startswith("fusion.dp.epsilon of the study is 4, and dp.max_epsilon")
+
+
 def test_each_branch_is_held_to_the_limits(study, change):
     policy = made_policy(train={"max_rounds": 3})
     branches = [flat_branch()[0] | {"name": name, "training": {"rounds": n}}
@@ -138,7 +174,7 @@ def test_a_site_of_a_table_trains_no_network_and_has_no_embedding(exact):
     assert len(beyond(found, study, settings())) == 2
     table = settings(more="data: {features: f.csv}\n")
     assert beyond(found, study, table) == []
-    sums_only = changed_policy(found, release={"exchange": "statistics"})
+    sums_only = changed_policy(found, release={"exchange": ("statistics",)})
     assert len(beyond(sums_only, study, table)) == 1
 
 

@@ -1,5 +1,6 @@
 """`trifed site policy`: the file that is written, and the table that is shown."""
 
+import hashlib
 import os
 from datetime import date, timedelta
 
@@ -113,6 +114,8 @@ def test_the_table_has_every_key_with_its_value_and_the_packs(site_file, capsys,
     assert [row[0] for row in lines if row and "." in row[0]] == [key.name for key in KEYS]
     assert "release.min_cell: 4, where the pack standard has 5: numbers over fewer" in said
     assert "release.rows: [labels], where the pack standard has []" in said
+    content = site_file.with_name("policy.yaml").read_bytes()
+    assert hashlib.sha256(content).hexdigest() in said
 
 
 def test_a_policy_without_exceptions_says_so(site_file, capsys):

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from client.releases import ledger as module
 from client.releases.cells import note_cell, watched_cells
-from client.releases.ledger import HEAD, Head, ReleaseLedger, clock_turns
-from client.releases.row import FIRST, content_of, file_content, hash_of, read_row
+from client.releases.ledger import HEAD, ReleaseLedger, clock_turns
+from client.releases.row import content_of, file_content, hash_of, read_row
 from client.releases.table import as_csv, row_lines, summary_lines
 from shared.errors import LedgerError
+from shared.ledger_head import FIRST, Head
 from shared.letter import ticket_of, written
 from shared.moments import moments
 
@@ -245,8 +246,7 @@ def test_rows_in_words_and_as_a_table_that_no_spreadsheet_computes(ledger):
     rows = ledger.rows()
     assert "smallest cell 7, to the server" in row_lines(rows[0])[0]
     assert "float64[1]" in row_lines(rows[0])[1]
-    (line,) = row_lines(rows[2])
-    assert line.endswith("fuse_sums of run aaaaaaaa: refused, E_LEVERAGE")
+    assert row_lines(rows[2])[0].endswith("fuse_sums of run aaaaaaaa: refused, E_LEVERAGE")
     assert [line.split()[:2] for line in summary_lines(rows)[1:]] == [
         ["describe_cohort", "2"], ["fuse_sums", "0"], ["evaluate", "1"],
     ]  # fmt: skip

@@ -1,0 +1,1 @@
+"""The heads of hospitals' release ledgers, countersigned by the server."""
