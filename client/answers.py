@@ -8,6 +8,7 @@ Errors are not kept: asked again, the question is tried again.
 
     answers/RUN/study.hash   the hash of the study that the run is of
     answers/RUN/TICKET       small answers, for the whole run
+    answers/RUN/TICKET.question  what was asked, where that is small too
     answers/RUN/NAME/TICKET  large ones, the newest few of each question
 
 Each file is the letter and its SHA-256 (`ticket_of`); a damaged one counts as absent.
@@ -42,6 +43,9 @@ LOOK_EVERY_BYTES = SMALL_BYTES_KEPT // 10
 RUNS_KEPT = 5
 RUN_KEPT_S = 90 * 86_400.0
 PIN = "study.hash"
+QUESTION = ".question"
+ASKED_BYTES = 300_000
+"""Questions up to this size are kept beside their answers, for an audit of what was told."""
 
 
 class Answers:
@@ -135,7 +139,16 @@ class Answers:
                 self._log.warning("%s is damaged and counts as absent: %s", path, error)
         return None
 
-    def put(self, run: str, ticket: str, name: str, letter: Letter, digest: str) -> None:
+    def put(
+        self,
+        run: str,
+        ticket: str,
+        name: str,
+        letter: Letter,
+        digest: str,
+        *,
+        asked: Letter | None = None,
+    ) -> None:
         """Keep an answer: written beside, flushed to disk, then renamed.
 
         A large one is only begun; it can be asked for at once, and `settle` waits for its end.
@@ -143,6 +156,7 @@ class Answers:
         Args:
             name: Of the question; one that is known here.
             digest: The letter's hash, as `ticket_of` has it.
+            asked: The question, where it is to be kept too.
 
         Raises:
             StateError: If a small one cannot be written.
@@ -157,6 +171,9 @@ class Answers:
             return
         path = self._folder / run / ticket
         try:
+            if asked is not None:
+                asks = [*_parts(asked), memoryview(bytes.fromhex(ticket_of(asked)))]
+                write_atomically(path.with_name(path.name + QUESTION), b"".join(asks))
             write_atomically(path, b"".join(parts))
             flush_folder(path.parent)
         except OSError as error:
@@ -244,6 +261,15 @@ def _checked(file: BinaryIO) -> Letter:
     if file.read() != bytes.fromhex(ticket_of(letter)):
         raise CodecError("its checksum is not right")
     return letter
+
+
+def read_kept(path: Path) -> Letter | None:
+    """A letter that is kept; None where it is absent or damaged."""
+    try:
+        with path.open("rb") as file:
+            return _checked(file)
+    except (OSError, CodecError):
+        return None
 
 
 def _runs(folder: Path) -> Iterator[Path]:

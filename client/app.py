@@ -6,18 +6,25 @@ text of an exception to the server, and a file name is a patient's name often en
 
 import functools
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
+from client.recorded import Recorded
+from client.releases.heads import HeadBook, HeadTelling
+from client.releases.ledger import ledger_of
+from client.secagg.answers import SECURE
 from client.service import SiteService
 from client.stages import ANSWERS
-from shared.config import load_study
+from shared.config import digest, load_study
 from shared.errors import ConfigError, TrifedError
+from shared.invitation import server_key_of
 from shared.job import read_job
+from shared.letter import read, written
 from shared.stages.roll_call import SiteName
-from shared.wire import error_record, from_record, to_record
+from shared.wire import error_record, letter_of, record_of, to_record
 
 log = logging.getLogger("trifed.site")
 app = ClientApp()
@@ -29,7 +36,15 @@ def service(site_file: Path, study_file: Path, threads: int) -> SiteService:
     return SiteService.open(site_file, load_study(study_file), threads=threads)
 
 
-def open_service(context: Context) -> SiteService:
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A site's service, and what tells its ledger's head; None where it has no ledger."""
+
+    service: SiteService | Recorded
+    heads: HeadTelling | None = None
+
+
+def open_service(context: Context) -> Told:
     """The service of the site that this node is.
 
     Raises:
@@ -38,26 +53,38 @@ def open_service(context: Context) -> SiteService:
     settings = context.node_config
     if "site-file" in settings and "study-file" in settings:
         threads = int(settings.get("threads", 0))
-        return service(Path(str(settings["site-file"])), Path(str(settings["study-file"])), threads)
+        site_file, study_file = (Path(str(settings[key])) for key in ("site-file", "study-file"))
+        return Told(service(site_file, study_file, threads))
     return simulated_service(int(settings.get("partition-id", -1)))
 
 
-def simulated_service(node: int) -> SiteService:
-    """In a simulation, nodes are the sites of the job in the order of their names."""
+def simulated_service(node: int) -> Told:
+    """In a simulation, nodes are the sites of the job in the order of their names.
+
+    What they answer stands in their hospitals' ledgers, as in life.
+    """
     job = read_job()
     names = sorted(job.site_files)
     if not 0 <= node < len(names):
         raise ConfigError(f"the job has {len(names)} sites and no node {node}.")
-    return service(job.site_files[names[node]], job.study_file, job.threads)
+    name = names[node]
+    found = service(job.site_files[name], job.study_file, job.threads)
+    ledger = ledger_of(job.site_files[name], digest(job.study()), to="the simulation's server")
+    book, key = HeadBook(ledger.path.parent, name), server_key_of(job.signing_key())
+    heads = HeadTelling(ledger, book, log, run=job.run(), key=key)
+    return Told(Recorded(found, ledger, run=job.run(), answers=None), heads)
 
 
 def carry(name: str, message: Message, context: Context) -> Message:
     """Ask the service and reply with its answer, or with nothing but the error's code."""
     try:
         site = open_service(context)
-        question, _ = ANSWERS[name]
-        request = from_record(question.request, message.content)
-        content = to_record(site.answer(name, request))
+        question, _ = ANSWERS.get(name) or SECURE[name]
+        letter = letter_of(message.content)
+        if site.heads is not None:
+            letter = site.heads.heard(letter)
+        reply = written(site.service.answer(name, read(question.request, letter)))
+        content = record_of(reply if site.heads is None else site.heads.told(reply))
     except TrifedError as error:
         log.error("%s: %s", name, error)
         content = error_record(error.code)
@@ -71,7 +98,7 @@ def carry(name: str, message: Message, context: Context) -> Message:
 def roll_call(message: Message, context: Context) -> Message:
     """Say which site this is."""
     try:
-        content = to_record(SiteName(open_service(context).bench.site.name))
+        content = to_record(SiteName(open_service(context).service.bench.site.name))
     except TrifedError as error:
         log.error("roll_call: %s", error)
         content = error_record(error.code)
@@ -83,7 +110,7 @@ def roll_call(message: Message, context: Context) -> Message:
 
 def _register() -> None:
     verbs = {"query": app.query, "train": app.train, "evaluate": app.evaluate}
-    for name, (question, _) in ANSWERS.items():
+    for name, (question, _) in (ANSWERS | SECURE).items():
         verbs[question.verb](name)(functools.partial(carry, name))
 
 

@@ -9,6 +9,7 @@ def add_commands(commands: Any) -> None:
     """`trifed evaluate`, `predict`; `site init`, `policy`, `check`, `join`, `start` ..."""
     from client.approvals.command import add_approvals
     from client.assessment.command import add_dpia
+    from client.audit.command import add_leak_audit
     from client.check.command import add_check
     from client.command import add_evaluate, add_predict
     from client.deploy.command import add_deploy
@@ -17,6 +18,7 @@ def add_commands(commands: Any) -> None:
     from client.objections.command import add_objections
     from client.policy.command import add_policy
     from client.releases.command import add_ledger, add_unlock
+    from client.secagg.command import add_peers
     from client.serve_command import add_serve
 
     add_evaluate(commands)
@@ -34,7 +36,7 @@ def add_commands(commands: Any) -> None:
     actions = site.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for add in (add_init, add_policy, add_check, add_what_would_leave, add_join, add_approvals):
         add(actions)
-    for add in (add_dpia, add_deploy, add_serve):
+    for add in (add_dpia, add_leak_audit, add_deploy, add_serve, add_peers):
         add(actions)
     for add in (add_extract, add_explain, add_privacy, add_ledger, add_unlock, add_objections):
         add(actions)

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from client.answers import Answers
+from client.answers import ASKED_BYTES, Answers
 from client.differences.asking import asked_by
 from client.gate import Gate
 from client.releases.cells import watched_cells
@@ -22,7 +22,7 @@ from client.releases.ledger import ReleaseLedger
 from client.releases.lock import RefusalLock
 from client.releases.row import content_of
 from shared.errors import CodecError, LedgerError, ServiceError, TicketError, TrifedError
-from shared.letter import Letter, ticket_of
+from shared.letter import Letter, size_of, ticket_of
 from shared.talk import Ticket, Working, asked, at_work, refusal, refused, waited_for
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -58,6 +58,7 @@ class Job:
     key: Ticket
     name: str
     request: Letter | None
+    asked: Letter | None = None
     reply: Letter | None = None
     done: threading.Event = field(default_factory=threading.Event)
 
@@ -162,7 +163,8 @@ class Desk:
             if len(self._jobs) >= MOST_WAITING:
                 raise ServiceError(f"{len(self._jobs)} questions wait already; ask again later")
             self._refusals.pop(key, None)
-            job = self._jobs[key] = Job(key, ask.name, request)
+            asked_for = request if size_of(request) <= ASKED_BYTES else None
+            job = self._jobs[key] = Job(key, ask.name, request, asked_for)
             self._waiting.put(job)
         return job
 
@@ -224,7 +226,7 @@ class Desk:
             reply = service.answer(job.name, _opened(job, service))
         content, run = content_of(reply, cells.change), job.key.run
         self._releases.release(content, run=run, question=job.name, least_cell=cells.least)
-        self._answers.put(run, job.key.ticket, job.name, reply, content.sha256)
+        self._answers.put(run, job.key.ticket, job.name, reply, content.sha256, asked=job.asked)
         return reply
 
     def _refused(self, job: Job, code: str) -> Letter:

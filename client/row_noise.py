@@ -22,4 +22,4 @@ def noised_rows(columns: Floats, labels: Ints, *, clip_norm: float, noise: float
     vectors = row_vectors(columns, labels, clip_norm)
     drawn = discrete_gaussian(vectors.size, math.ceil(noise * UNIT)).reshape(vectors.shape)
     found = np.asarray(vectors + drawn)
-    return found[by_value(found[:, :-1].astype(float), found[:, -1])]
+    return np.asarray(found[by_value(found[:, :-1].astype(float), found[:, -1])])

@@ -7,8 +7,9 @@ from client.release import check_classes, told_scores
 from client.site import Cases
 from client.workbench import Workbench
 from shared.checks import Ints
-from shared.config import fusion_names, networks
+from shared.config import networks
 from shared.errors import CodecError
+from shared.fusion_columns import fusion_names
 from shared.glm import predict_logistic
 from shared.models import (
     Bundle,

@@ -14,11 +14,13 @@ from client.differences.divisions import divisions_of
 from client.differences.terms import Terms, terms_of
 from client.differences.told import ToldCohorts
 from client.policy.load import refuse_changed, refuse_expired
+from client.secagg.answers import SECURE, refuse_plain
 from client.site import Site, open_site
 from client.stages import ANSWERS, Answer
 from client.workbench import Workbench
 from shared.config import Study
 from shared.errors import CodecError, PolicyError, TrifedError
+from shared.stages.secure_sums import PREFIX
 
 Report = Callable[[str, int, int], None]
 
@@ -52,16 +54,18 @@ class SiteService:
 
         Raises:
             PolicyError: If the policy has expired, or its file was changed since.
+            SecureSumError: If it demands a secure sum, and the site's own numbers are asked for.
             TrifedError: Of the class that fits; any other failure is turned into one.
         """
         self._check_policy()
-        if name not in ANSWERS:
+        if name not in ANSWERS and name not in SECURE:
             raise CodecError(f"{name} is not a question of this release")
-        question, answer = ANSWERS[name]
+        question, answer = ANSWERS[name] if name in ANSWERS else SECURE[name]
         if question.of != self.bench.site.role:
             raise PolicyError(f"{name} is for {question.of} sites, this site is not one")
         if not isinstance(request, question.request):
             raise CodecError(f"{name}: the request is not what the contract declares")
+        refuse_plain(self.bench.site.policy, name)
         try:
             reply = self._answered(name, request, answer)
         except TrifedError:
@@ -74,10 +78,15 @@ class SiteService:
         return reply
 
     def _answered(self, name: str, request: Any, answer: Answer) -> Any:
-        """The answer, if beside what was told before it tells of no few patients; noted."""
-        terms = terms_of(name, request, self.bench)
+        """The answer, if beside what was told before it tells of no few patients; noted.
+
+        Under masks it is of the same patients in the same terms as without.
+        """
+        masked = name.startswith(PREFIX)
+        asked = (name.removeprefix(PREFIX), request.request) if masked else (name, request)
+        terms = terms_of(*asked, self.bench)
         self._terms.check(run_that_asks(), terms)
-        told = self._told.begin(divisions_of(name, request, self.bench))
+        told = self._told.begin(divisions_of(*asked, self.bench))
         reply = answer(request, self.bench)
         self._told.note(told)
         self._terms.note(run_that_asks(), terms)

@@ -5,8 +5,10 @@ from pathlib import Path
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from server.clock import Clock
 from server.coordinator import Coordinator
 from server.federation import FlowerFederation, roll_call
+from server.heads.notary import Notary
 from server.progress import LoggedProgress, Progress
 from server.run import run_study
 from server.study_folder import StudyFolder
@@ -31,10 +33,11 @@ def main(grid: Grid, context: Context) -> None:
     settings = job.study()
     names = {*settings.sites.training, *settings.sites.external}
     nodes = roll_call(grid, len(names))
+    notary = Notary(job.out, job.signing_key(), run=job.run(), clock=Clock())
     run_study(
         Coordinator(
             settings=settings,
-            federation=FlowerFederation(grid, nodes, timeout_s=STAGE_TIMEOUT_S),
+            federation=FlowerFederation(grid, nodes, timeout_s=STAGE_TIMEOUT_S, notary=notary),
             folder=StudyFolder(job.out / "study"),
             out=job.out,
             progress=_progress,

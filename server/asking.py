@@ -12,8 +12,9 @@ from server.roster import Connection
 from server.status import QuestionStatus, RoundStatus, SiteStatus
 from shared.errors import CodecError, HandshakeError, ServiceError, TicketError
 from shared.ledger_head import handing_on
-from shared.letter import Letter, read, ticket_of
+from shared.letter import Letter, read, size_of, ticket_of
 from shared.stages.roll_call import SiteName
+from shared.stages.secure_sums import MaskedRoundRequest
 from shared.stages.train_branches import Request as TrainRequest
 from shared.talk import Ticket, question, refused, roll_call, still_at_work, wait_for
 
@@ -202,6 +203,8 @@ class Asking:
         asked = QuestionStatus(self._name, self._replies.needed, len(self._replies.sites), now)
         begun = file.status.round
         same = False
+        if isinstance(request, MaskedRoundRequest):
+            request = request.request
         if isinstance(request, TrainRequest):
             place = (request.network, request.round)
             same = begun is not None and (begun.network, begun.round) == place
@@ -235,9 +238,3 @@ def status_of(errand: Errand) -> SiteStatus:
         return entry
     at = errand.working
     return replace(entry, what=at.what, done=at.done, total=at.total)
-
-
-def size_of(letter: Letter) -> int:
-    """The content of a letter in bytes."""
-    words = sum(len(str(value)) for record in letter.records.values() for value in record.values())
-    return words + sum(len(array.data) for array in letter.arrays.values())

@@ -109,8 +109,20 @@ UNDER_DP = (
 )
 
 
-def disclosed_by(settings: Settings) -> list[dict[str, str]]:
-    """What this study's stages let leave: nothing of networks where it trains none."""
+SUMMED_STAGES = frozenset(
+    {"discretise", "stability", "standardise", "select_features", "clinical_model"}
+    | {"train_branches", "fuse"}
+)
+LOOKS = "; how many tune cases look like each site's"
+AS_SUM = "of all training sites together: "
+
+
+def disclosed_by(settings: Settings, *, secure_sums: bool = False) -> list[dict[str, str]]:
+    """What this study's stages let leave: nothing of networks where it trains none.
+
+    Args:
+        secure_sums: Whether the server knew of what is only ever added nothing but the sums.
+    """
     branches = "one score of each branch" if settings.fusion.takes_scores else None
     told = INPUTS | ({"embeddings": branches} if branches else {})
     inputs = ", ".join(words for name, words in told.items() if name in settings.fusion.inputs)
@@ -131,8 +143,17 @@ def disclosed_by(settings: Settings) -> list[dict[str, str]]:
         fused = {"embed": "nothing", "fuse": noised}
     words = fused | ({"train_branches": UNDER_DP} if settings.dp else {})
     told_apart = SUBGROUPS if settings.evaluation.subgroups else {}
+    if secure_sums:
+        found = [entry | {"what": entry["what"].removesuffix(LOOKS)} for entry in found]
+    summed = SUMMED_STAGES if secure_sums else frozenset()
+    if settings.fusion.exchange == "statistics" and secure_sums:
+        summed |= {"embed"}
     return [
         entry
-        | {"what": words.get(entry["stage"], entry["what"]) + told_apart.get(entry["stage"], "")}
+        | {
+            "what": (AS_SUM if entry["stage"] in summed else "")
+            + words.get(entry["stage"], entry["what"])
+            + told_apart.get(entry["stage"], "")
+        }
         for entry in found
     ]

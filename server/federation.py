@@ -10,11 +10,13 @@ from flwr.app import Message
 from flwr.serverapp import Grid
 
 from server.failures import ABSENT, TIMEOUT, UNREACHABLE
+from server.heads.notary import Notary
 from shared.errors import CodecError, FederationError, LeverageError, WithheldError
-from shared.letter import Letter, read
+from shared.ledger_head import handing_on, told
+from shared.letter import Letter, read, written
 from shared.stages import Question
 from shared.stages.roll_call import RollCall, SiteName
-from shared.wire import error_code, from_record, letter_of, to_record
+from shared.wire import error_code, from_record, letter_of, record_of, to_record
 
 RequestT = TypeVar("RequestT")
 ReplyT = TypeVar("ReplyT")
@@ -162,7 +164,15 @@ class WithoutFold:
 class FlowerFederation:
     """The sites behind Flower's grid."""
 
-    def __init__(self, grid: Grid, nodes: Mapping[str, int], *, timeout_s: float) -> None:
+    def __init__(
+        self,
+        grid: Grid,
+        nodes: Mapping[str, int],
+        *,
+        timeout_s: float,
+        notary: Notary | None = None,
+    ) -> None:
+        self._notary = notary
         self._grid = grid
         self._nodes = dict(nodes)
         self._timeout_s = timeout_s
@@ -178,7 +188,8 @@ class FlowerFederation:
     ) -> dict[str, ReplyT]:
         """Ask over Flower; see `Federation.ask`."""
         replies = Replies(question, sites, quorum, keep)
-        content = to_record(request)
+        heads = {} if self._notary is None else self._notary.lines(replies.sites)
+        content = record_of(handing_on(written(request), heads))
         kind = f"{question.verb}.{question.name}"
         messages = {
             site: Message(content=content, message_type=kind, dst_node_id=self._nodes[site])
@@ -193,12 +204,19 @@ class FlowerFederation:
                 replies.fail(site, code or TIMEOUT)
                 continue
             try:
-                letter = letter_of(message.content)
+                letter = self._without_head(site, letter_of(message.content))
             except CodecError as error:
                 replies.refuse(site, error)
             else:
                 replies.take(site, letter)
         return replies.settled()
+
+    def _without_head(self, site: str, letter: Letter) -> Letter:
+        """A reply without the head beside it, which is countersigned now."""
+        letter, head = told(letter)
+        if head is not None and self._notary is not None:
+            self._notary.hear(site, head)
+        return letter
 
 
 def failure_of(message: Message | None) -> str | None:

@@ -11,7 +11,7 @@ from server.coordinator import need
 from server.study import CohortRecord, SelectionRecord, Study
 from shared.checks import Floats
 from shared.config import Study as Settings
-from shared.config import fusion_names
+from shared.fusion_columns import fusion_names
 from shared.fusion_sums import LEAST_SD
 from shared.moments import pool_class_moments, pool_moments
 

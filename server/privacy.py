@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from server.coordinator import Coordinator
+from server.masked_sums import SummedReply
 from server.study import BranchesRecord, FusionRecord, NetworkRecord, Study
 from shared.config import Study as Settings
 from shared.config import all_networks
@@ -54,7 +55,9 @@ def with_spending(record: NetworkRecord, site: str, told: Spent) -> NetworkRecor
 def with_replies(record: NetworkRecord, replies: dict[str, Reply]) -> NetworkRecord:
     """The record with what the sites say in a round's replies."""
     for site, reply in replies.items():
-        record = with_spending(record, site, reply.spent)
+        told = reply.spent_at if isinstance(reply, SummedReply) else {site: reply.spent}
+        for at, spent in told.items():
+            record = with_spending(record, at, spent)
     return record
 
 

@@ -19,6 +19,7 @@ from server.hospital_results import hospital_results
 from server.performance import external_looks, external_results, model_results
 from server.plain import clean
 from server.privacy import total_privacy
+from server.secure_federation import wants_secure_sums
 from server.selection_results import kept_results, lasso_results, look_results, screen_results
 from server.stability_results import stability_results
 from server.study import (
@@ -54,6 +55,7 @@ def collect_results(study: Study, settings: Settings) -> dict[str, Any]:
     greetings: Greetings = need(study.hello, "hello")
     external: ExternalRecord = need(study.external_evaluate, "external_evaluate")
     synthetic = external.synthetic or any(g.synthetic for g in greetings.sites.values())
+    secure = wants_secure_sums(study, settings)
     results: dict[str, Any] = clean(
         {
             "format": FORMAT,
@@ -94,7 +96,8 @@ def collect_results(study: Study, settings: Settings) -> dict[str, Any]:
                 "Youden's J": "Newcombe",
                 "O/E": "log scale",
             },
-            "disclosed": disclosed_by(settings),
+            "secure_sums": secure,
+            "disclosed": disclosed_by(settings, secure_sums=secure),
         }
     )
     return results

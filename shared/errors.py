@@ -101,6 +101,12 @@ class BudgetError(PolicyError):
     code = "E_BUDGET"
 
 
+class SecureSumError(PolicyError):
+    """A secure sum would not hide what it must, or its parts do not belong together."""
+
+    code = "E_SECAGG"
+
+
 class CodecError(TrifedError):
     """A message does not have the form that the stage's contract gives it."""
 
@@ -157,6 +163,12 @@ class LooksError(StateError):
     """The hospital's record of what its external cohort was shown is damaged or in use."""
 
     code = "E_LOOKS"
+
+
+class AuditError(StateError):
+    """What a run released cannot be audited: nothing is there to attack, or it is kept no more."""
+
+    code = "E_AUDIT"
 
 
 class TicketError(TrifedError):

@@ -2,12 +2,16 @@
 
 import json
 import os
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from shared.config import Study, load_study
 from shared.errors import ConfigError
 from shared.files import write_atomically
+from shared.secret_files import write_secret
 
 ENVIRONMENT = "TRIFED_JOB"
 """The variable that names the job file to the processes of a simulation."""
@@ -25,6 +29,20 @@ class Job:
     def study(self) -> Study:
         """The study's settings."""
         return load_study(self.study_file)
+
+    def run(self) -> str:
+        """Which run this is, in hexadecimal digits; drawn once, as a server does."""
+        path = self.out / "run.id"
+        if not path.exists():
+            write_atomically(path, secrets.token_hex(16).encode())
+        return path.read_text(encoding="ascii")
+
+    def signing_key(self) -> Ed25519PrivateKey:
+        """The key by which the simulated server signs; made once."""
+        path = self.out / "signing.key"
+        if not path.exists():
+            write_secret(path, Ed25519PrivateKey.generate().private_bytes_raw())
+        return Ed25519PrivateKey.from_private_bytes(path.read_bytes())
 
     def write(self, path: Path) -> None:
         """Write the job for other processes to read."""

@@ -76,6 +76,12 @@ def ticket_of(letter: Letter) -> str:
     return digest.hexdigest()
 
 
+def size_of(letter: Letter) -> int:
+    """The content of a letter in bytes."""
+    words = sum(len(str(value)) for record in letter.records.values() for value in record.values())
+    return words + sum(len(array.data) for array in letter.arrays.values())
+
+
 def write_letter(stream: BinaryIO, letter: Letter) -> None:
     """Write a letter to a stream: a first line, the head's size, the head, the arrays' bytes."""
     head = _head(letter)

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from client.recorded import Recorded
 from client.service import SiteService
 from server.federation import settle
 from shared.config import Study
 from shared.errors import FederationError, TrifedError
 from shared.stages import Question
+from simulation.ledgers import Ledgers
 
 RequestT = TypeVar("RequestT")
 ReplyT = TypeVar("ReplyT")
@@ -16,7 +18,11 @@ SiteReport = Callable[[str, str, int, int], None]
 
 
 class LocalFederation:
-    """Sites as objects in this process; the oracle that every other federation must equal."""
+    """Sites as objects in this process; the oracle that every other federation must equal.
+
+    Args:
+        ledgers: Where what they answer is written down; None: nowhere.
+    """
 
     def __init__(
         self,
@@ -25,17 +31,21 @@ class LocalFederation:
         *,
         threads: int,
         report: SiteReport | None = None,
+        ledgers: Ledgers | None = None,
     ) -> None:
         self._site_files = dict(site_files)
         self._study = study
         self._threads = threads
         self._report = report or (lambda _site, _what, _done, _total: None)
-        self._services: dict[str, SiteService] = {}
+        self._ledgers = ledgers
+        self._services: dict[str, SiteService | Recorded] = {}
 
-    def service(self, site: str) -> SiteService:
+    def service(self, site: str) -> SiteService | Recorded:
         """A site's service, opened when it is first asked something."""
         if site not in self._services:
-            self._services[site] = self.open(site)
+            service = self.open(site)
+            recorded = None if self._ledgers is None else self._ledgers.recorded(site, service)
+            self._services[site] = recorded or service
         return self._services[site]
 
     def open(self, site: str) -> SiteService:
@@ -65,7 +75,7 @@ class LocalFederation:
         errors: dict[str, TrifedError] = {}
         for site in sorted(sites):
             try:
-                reply = self.service(site).answer(question.name, request)
+                reply = self._answer(site, question.name, request)
             except TrifedError as error:
                 errors[site] = error
             else:
@@ -76,3 +86,13 @@ class LocalFederation:
         except FederationError as failure:
             told = "\n".join(f"{site}: {errors[site]}" for site in sorted(errors))
             raise type(failure)(f"{failure}\n{told}") from next(iter(errors.values()), None)
+
+    def _answer(self, site: str, name: str, request: object) -> Any:
+        service = self.service(site)
+        if self._ledgers is None:
+            return service.answer(name, request)
+        self._ledgers.ask(site)
+        try:
+            return service.answer(name, request)
+        finally:
+            self._ledgers.heard(site)

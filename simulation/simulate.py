@@ -18,6 +18,7 @@ from shared.files import write_atomically
 from shared.initial_weights import check_initial_weights
 from shared.job import Job, read_job
 from shared.strict_yaml import dump_settings
+from simulation.ledgers import Ledgers
 from simulation.local import LocalFederation
 from simulation.overlap import refuse_shared_patients
 from simulation.phantom import write_cohort
@@ -162,6 +163,7 @@ def run_job(job: Job, *, engine: Engine, progress: Progress) -> dict[str, Any]:
     if engine == "flower":
         from simulation.flower import run_on_flower
 
+        job.run(), job.signing_key()  # made here, since sites' processes read them at once
         run_on_flower(job, progress)
     else:
         run_in_process(job, progress)
@@ -171,10 +173,16 @@ def run_job(job: Job, *, engine: Engine, progress: Progress) -> dict[str, Any]:
 def run_in_process(job: Job, progress: Progress) -> None:
     """Run the job with every site in this process."""
     study = job.study()
-    federation = LocalFederation(
-        job.site_files, study, threads=job.threads, report=progress.site_works
-    )
-    run_study(Coordinator(study, federation, StudyFolder(job.out / "study"), job.out, progress))
+    with Ledgers(job) as ledgers:
+        federation = LocalFederation(
+            job.site_files,
+            study,
+            threads=job.threads,
+            report=progress.site_works,
+            ledgers=ledgers,
+        )
+        run_study(Coordinator(study, federation, StudyFolder(job.out / "study"), job.out, progress))
+        ledgers.end()
 
 
 def verify_folder(out: Path) -> Verification:

@@ -57,6 +57,7 @@ COMMANDS = [
     ["site", "withdraw"],
     ["site", "ledger"],
     ["site", "unlock"],
+    ["site", "leak-audit"],
     ["site", "objections"],
 ]
 

@@ -32,6 +32,7 @@ from shared.identity import code_hash, versions
 from shared.stages import STAGES, Question
 from shared.stages.embed import EMBED_NOISED, EMBED_OUTPUTS, EMBED_ROWS
 from shared.stages.hello import EXTERNAL_HELLO, HELLO, Reply
+from shared.stages.secure_sums import SUMMED_NAMES
 from shared.stages.train_branches import AGREE_BUDGET, TRAIN_BRANCH
 
 LEAVES = re.compile(r"(Leaves the hospital.*?)\nStays:", re.DOTALL)
@@ -80,6 +81,7 @@ class Forecast:
 
     Attributes:
         beyond: What the study asks beyond the policy, for which it will not begin here.
+        masked: Of how many kinds of answers the server will know the sum over all sites alone.
         words: Each stage's own, from its contract.
         mode: How the fusion layer is fitted, and what of privacy it has; empty at an external site.
     """
@@ -93,6 +95,7 @@ class Forecast:
     words: dict[str, str]
     beyond: tuple[str, ...] = ()
     mode: str = ""
+    masked: int = 0
 
     @property
     def most_bytes(self) -> int:
@@ -122,6 +125,7 @@ def forecast(study: Study, site_file: Path) -> Forecast:
         leaving(expected, seen_in(expected), site)
         for expected in expected_of(study, settings, policy)
     )
+    secure = policy.secagg.required or study.secagg == "required"
     stages = [stage for stage in STAGES if any(each.stage == stage for each in answers)]
     return Forecast(
         site=settings.name,
@@ -133,6 +137,7 @@ def forecast(study: Study, site_file: Path) -> Forecast:
         words={stage: words_of(stage) for stage in stages},
         beyond=tuple(beyond(policy, study, settings)),
         mode=mode_words(study) if settings.role == "training" else "",
+        masked=sum(each.question in SUMMED_NAMES for each in answers) if secure else 0,
     )
 
 

@@ -10,8 +10,9 @@ from client.forecast.expected import EVERYONE, MOST_HALVINGS, TEST, TRAINING, TU
 from client.policy.settings import Policy
 from client.settings import SiteSettings
 from client.stages.describe_cohort import described
-from shared.config import Study, digest, fusion_names, networks
+from shared.config import Study, digest, networks
 from shared.firth import hat_sums
+from shared.fusion_columns import fusion_names
 from shared.fusion_sums import fold_moments
 from shared.heat import REGIONS, heat_sums
 from shared.noised_sums import divided

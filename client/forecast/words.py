@@ -73,11 +73,18 @@ def mode_lines(found: Forecast) -> list[str]:
 
 
 def total_lines(found: Forecast) -> list[str]:
-    """All bytes together."""
-    return [
+    """All bytes together, and what is hidden of them."""
+    lines = [
         f"At most {found.most_bytes:,} bytes in all, beside what grows with patients and answers "
         "whose number is not known."
     ]
+    if found.masked:
+        lines.append(
+            f"Secure sums: {found.masked} kinds of these answers leave under masks, as numbers of "
+            "256 bits (weights: 64), asked as sum_of_ and the name above. The server knows their "
+            "total over all training sites alone."
+        )
+    return lines
 
 
 def refusal_lines(found: Forecast) -> list[str]:
@@ -126,6 +133,6 @@ def write_page(found: Forecast, path: Path) -> None:
         "epsilon": epsilon_of,
     }  # fmt: skip
     text = environment.get_template("page.html.j2").render(
-        found=found, explained=" ".join(EXPLAINED.split()), total=total_lines(found)[0]
+        found=found, explained=" ".join(EXPLAINED.split()), total=" ".join(total_lines(found))
     )
     write_atomically(path, text.encode())

@@ -11,6 +11,7 @@ from client.settings import SiteSettings
 from shared.branches import Branch
 from shared.config import Study
 from shared.errors import CohortError, PolicyError
+from shared.secure_study import hindrances
 
 LABELS = ("negative", "positive")
 
@@ -29,7 +30,8 @@ def beyond(policy: Policy, study: Study, settings: SiteSettings) -> list[str]:
     if has_images:
         for branch in study.branches:
             found += _training_beyond(policy, branch)
-    return found + noise_beyond(policy, study) + fusion_noise_beyond(policy, study)
+    found += noise_beyond(policy, study) + fusion_noise_beyond(policy, study)
+    return found + sums_beyond(policy, study)
 
 
 def policy_for(site_file: Path, settings: SiteSettings, study: Study) -> Policy:
@@ -210,3 +212,13 @@ def fusion_noise_beyond(policy: Policy, study: Study) -> list[str]:
             f"is {limits.max_delta:g}"
         )
     return lines
+
+
+def sums_beyond(policy: Policy, study: Study) -> list[str]:
+    """Why the study would need this hospital's own sums, where the policy keeps them hidden."""
+    if not policy.secagg.required:
+        return []
+    off = ["secagg of the study is off"] if study.secagg == "off" else []
+    return [
+        f"{line}, and secagg.required of the policy is true" for line in off + hindrances(study)
+    ]

@@ -246,6 +246,13 @@ KEYS = (
         "the guarantee of differential privacy may fail with a larger probability",
     ),
     Key(
+        "secagg.required",
+        "Sums that are only ever added to other hospitals' leave under masks, so that the server "
+        "knows their total over at least three hospitals and none of this one's.",
+        switched_off,
+        "the server may know this hospital's own sums",
+    ),
+    Key(
         "refusals.most",
         "After so many refused questions of a run, no further question of it is answered.",
         higher,

@@ -47,6 +47,7 @@ LOOSER: Mapping[Pack, Mapping[str, Mapping[str, Any]]] = {
             "max_fusion_epsilon": None,
             "max_delta": 0.01,
         },
+        "secagg": {"required": False},
     },
 }
 """What a pack has in the place of a value of `strict`."""

@@ -90,6 +90,12 @@ class NoiseLimits(Settings):
     max_delta: Annotated[float, Field(gt=0, le=0.01)] = 1e-5
 
 
+class SecureSums(Settings):
+    """Whether this hospital's sums may be known only together with those of others."""
+
+    required: bool = True
+
+
 class Refusals(Settings):
     """How many questions of a run may be refused before no more are answered."""
 
@@ -107,6 +113,7 @@ class Policy(Settings):
     release: ReleaseLimits = ReleaseLimits()
     train: TrainingLimits = TrainingLimits()
     dp: NoiseLimits = NoiseLimits()
+    secagg: SecureSums = SecureSums()
     refusals: Refusals = Refusals()
 
     @field_validator("version")

@@ -4,11 +4,12 @@
 to hand on, each question that is refused, and who lifted the lock that too many refusals close
 (`client.releases.lock`). An answer that is told again is the same to the bit (`client.answers`) and
 makes no second row; neither do questions after the first that a closed gate stops (`client.gate`),
-and the closed codes, the site's name, and how far work is, which the server is told unasked.
+and the closed codes, the site's name, how far work is, and the ledger's head, which the server is
+told unasked.
 
 Beside it, in the cache folder, stands the head: number and hash of the last row. A ledger that is
 shorter, or ends in another row, lost rows; so does one that lacks an anchor, a head that somebody
-else kept.
+else kept, as the server does (`client.releases.heads`).
 """
 
 import fcntl

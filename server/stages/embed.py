@@ -14,8 +14,9 @@ from server.study import EmbeddingRecord, Study
 from shared.architectures import ARCHITECTURES
 from shared.branches import Network
 from shared.codec import content_hash
-from shared.config import fusion_names, networks, without_folds
+from shared.config import networks, without_folds
 from shared.errors import CohortError, FederationError
+from shared.fusion_columns import fusion_names
 from shared.fusion_settings import Embedding
 from shared.models import Projection, RadiomicsModel
 from shared.networks import EMBEDDING_WIDTH, Weights

@@ -289,7 +289,7 @@ def test_work_that_is_stopped_answers_nothing_and_keeps_nothing(folder, service)
 
 
 def test_an_answer_that_cannot_be_kept_does_not_leave(folder, service, monkeypatch):
-    def full(*_):
+    def full(*_, **__):
         raise StateError("no space left")
 
     monkeypatch.setattr(Answers, "put", full)

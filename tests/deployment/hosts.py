@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -19,6 +20,9 @@ SUBNET = "10.99.7"
 SERVER_ADDRESS = f"{SUBNET}.1"
 LISTENING = "0A"
 KINDS = ("tcp", "tcp6", "udp", "udp6")
+LOOK_S = 0.2
+UNSEEN = ("Ip.OutNoRoutes", "Udp.OutDatagrams")
+"""What the kernel counts however short it was: whatever had no way, and questions for names."""
 
 
 def ip(*arguments: str) -> None:
@@ -126,6 +130,32 @@ def network(hospitals: Sequence[str]) -> Iterator[Network]:
             made.anchors[host] = anchor.pid
             _wait_until_inside(anchor.pid)
         yield made
+
+
+@contextmanager
+def watched(hosts: Network, hospitals: list[str]) -> Iterator[dict[str, set[End]]]:
+    """Every connection that is seen at each hospital."""
+    seen: dict[str, set[End]] = {hospital: set() for hospital in hospitals}
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(LOOK_S):
+            for hospital in hospitals:
+                seen[hospital] |= hosts.ends(hospital)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        thread.join()
+
+
+def within(end: End) -> bool:
+    """Whether a connection, or who listens, is within the machine."""
+    near, far = (place[0].removeprefix("::ffff:") for place in (end.local, end.remote))
+    return near.startswith("127.") and (end.listens or far.startswith("127."))
 
 
 def _namespace(name: str, gone: ExitStack) -> None:

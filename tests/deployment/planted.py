@@ -5,6 +5,7 @@ What is planted begins with one word, so that the search needs no list.
 
 import base64
 import csv
+import gzip
 import re
 import sqlite3
 import zipfile
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
+from pydicom.dataset import Dataset
 
 from tests.dicom_made import write_series
 
@@ -59,7 +61,11 @@ if "client.deploy.supernode" in words and "site_b" in words:
 
 
 def plant(site_file: Path) -> None:
-    """Let a made-up hospital's ids, files' names, cells and DICOM tags be ones to be found."""
+    """Let a made-up hospital's ids, files' names, cells and headers be ones to be found.
+
+    Cells are in columns that the study reads and in ones that it does not, headers of columns too;
+    image headers are all text tags of DICOM, private ones among them, and the texts of NIfTI.
+    """
     folder = site_file.parent
     for table in ("manifest.csv", "clinical.csv"):
         rows = list(csv.DictReader((folder / table).open(encoding="utf-8")))
@@ -68,10 +74,12 @@ def plant(site_file: Path) -> None:
             row["patient_id"] = f"{WORD}-MRN-{patient}"
             if table == "clinical.csv":
                 row["remark"] = f"{WORD} cell of {patient}"
+                row[f"{WORD} column"] = f"=HYPERLINK({WORD} formula)"
                 continue
             for column in [name for name in row if name.startswith(("image_", "mask"))]:
                 before = folder / row[column]
                 after = before.with_name(f"{WORD}^FILE_{before.name}")
+                mark_header(before)
                 if column != "mask" and place < N_DICOM:
                     after = as_dicom(before, after.with_name(after.name.split(".")[0]))
                 else:
@@ -83,16 +91,38 @@ def plant(site_file: Path) -> None:
             writer.writerows(rows)
 
 
+NIFTI_TEXTS = {"db_name": (14, 18), "descrip": (148, 80), "aux_file": (228, 24)}
+"""Where the texts of a NIfTI-1 header begin, and how long they are."""
+TEXT_TAGS = (
+    "PatientName", "PatientID", "OtherPatientNames", "PatientBirthName", "PatientMotherBirthName",
+    "PatientAddress", "PatientComments", "PatientTelephoneNumbers", "MilitaryRank", "Occupation",
+    "AccessionNumber", "StudyDescription", "SeriesDescription", "ProtocolName", "StudyComments",
+    "ReferringPhysicianName", "PerformingPhysicianName", "OperatorsName", "RequestingPhysician",
+    "NameOfPhysiciansReadingStudy", "InstitutionName", "InstitutionAddress",
+    "InstitutionalDepartmentName", "StationName", "DeviceSerialNumber", "ImageComments",
+    "AdditionalPatientHistory", "ReasonForStudy", "RequestedProcedureDescription",
+)  # fmt: skip
+
+
+def mark_header(image: Path) -> None:
+    """Write the word into the texts of a NIfTI file's header; its voxels stay as they are."""
+    content = bytearray(gzip.decompress(image.read_bytes()))
+    for name, (start, length) in NIFTI_TEXTS.items():
+        text = f"{WORD}^{name}"[:length].encode()
+        content[start : start + len(text)] = text
+    image.write_bytes(gzip.compress(bytes(content), mtime=0))
+
+
 def as_dicom(image: Path, folder: Path) -> Path:
     """A NIfTI volume as a DICOM series whose tags name a patient."""
     found = sitk.ReadImage(str(image))
     values = np.round(sitk.GetArrayFromImage(found)).astype(np.int16)
 
-    def tag(_number: int, dataset: object) -> None:
-        for name in ("PatientName", "ReferringPhysicianName", "InstitutionName", "StationName"):
-            setattr(dataset, name, f"{WORD}^{name.upper()}"[:16])
-        for name in ("PatientID", "AccessionNumber", "StudyDescription", "SeriesDescription"):
+    def tag(_number: int, dataset: Dataset) -> None:
+        for name in TEXT_TAGS:
             setattr(dataset, name, f"{WORD} {name}"[:16])
+        private = dataset.private_block(0x0029, f"{WORD} PRIVATE", create=True)
+        private.add_new(0x10, "LT", f"{WORD} in a private tag")
 
     series = f"1.2.826.0.1.{abs(hash(folder.name)) % 10**9}"
     write_series(

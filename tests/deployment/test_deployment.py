@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from client.releases.ledger import ledger_of
 from server.stages import RUNS
 from tests.deployment.real_processes import (
     Federation,
@@ -72,10 +73,27 @@ def test_a_deployment_gives_the_simulations_numbers_bit_for_bit(federation, fini
     run = federation.server / "run"
     assert results_of(run) == results_of(finished_run.out)
     same_weights(run, finished_run.out)
+    for site_file in federation.site_files:
+        simulated = finished_run.out / "cohort" / site_file.parent.name / "site.yaml"
+        told = hashes_of(simulated, (finished_run.out / "run.id").read_text())
+        assert set(hashes_of(site_file, run_of(federation))) == set(told), site_file
+    assert trifed("server", "heads", federation.server).returncode == 0
     assert "site_a" in (run / "report.html").read_text(encoding="utf-8")
     assert "finished" in trifed("study", "status", run).stdout
     again = trifed("server", "start", federation.server, "--foreground").stdout
     assert "the study is done" in again
+
+
+def run_of(federation: Federation) -> str:
+    """Which run of the study it is."""
+    status = json.loads((federation.server / "run" / "status.json").read_text())
+    return str(status["run"])
+
+
+def hashes_of(site_file: Path, run: str) -> list[tuple[str, str]]:
+    """What left a hospital in a run: each question, and the hash of its answer."""
+    rows = ledger_of(site_file, "").rows()
+    return [(row.question, row.content.sha256) for row in rows if row.content and row.run == run]
 
 
 def has_reached(federation: Federation, stage: str) -> bool:

@@ -8,50 +8,27 @@ The study takes some minutes, most of them waiting, so it is run by hand:
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import simulate
 from tests.deployment.cells import same_as
-from tests.deployment.hosts import SERVER_ADDRESS, SUBNET, End, Network, network, why_no_hosts
+from tests.deployment.hosts import (
+    SERVER_ADDRESS,
+    SUBNET,
+    UNSEEN,
+    End,
+    network,
+    watched,
+    why_no_hosts,
+    within,
+)
 from tests.deployment.kill_matrix import STUDY, federation_of
 
 WHY_NOT = why_no_hosts()
 pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "there are hosts")
 LIMIT_S = 1800.0
-LOOK_S = 0.2
-UNSEEN = ("Ip.OutNoRoutes", "Udp.OutDatagrams")
-"""What the kernel counts however short it was: whatever had no way, and questions for names."""
-
-
-@contextmanager
-def watched(hosts: Network, hospitals: list[str]) -> Iterator[dict[str, set[End]]]:
-    """Every connection that is seen at each hospital."""
-    seen: dict[str, set[End]] = {hospital: set() for hospital in hospitals}
-    over = threading.Event()
-
-    def look() -> None:
-        while not over.wait(LOOK_S):
-            for hospital in hospitals:
-                seen[hospital] |= hosts.ends(hospital)
-
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
-        yield seen
-    finally:
-        over.set()
-        thread.join()
-
-
-def within(end: End) -> bool:
-    """Whether a connection, or who listens, is within the machine."""
-    near, far = (place[0].removeprefix("::ffff:") for place in (end.local, end.remote))
-    return near.startswith("127.") and (end.listens or far.startswith("127."))
 
 
 SERVE = """

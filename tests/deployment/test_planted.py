@@ -14,9 +14,11 @@ import sqlite3
 import tempfile
 import zipfile
 import zlib
+from contextlib import ExitStack
 from pathlib import Path
 
 import flwr
+import pydicom
 import pytest
 from flwr import supernode
 
@@ -28,10 +30,28 @@ from simulation.phantom import write_cohort
 from tests.conftest import changed
 from tests.deployment import real_processes
 from tests.deployment.courier_world import said_by_the_server
-from tests.deployment.planted import SABOTAGE, SITECUSTOMIZE, WORD, found_in, plant
+from tests.deployment.hosts import (
+    SERVER_ADDRESS,
+    UNSEEN,
+    network,
+    watched,
+    why_no_hosts,
+    within,
+)
+from tests.deployment.planted import (
+    NIFTI_TEXTS,
+    SABOTAGE,
+    SITECUSTOMIZE,
+    TEXT_TAGS,
+    WORD,
+    found_in,
+    holds,
+    plant,
+)
 from tests.deployment.real_processes import ROOT, joined
 
 LIMIT_S = 1500.0
+OUTSIDE = ("server", "tmp", "home", "done")
 SOAK = Path(__file__).with_name("soak.yaml")
 
 
@@ -126,7 +146,7 @@ def hospitals():
     site_files = list(write_cohort(study, folder / f"{WORD}-here").values())
     for site_file in site_files:
         plant(site_file)
-    for name in ("python", "done"):
+    for name in ("python", "done", "tmp", "home"):
         (folder / name).mkdir()
     (folder / "python" / "sitecustomize.py").write_text(SITECUSTOMIZE)
     yield folder, site_files
@@ -141,25 +161,37 @@ def hospitals():
 def test_a_study_between_real_processes_leaves_nothing_planted_with_the_server(
     hospitals, monkeypatch
 ):
-    """Its site service, the courier and the SuperNode fail on the way."""
+    """Its site service, the courier and the SuperNode fail on the way.
+
+    Where the machine lets hosts be made, each hospital has one, and its connections are counted.
+    """
     folder, site_files = hospitals
-    with joined(folder / "study.yaml", site_files, folder) as federation:
+    names = [site_file.parent.name for site_file in site_files]
+    with ExitStack() as gone:
+        hosts = None if why_no_hosts() else gone.enter_context(network(names))
+        federation = gone.enter_context(joined(folder / "study.yaml", site_files, folder, hosts))
+        seen = gone.enter_context(watched(hosts, names)) if hosts else {}
         with monkeypatch.context() as around:
-            path = f"{folder / 'python'}{os.pathsep}{ROOT}"
-            around.setitem(real_processes.ENVIRONMENT, "PYTHONPATH", path)
-            around.setitem(real_processes.ENVIRONMENT, SABOTAGE, str(folder / "done"))
+            for name, value in at_hospitals(folder).items():
+                around.setitem(real_processes.ENVIRONMENT, name, value)
             for site_file in site_files:
                 federation.start_site(site_file)
         ends = []
         while not ends or ends[-1] == 1:
             ends.append(federation.start_server().wait(timeout=LIMIT_S))
-            assert found_in(federation.server) == []
+            assert outside(folder) == []
             assert len(ends) <= 5, federation.logs()
         assert ends[-1] == 0, federation.logs()
         assert len(ends) > 1
+        counts = {name: hosts.counts(name) for name in names} if hosts else {}
+    for name in seen:
+        assert {end.remote for end in seen[name] if not within(end)} == {
+            (SERVER_ADDRESS, federation.port)
+        }, name
+        assert [counts[name][key] for key in UNSEEN] == [0, 0], name
     done = {path.name for path in (folder / "done").iterdir()}
     assert done == {"service", "courier", "supernode"}
-    assert found_in(federation.server) == []
+    assert outside(folder) == []
     told = (folder / "server.out").read_text()
     assert WORD not in told
     assert "E_INTERNAL" in told
@@ -168,6 +200,45 @@ def test_a_study_between_real_processes_leaves_nothing_planted_with_the_server(
     assert f"{WORD}^COURIER" in texts(b)
     assert f"{WORD}^SUPERNODE" in texts(b)
     assert (federation.server / "run" / "report.html").exists()
+
+
+def at_hospitals(folder: Path) -> dict[str, str]:
+    """The environment of a hospital's processes: sabotage, and where they may leave things."""
+    return {
+        "PYTHONPATH": f"{folder / 'python'}{os.pathsep}{ROOT}",
+        SABOTAGE: str(folder / "done"),
+        "TMPDIR": str(folder / "tmp"),
+        "HOME": str(folder / "home"),
+    }
+
+
+def outside(folder: Path) -> list[str]:
+    """What holds a planted word outside the hospitals' folders: server, temporary, home."""
+    found = [f"{place}/{name}" for place in OUTSIDE for name in found_in(folder / place)]
+    told = folder / "server.out"
+    return found + (["server.out"] if told.exists() and holds(told.read_bytes()) else [])
+
+
+def test_what_is_planted_stands_in_every_kind_of_header_and_cell(hospitals):
+    """Without this, that nothing leaves would say nothing of them."""
+    _, site_files = hospitals
+    folder = site_files[0].parent
+    slices = [path for path in folder.rglob("IM*") if path.is_file()]
+    assert slices
+    tags = pydicom.dcmread(slices[0])
+    for name in TEXT_TAGS:
+        assert str(tags[name].value).startswith(WORD), name
+    assert tags.private_block(0x0029, f"{WORD} PRIVATE")[0x10].value.startswith(WORD)
+    marked = [gzip.decompress(path.read_bytes())[:348] for path in folder.rglob("*.nii.gz")]
+    assert marked
+    for start, _ in NIFTI_TEXTS.values():
+        assert all(header[start:].startswith(WORD.encode()) for header in marked)
+    assert all(WORD in path.name for path in folder.rglob("*.nii.gz"))
+    for table in ("manifest.csv", "clinical.csv"):
+        head, *lines = (folder / table).read_text().splitlines()
+        assert (WORD in head) == (table == "clinical.csv")  # a manifest has no column of its own
+        assert all(line.count(WORD) >= 2 for line in lines)
+    assert outside(folder.parents[1]) == []
 
 
 def texts(hospital: Path) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from client.releases.ledger import ledger_of
 from server.study_folder import StudyFolder
 from shared.codec import content_hash
 from shared.config import load_study
@@ -97,6 +98,21 @@ def test_everything_the_server_learnt_is_the_same(flower_run, finished_run):
     theirs = StudyFolder(finished_run.out / "study").load()
     for stage in theirs.__dataclass_fields__:
         assert content_hash(getattr(ours, stage)) == content_hash(getattr(theirs, stage)), stage
+
+
+@needs_ray
+@pytest.mark.slow
+def test_each_hospitals_ledger_has_the_same_bytes_by_their_hashes(flower_run, finished_run):
+    for theirs in finished_run.hospitals:
+        ours = flower_run / "cohort" / theirs.parent.name / "site.yaml"
+        run = (flower_run / "run" / "run.id").read_text()
+        assert hashes_of(ours, run) == hashes_of(theirs, (finished_run.out / "run.id").read_text())
+
+
+def hashes_of(site_file: Path, run: str) -> list[tuple[str, str]]:
+    """What left a hospital in a run: each question, and the hash of its answer."""
+    rows = ledger_of(site_file, "").rows()
+    return [(row.question, row.content.sha256) for row in rows if row.content and row.run == run]
 
 
 @needs_ray

@@ -94,7 +94,11 @@ def test_what_remains_at_risk_is_of_this_study(site_file, study, change):
     assert "epsilon at most 6 at delta 1e-05" in risks(dp=NOISE)
     sums = risks(fusion=fused | {"exchange": "statistics"})
     assert "Rows about single" not in sums
-    assert SUMS in sums
+    assert SECURE_SUMS in sums
+    assert SUMS not in sums
+    shown = made_policy("standard", secagg={"required": False})
+    assert SUMS in risks_of(study, settings, shown)
+    assert SECURE_SUMS in risks_of(change(study, secagg="auto"), settings, policy)
 
 
 @pytest.mark.parametrize("level", ["summary", "binned", "scores"])

@@ -47,9 +47,9 @@ def test_an_external_site_is_told_that_nothing_is_trained(study):
 
 
 def policy(*, dp=None, **release):
-    """The pack `standard`, with rows of every kind that the study asks for."""
+    """The pack `standard` without secure sums, with rows of every kind that the study asks for."""
     changed = {"exchange": ("embeddings",), "rows": ROWS} | release
-    return made_policy("standard", release=changed, dp=dp or {})
+    return made_policy("standard", release=changed, dp=dp or {}, secagg={"required": False})
 
 
 def refused(study, site, found):
@@ -60,7 +60,15 @@ def test_a_study_on_sums_asks_for_no_rows(study, change):
     sums = change(study, fusion={"exchange": "statistics"})
     assert asked_rows(sums) == ()
     assert not [line for line in asked_lines(sums, settings()) if "single" in line]
-    assert not refused(sums, settings(), made_policy("standard"))
+    assert not refused(sums, settings(), policy(exchange="statistics", rows=()))
+
+
+def test_two_hospitals_cannot_hide_their_sums_from_each_other(study, change):
+    sums = change(study, fusion={"exchange": "statistics"})
+    (line,) = refused(sums, settings(), made_policy("standard"))
+    assert "sites.training names 2 of the 3 hospitals" in line
+    three = change(sums, sites={"training": ["site_a", "site_b", "site_c"]})
+    assert not refused(three, settings(), made_policy("standard"))
 
 
 @pytest.mark.parametrize(

@@ -31,10 +31,11 @@ def settings(role="training", more=""):
 
 
 def asking(study, change, **training):
-    """The study with one branch: 10 rounds, batches of 8, a rate of .001, and noise."""
+    """Three sites and one branch: 10 rounds, batches of 8, a rate of .001, and noise."""
     chosen = {"rounds": 10, "batch_size": 8, "learning_rate": 0.001, "local_epochs": 2} | training
     branch = flat_branch()[0] | {"name": "flat", "training": chosen}
-    return change(study, branches=[branch], dp=NOISE)
+    sites = {"training": ["site_a", "site_b", "site_c"]}
+    return change(study, branches=[branch], dp=NOISE, sites=sites)
 
 
 @pytest.fixture
@@ -75,6 +76,7 @@ ELSEWHERE = {
     "release.legal_basis": "held against the policy's own release.exchange",
     "dp.required": "see the test of a study without noise",
     "dp.max_fusion_epsilon": "see the test of a fusion layer with noise",
+    "secagg.required": "see the test of a study that needs a hospital's own sums",
     "refusals.most": "no study asks for it",
 }
 
@@ -148,6 +150,28 @@ def test_a_fusion_layer_with_noise_is_held_to_its_own_limits_and_to_that_of_all(
     both = change(study, fusion=fusion)
     (line,) = beyond(changed_policy(policy, dp={"max_epsilon": 3.9}), both, settings())[1:]
     assert line.startswith("fusion.dp.epsilon of the study is 4, and dp.max_epsilon")
+
+
+NEEDS = {
+    "secagg": {"secagg": "off"},
+    "sites.training": {"sites": {"training": ["site_a", "site_b"]}},
+    "standardise.harmonise": {"standardise": {"harmonise": "combat"}},
+    "aggregation.strategy": {"aggregation": {"strategy": "FedMedian"}},
+    "aggregation.updates": {"aggregation": {"updates": "bf16"}},
+    "aggregation.quorum": {"aggregation": {"quorum": 2}},
+}
+
+
+@pytest.mark.parametrize("name", NEEDS)
+def test_a_study_that_needs_a_hospitals_own_sums_is_refused_where_they_are_hidden(
+    exact, change, name
+):
+    study, policy = exact
+    (line,) = beyond(policy, change(study, **NEEDS[name]), settings())
+    assert line.startswith(name)
+    assert line.endswith("and secagg.required of the policy is true")
+    told = changed_policy(policy, secagg={"required": False})
+    assert beyond(told, change(study, **NEEDS[name]), settings()) == []
 
 
 def test_each_branch_is_held_to_the_limits(study, change):

@@ -10,7 +10,7 @@ from shared.strict_yaml import dump_settings, parse_settings
 from tests.site_policies import EVERY_ROW, made_policy
 
 HEAD = "version: 1\npack: standard\nvalid_until: 2031-05-01\n"
-SECTIONS = ("cohort", "release", "train", "dp", "refusals")
+SECTIONS = ("cohort", "release", "train", "dp", "secagg", "refusals")
 LOOSER_VALUES = {
     "cohort.min_patients": 29,
     "cohort.min_external": 19,
@@ -38,10 +38,12 @@ LOOSER_VALUES = {
     "dp.max_epsilon": None,
     "dp.max_fusion_epsilon": None,
     "dp.max_delta": 2e-5,
+    "secagg.required": False,
     "refusals.most": 11,
 }
 NUMBERS = [key.name for key in KEYS if isinstance(LOOSER_VALUES[key.name], int | float | None)]
-NUMBERS.remove("dp.required")
+YES_OR_NO = ["dp.required", "secagg.required"]
+NUMBERS = [name for name in NUMBERS if name not in YES_OR_NO]
 LIMITS = ("dp.max_epsilon", "dp.max_fusion_epsilon", "train.max_growth")
 
 
@@ -125,10 +127,12 @@ def test_only_counts_that_may_be_nobody_and_limits_that_may_be_none_can_be_zero_
             parse(f"{section}: {{{key}: {value}}}\n")
 
 
+@pytest.mark.parametrize("name", YES_OR_NO)
 @pytest.mark.parametrize("value", ["1", '"false"', "maybe", "null"])
-def test_yes_or_no_must_be_one_of_both(value):
-    with pytest.raises(ConfigError, match=r"dp\.required"):
-        parse(f"dp: {{required: {value}}}\n")
+def test_yes_or_no_must_be_one_of_both(name, value):
+    section, _, key = name.partition(".")
+    with pytest.raises(ConfigError, match=name):
+        parse(f"{section}: {{{key}: {value}}}\n")
 
 
 def test_an_empty_list_allows_nothing():

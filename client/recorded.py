@@ -1,0 +1,61 @@
+"""A site in a simulation: what it answers stands in its hospital's release ledger, as in life.
+
+The same rows as a site service writes (`client.desk`): an answer's before it is told, and each
+refusal's. What is not there is what needs strangers: gate, refusal lock, and tickets.
+"""
+
+from typing import Any
+
+from client.answers import ASKED_BYTES, LARGE_BYTES, Answers
+from client.releases.cells import watched_cells
+from client.releases.ledger import ReleaseLedger
+from client.releases.row import content_of
+from client.service import SiteService
+from client.workbench import Workbench
+from shared.errors import TrifedError
+from shared.letter import size_of, ticket_of, written
+from shared.talk import question
+
+
+class Recorded:
+    """A service, and the ledger of its hospital.
+
+    Args:
+        run: The run that asks.
+        answers: Keeps small answers, as a site service does; None keeps none.
+    """
+
+    def __init__(
+        self, service: SiteService, ledger: ReleaseLedger, *, run: str, answers: Answers | None
+    ) -> None:
+        self._service, self._ledger = service, ledger
+        self._run, self._answers = run, answers
+        if answers is not None:
+            answers.admit(run)
+
+    @property
+    def bench(self) -> Workbench:
+        """What the service works at."""
+        return self._service.bench
+
+    def answer(self, name: str, request: Any) -> Any:
+        """Answer a question; see `SiteService.answer`.
+
+        Raises:
+            LedgerError: If no row can be written; nothing is told then.
+            TrifedError: Of the class that fits.
+        """
+        try:
+            with watched_cells() as cells:
+                reply = self._service.answer(name, request)
+        except TrifedError as error:
+            self._ledger.refuse(error.code, run=self._run, question=name)
+            raise
+        letter = written(reply)
+        content, least = content_of(letter), cells.least
+        self._ledger.release(content, run=self._run, question=name, least_cell=least)
+        if self._answers is not None and content.n_bytes < LARGE_BYTES:
+            ticket, asked = ticket_of(question(name, self._run, request)), written(request)
+            kept = asked if size_of(asked) <= ASKED_BYTES else None
+            self._answers.put(self._run, ticket, name, letter, content.sha256, asked=kept)
+        return reply
