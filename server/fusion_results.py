@@ -6,6 +6,7 @@ import numpy as np
 
 from server.coordinator import need
 from server.fusion_budget import fusion_budget
+from server.influence_results import influence_results
 from server.performance import interval
 from server.privacy import fusion_privacy
 from server.study import CohortRecord, FusionRecord, Study
@@ -28,9 +29,9 @@ def fusion_results(study: Study, settings: Settings) -> dict[str, Any]:
     site's epsilon where noise is in what the sites told.
     """
     record: FusionRecord = need(study.fuse, "fuse")
-    held_out = None
+    level, held_out = settings.evaluation.confidence_level, None
     if record.held_out is not None:
-        held_out = performance(record.held_out, settings.evaluation.confidence_level).auc
+        held_out = performance(record.held_out, level).auc
     return {
         "inputs": coefficient_rows(record.model),
         "exchange": settings.fusion.exchange,
@@ -44,6 +45,7 @@ def fusion_results(study: Study, settings: Settings) -> dict[str, Any]:
         "outer_folds": settings.fusion.n_outer_folds or None,
         "held_out_auc": None if held_out is None else held_out.value,
         "held_out_auc_ci": None if held_out is None else interval(held_out),
+        "without_site": influence_results(record.influence, record.model, level),
         "privacy": fusion_privacy(record, settings),
         "delete_rows_by": None if study.embed is None else study.embed.delete_by or None,
         "budget": budget_results(study, settings),

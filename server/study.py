@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from server.site_influence import SiteInfluence
 from shared.combat import Combat
 from shared.comparison import Comparison
 from shared.contributions import FusionContributions
@@ -200,7 +201,7 @@ class FusionRecord:
     where noise is in what the sites told, which then was not asked, and no penalty was chosen.
     `spent` is what each site has spent on that noise.
     `n_questions` went to the sites; `n_iterations` are the Newton steps that their sums took, None
-    where the server had the rows.
+    where the server had the rows. `influence` is each site's, where single sites' numbers are seen.
     """
 
     model: FusionModel
@@ -212,6 +213,7 @@ class FusionRecord:
     held_out: ScoreSums | None
     n_questions: int = 0
     n_iterations: int | None = None
+    influence: tuple[SiteInfluence, ...] = ()
     spent: dict[str, Spent] = field(default_factory=dict)
 
 

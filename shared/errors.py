@@ -83,6 +83,12 @@ class LeverageError(SmallCellError):
     code = "E_LEVERAGE"
 
 
+class DifferenceError(PolicyError):
+    """A number would differ by few patients, or by few terms, from one that was told before."""
+
+    code = "E_DIFF"
+
+
 class LockedError(TrifedError):
     """Too much of a run was refused: the hospital tells it nothing until a person says so."""
 

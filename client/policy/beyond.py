@@ -157,6 +157,11 @@ def _training_beyond(policy: Policy, branch: Branch) -> list[str]:
             f"training.learning_rate of {whose} is {training.learning_rate:g}, and train.max_lr "
             f"of the policy is {limits.max_lr:g}"
         )
+    if training.local_epochs > limits.max_epochs:
+        lines.append(
+            f"training.local_epochs of {whose} is {training.local_epochs}, and train.max_epochs of "
+            f"the policy is {limits.max_epochs}"
+        )
     return lines
 
 

@@ -87,11 +87,42 @@ KEYS = (
         "a cohort with fewer patients of a label takes part",
     ),
     Key(
+        "cohort.min_delta",
+        "The same is not told of two cohorts, over all runs and studies, that differ by fewer "
+        f"patients than this, unless by none; at least {LEAST_CELL} for real patients.",
+        lower,
+        "whoever subtracts one cohort's numbers from another's learns of fewer patients",
+    ),
+    Key(
+        "cohort.differing",
+        "Cohorts that are told of though they differ by fewer, by the names that a refusal gives "
+        "them.",
+        more,
+        "whoever subtracts such a cohort's numbers from those told before learns of the few "
+        "patients between them",
+    ),
+    Key(
         "release.min_cell",
         "A number over fewer patients than this, unless over none, is refused before it is "
         f"computed; at least {LEAST_CELL} for real patients.",
         lower,
         "numbers over fewer patients leave",
+    ),
+    Key(
+        "release.min_tail",
+        "Where fewer patients than this have a value of a clinical variable at or below a number, "
+        "or above it, none is said to have. Quartiles need four times as many of either label at "
+        "each site to be exact.",
+        lower,
+        "the largest and the smallest value of a variable can be searched for among fewer patients",
+    ),
+    Key(
+        "release.max_score_bins",
+        "In how many equal bins scores are told of at most; of a study with more bins they are "
+        "rounded first. With 1000 nearly every label can be read by rank; with 100 an AUC moves "
+        "by up to .002, with 50 by .005.",
+        higher,
+        "more patients stand alone in a bin, so that their labels can be read by rank",
     ),
     Key(
         "release.external",
@@ -160,6 +191,33 @@ KEYS = (
         "The largest learning rate of a study's networks.",
         higher,
         "a step of training goes further after its patients",
+    ),
+    Key(
+        "train.max_epochs",
+        "How often a round of a study's network may see each patient (local_epochs).",
+        higher,
+        "a round follows its patients further",
+    ),
+    Key(
+        "train.min_steps",
+        "The fewest training steps of a round without noise. An update of one step is a sum of "
+        "its patients' gradients.",
+        lower,
+        "an update is of so few steps that patients' gradients can be had from it",
+    ),
+    Key(
+        "train.max_weight",
+        "How many negative patients a positive one may count in training, or the other way round.",
+        higher,
+        "patients of one label move a network further",
+    ),
+    Key(
+        "train.max_growth",
+        "How many times larger or smaller the weights that a server sends may be than those of "
+        "the round before, by their norm; with a number no layer may die, either. null: nothing "
+        "is compared.",
+        higher,
+        "a server may put weights in the place of an aggregate at which training tells more",
     ),
     Key(
         "dp.required",

@@ -25,21 +25,30 @@ NEEDS_BASIS: tuple[Exchange, ...] = ("embeddings", "embeddings+dp")
 
 
 class CohortLimits(Settings):
-    """How many usable patients this hospital must have before it answers anything."""
+    """How many usable patients this hospital must have before it answers anything.
+
+    And by how many, unless by none, two cohorts must differ of which the same is told; `differing`
+    names cohorts for which that is waived (`client.differences`).
+    """
 
     min_patients: Count = 50
     min_external: Count = 30
     min_class: Annotated[int, Field(ge=0)] = 10
+    min_delta: Count = 10
+    differing: tuple[Annotated[str, Field(pattern="^[0-9a-f]{12}$")], ...] = ()
 
 
 class ReleaseLimits(Settings):
     """What is too few to be told of, and what may be told of single patients.
 
-    A statistic of fewer patients than `min_cell`, but not of none, never leaves. A mode of the
-    fusion layer is allowed by its name in `exchange`, and no other with it.
+    A statistic of fewer patients than `min_cell`, but not of none, never leaves; the lowest and the
+    highest values of a variable are not to be found but by so many patients as `min_tail`. A mode
+    of the fusion layer is allowed by its name in `exchange`, and no other with it.
     """
 
     min_cell: Count = 10
+    min_tail: Count = 5
+    max_score_bins: Annotated[int, Field(ge=20)] = 50
     external: ExternalLevel = "summary"
     exchange: tuple[Exchange, ...] = ("statistics", "statistics+dp")
     legal_basis: str = ""
@@ -62,6 +71,10 @@ class TrainingLimits(Settings):
     max_rounds: Count = 50
     min_batch: Annotated[int, Field(ge=2)] = 8
     max_lr: Positive = 0.1
+    max_epochs: Count = 10
+    min_steps: Count = 5
+    max_weight: Annotated[float, Field(ge=1)] = 10.0
+    max_growth: Annotated[float, Field(gt=1)] | None = 2.0
 
 
 class NoiseLimits(Settings):
@@ -121,6 +134,18 @@ class Policy(Settings):
                 "YYYY-MM-DD"
             )
         return self
+
+    @field_validator("cohort")
+    @classmethod
+    def _differences_are_large_enough(
+        cls, cohort: CohortLimits, found: ValidationInfo
+    ) -> CohortLimits:
+        if found.data.get("pack") != "simulation" and cohort.min_delta < LEAST_CELL:
+            raise ValueError(
+                f"min_delta must be at least {LEAST_CELL}, found {cohort.min_delta}; only made-up "
+                "patients (pack: simulation) may do with less"
+            )
+        return cohort
 
     @field_validator("release")
     @classmethod

@@ -5,7 +5,7 @@ import numpy as np
 from client.folds import deal
 from client.fusion_noise import check_noised, noised_sums
 from client.leverage import check_blanks, check_logistic
-from client.release import check_classes, check_columns, check_folds
+from client.release import check_classes, check_columns, check_folds, told_scores
 from client.seeds import generator_for
 from client.stages.embed import cases_of, fusion_rows
 from client.told_once import told_once
@@ -64,8 +64,9 @@ def answer_scores(request: LayersRequest, bench: Workbench) -> ScoreSums:
     """Counts of the cases' scores, each by the layer that leaves its fold out."""
     rows, labels, fold = carried_rows(request, bench)
     settings = bench.study.evaluation
+    scores = held_out_scores(rows, fold, request.layers)
     return score_sums(
-        held_out_scores(rows, fold, request.layers),
+        told_scores(bench.site, scores, settings.score_bins),
         labels,
         bins=settings.score_bins,
         calibration_bins=settings.calibration_bins,

@@ -32,7 +32,7 @@ def settings(role="training", more=""):
 
 def asking(study, change, **training):
     """Three sites and one branch: 10 rounds, batches of 8, a rate of .001, and noise."""
-    chosen = {"rounds": 10, "batch_size": 8, "learning_rate": 0.001} | training
+    chosen = {"rounds": 10, "batch_size": 8, "learning_rate": 0.001, "local_epochs": 2} | training
     branch = flat_branch()[0] | {"name": "flat", "training": chosen}
     sites = {"training": ["site_a", "site_b", "site_c"]}
     return change(study, branches=[branch], dp=NOISE, sites=sites)
@@ -42,7 +42,7 @@ def asking(study, change, **training):
 def exact(study, change):
     """A study, and the policy that allows just what it asks."""
     release = {"exchange": ("embeddings",), "rows": ROWS, "rows_of": ("tune",)}
-    train = {"max_rounds": 10, "min_batch": 8, "max_lr": 0.001}
+    train = {"max_rounds": 10, "min_batch": 8, "max_lr": 0.001, "max_epochs": 2}
     dp = {"required": True, "max_epsilon": 6.0, "max_delta": 1e-5}
     return asking(study, change), made_policy("strict", release=release, train=train, dp=dp)
 
@@ -55,6 +55,7 @@ TIGHTER = {
     "train.max_rounds": (9, "training.rounds"),
     "train.min_batch": (9, "training.batch_size"),
     "train.max_lr": (0.0009, "training.learning_rate"),
+    "train.max_epochs": (1, "training.local_epochs"),
     "dp.max_epsilon": (5.9, "dp.cnn.epsilon"),
     "dp.max_delta": (9e-6, "dp.cnn.delta"),
 }
@@ -62,8 +63,15 @@ EXCHANGES = ("statistics", "statistics+dp", "scores", "embeddings+dp", "embeddin
 OF_THE_COHORT = ("cohort.min_patients", "cohort.min_external", "cohort.min_class")
 ELSEWHERE = {
     **dict.fromkeys(OF_THE_COHORT, "held against the cohort that is there"),
+    "cohort.min_delta": "held against the cohorts that were told of before",
+    "cohort.differing": "names cohorts",
     "release.min_cell": "held against each number",
+    "release.min_tail": "held against each count",
+    "release.max_score_bins": "a study with more is told of in fewer",
     "release.external": "no study asks for a level",
+    "train.min_steps": "held against the patients that there are",
+    "train.max_weight": "held against each round",
+    "train.max_growth": "held against each round",
     "release.keep_rows_days": "told with the rows",
     "release.legal_basis": "held against the policy's own release.exchange",
     "dp.required": "see the test of a study without noise",

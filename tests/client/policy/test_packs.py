@@ -15,7 +15,11 @@ LOOSER_VALUES = {
     "cohort.min_patients": 29,
     "cohort.min_external": 19,
     "cohort.min_class": 9,
+    "cohort.min_delta": 4,
+    "cohort.differing": ("0123456789ab",),
     "release.min_cell": 4,
+    "release.min_tail": 2,
+    "release.max_score_bins": 101,
     "release.external": "binned",
     "release.exchange": ("statistics", "statistics+dp", "scores"),
     "release.legal_basis": "GDPR 9(2)(j)",
@@ -26,6 +30,10 @@ LOOSER_VALUES = {
     "train.max_rounds": 101,
     "train.min_batch": 7,
     "train.max_lr": 0.11,
+    "train.max_epochs": 21,
+    "train.min_steps": 2,
+    "train.max_weight": 21.0,
+    "train.max_growth": None,
     "dp.required": False,
     "dp.max_epsilon": None,
     "dp.max_fusion_epsilon": None,
@@ -36,7 +44,7 @@ LOOSER_VALUES = {
 NUMBERS = [key.name for key in KEYS if isinstance(LOOSER_VALUES[key.name], int | float | None)]
 YES_OR_NO = ["dp.required", "secagg.required"]
 NUMBERS = [name for name in NUMBERS if name not in YES_OR_NO]
-LIMITS = ("dp.max_epsilon", "dp.max_fusion_epsilon")
+LIMITS = ("dp.max_epsilon", "dp.max_fusion_epsilon", "train.max_growth")
 
 
 def parse(text):
