@@ -14,6 +14,7 @@ from flwr.clientapp import ClientApp
 from client.recorded import Recorded
 from client.releases.heads import HeadBook, HeadTelling
 from client.releases.ledger import ledger_of
+from client.secagg.answers import SECURE
 from client.service import SiteService
 from client.stages import ANSWERS
 from shared.config import digest, load_study
@@ -69,7 +70,7 @@ def carry(name: str, message: Message, context: Context) -> Message:
     """Ask the service and reply with its answer, or with nothing but the error's code."""
     try:
         site = open_service(context)
-        question, _ = ANSWERS[name]
+        question, _ = ANSWERS.get(name) or SECURE[name]
         heads = site.heads if isinstance(site, Recorded) else None
         letter = letter_of(message.content)
         if heads is not None:
@@ -101,7 +102,7 @@ def roll_call(message: Message, context: Context) -> Message:
 
 def _register() -> None:
     verbs = {"query": app.query, "train": app.train, "evaluate": app.evaluate}
-    for name, (question, _) in ANSWERS.items():
+    for name, (question, _) in (ANSWERS | SECURE).items():
         verbs[question.verb](name)(functools.partial(carry, name))
 
 

@@ -1,4 +1,4 @@
-"""May this network be trained here? Asked before a run, and again before each round is paid for."""
+"""May this fit be paid for here? Asked before a run, and again before each round or answer."""
 
 import itertools
 import secrets
@@ -12,7 +12,7 @@ from client.workbench import Workbench
 from shared.branches import Network
 from shared.config import digest
 from shared.errors import BudgetError, CodecError
-from shared.privacy import Spending, Spent, epsilon, of_network
+from shared.privacy import FUSION, Spending, Spent, epsilon, of_network
 
 
 def agree(bench: Workbench, rounds: Mapping[str, int], known: Spent) -> Spent:
@@ -65,6 +65,57 @@ def pay_for_round(bench: Workbench, network: Network, *, round_number: int, n: i
         check(bench, before, {network.name: entry}, {network.name: 1})
 
     return of_network(bench.ledger.add((entry,), fits), entry.study, network.name)
+
+
+def pay_for_fusion(bench: Workbench, entry: Spending, *, ahead: int) -> Spent:
+    """Book one answer of the fusion layer, on disk before it leaves; booked before, it is free.
+
+    Args:
+        entry: The answer's.
+        ahead: How many like it the study still asks for; these must fit too.
+
+    Returns:
+        All of this hospital's bookings.
+
+    Raises:
+        BudgetError: With what is spent, what is left, and the remedy.
+        LedgerError: If it cannot be booked.
+    """
+
+    def fits(before: Spent) -> None:
+        if entry.id not in {booked.id for booked in before}:
+            check_fusion(bench, before, entry, times=1 + ahead)
+
+    return bench.ledger.add((entry,), fits)
+
+
+def check_fusion(bench: Workbench, spent: Spent, entry: Spending, *, times: int) -> None:
+    """Refuse answers of the fusion layer that do not fit, before the first leaves.
+
+    Args:
+        spent: All of this hospital's bookings.
+        times: How many like `entry` are to come.
+
+    Raises:
+        BudgetError: Naming the limit.
+    """
+    of_fusion = tuple(booked for booked in spent if booked.network == FUSION)
+    limits = bench.site.policy.dp
+    for key, limit, before in (
+        ("fusion.dp.epsilon of the study", entry.budget, of_network(spent, entry.study, FUSION)),
+        ("dp.max_fusion_epsilon of the policy", limits.max_fusion_epsilon, of_fusion),
+        ("dp.max_epsilon of the policy", limits.max_epsilon, spent),
+    ):
+        delta = min(booked.delta for booked in (*before, entry))
+        after = (*before, *_times(entry, times))
+        if limit is None or epsilon(after, delta) <= limit:
+            continue
+        raise BudgetError(
+            f"the fusion layer: {times} more answers with noise would bring epsilon to "
+            f"{epsilon(after, delta):.2f}, but {key} is {limit:g}. Spent so far: "
+            f"{epsilon(before, delta):.2f}. What was spent does not come back: lower "
+            "fusion.dp.epsilon, or let whoever decides that in your hospital raise its limit."
+        )
 
 
 def refuse_without_noise(bench: Workbench) -> None:

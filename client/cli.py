@@ -18,6 +18,7 @@ def add_commands(commands: Any) -> None:
     from client.objections.command import add_objections
     from client.policy.command import add_policy
     from client.releases.command import add_ledger, add_unlock
+    from client.secagg.command import add_peers
     from client.serve_command import add_serve
 
     add_evaluate(commands)
@@ -35,7 +36,7 @@ def add_commands(commands: Any) -> None:
     actions = site.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for add in (add_init, add_policy, add_check, add_what_would_leave, add_join, add_approvals):
         add(actions)
-    for add in (add_dpia, add_leak_audit, add_deploy, add_serve):
+    for add in (add_dpia, add_leak_audit, add_deploy, add_serve, add_peers):
         add(actions)
     for add in (add_extract, add_explain, add_privacy, add_ledger, add_unlock, add_objections):
         add(actions)
@@ -252,6 +253,6 @@ def run_site_privacy(options: argparse.Namespace) -> int:
     settings, policy = load_site_settings(options.site_file), read_policy(options.site_file)
     folder = options.site_file.resolve().parent
     ledger = Ledger(settings.name, folder=folder, cache=folder / settings.cache)
-    for line in ledger_lines(ledger.entries(), policy.dp.max_epsilon):
+    for line in ledger_lines(ledger.entries(), policy.dp.max_epsilon, policy.dp.max_fusion_epsilon):
         print(line)
     return 0

@@ -7,9 +7,9 @@ from client.scoring import bundle_columns
 from client.site import Cases
 from client.workbench import Workbench
 from shared.checks import Ints
-from shared.config import fusion_names
 from shared.contributions import FusionContributions, fusion_contributions, sources_of
 from shared.errors import CodecError
+from shared.fusion_columns import fusion_names
 from shared.models import Bundle
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from client.answers import ASKED_BYTES, Answers
+from client.differences.asking import asked_by
 from client.gate import Gate
 from client.releases.cells import watched_cells
 from client.releases.heads import HeadTelling
@@ -221,9 +222,9 @@ class Desk:
         if stored is not None:
             return stored
         self._log.info("%s: at work", job.name)
-        with watched_cells() as cells:
+        with watched_cells() as cells, asked_by(job.key.run):
             reply = service.answer(job.name, _opened(job, service))
-        content, run = content_of(reply), job.key.run
+        content, run = content_of(reply, cells.change), job.key.run
         self._releases.release(content, run=run, question=job.name, least_cell=cells.least)
         self._answers.put(run, job.key.ticket, job.name, reply, content.sha256, asked=job.asked)
         return reply

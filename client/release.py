@@ -8,12 +8,14 @@ patients of the hospital's policy. The study cannot lower that.
 
 What is not a cell: how many patients lack a phase or were set aside, which are counts of files;
 single bins of scores and of features, and how many values are at or below a number, which are of
-use only if they are fine; how many patients look like another hospital's; and the rows that the
+use only if they are fine (the ends of clinical variables and of ranges are hidden:
+`without_tails`); how many patients look like another hospital's; and the rows that the
 policy lets leave for the fusion layer. Subgroups are cells, and so is what is left when one is
 subtracted (`client.subgroups`).
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -22,6 +24,7 @@ from client.releases.cells import note_cell
 from client.site import Site
 from shared.checks import Floats, Ints
 from shared.errors import SmallCellError
+from shared.quantiles import CountsBelow
 
 LEAST_OF_A_CLASS = 2
 """In a fold: the products with the label of one positive patient would be that patient's row."""
@@ -67,6 +70,32 @@ def check_columns(site: Site, what: str, names: Sequence[str], table: Floats) ->
     counts = (~np.isnan(table)).sum(axis=0)
     for name, n in zip(names, counts.tolist(), strict=True):
         _check(f"{what} of '{name}'", n, limit, f"Fill in its blank cells, {LOWER}")
+
+
+def told_scores(site: Site, scores: Floats, bins: int) -> Floats:
+    """Scores ``(n,)`` as this hospital tells of them: in the middle of bins that are its own.
+
+    With many bins nearly every patient stands alone in one, and which label follows which score is
+    told patient by patient. Of a study with more bins than `release.max_score_bins` all that is
+    told of scores, hits, sums and curves, is therefore of scores that are rounded first.
+    """
+    most = site.policy.release.max_score_bins
+    if bins <= most:
+        return scores
+    return np.asarray((np.minimum(np.floor(scores * most), most - 1) + 0.5) / most)
+
+
+def without_tails(site: Site, counts: CountsBelow) -> CountsBelow:
+    """Counts in which the few lowest and the few highest values are not to be found.
+
+    Where fewer than `release.min_tail` patients are at or below a number, none is said to be; where
+    fewer are above, all are said to be at or below. Who asks for more and more numbers comes no
+    nearer to an end than to that many patients' values.
+    """
+    least, n = site.policy.release.min_tail, counts.n[:, None]
+    below = np.where(counts.below < least, 0, counts.below)
+    below = np.where((n - counts.below < least) & (below > 0), n, below)
+    return replace(counts, below=below)
 
 
 def check_classes(site: Site, what: str, labels: Ints) -> None:

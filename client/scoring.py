@@ -3,12 +3,13 @@
 import numpy as np
 
 from client.embeddings import kept_outputs
-from client.release import check_classes
+from client.release import check_classes, told_scores
 from client.site import Cases
 from client.workbench import Workbench
 from shared.checks import Ints
-from shared.config import fusion_names, networks
+from shared.config import networks
 from shared.errors import CodecError
+from shared.fusion_columns import fusion_names
 from shared.glm import predict_logistic
 from shared.models import (
     Bundle,
@@ -41,7 +42,7 @@ def fusion_columns(
     """
     blocks: list[np.ndarray] = []
     wanted = bench.study.fusion.inputs
-    if "embeddings" in wanted and bench.study.fusion.exchange == "scores":
+    if "embeddings" in wanted and bench.study.fusion.takes_scores:
         for branch in bench.study.branches:
             blocks.append(branch_logit(bench, cases, branch.name, network_hashes)[:, None])
     elif "embeddings" in wanted:
@@ -132,6 +133,8 @@ def checked_scores(
 ) -> tuple[Ints, dict[str, np.ndarray]]:
     """Labels ``(n,)`` and each model's probabilities, of which statistics may be told.
 
+    As finely as the hospital tells of scores (`told_scores`).
+
     Raises:
         SmallCellError: If the patients of a label are too few.
     """
@@ -141,7 +144,8 @@ def checked_scores(
     for model, scores in found.items():
         scored = labels[np.isfinite(scores)]
         check_classes(bench.site, f"{model}'s scores on {cases.split}", scored)
-    return labels, found
+    bins = bench.study.evaluation.score_bins
+    return labels, {m: told_scores(bench.site, scores, bins) for m, scores in found.items()}
 
 
 def binned(

@@ -25,6 +25,7 @@ from client.progress import SpokenProgress
 from client.releases.heads import heads_of
 from client.releases.ledger import ReleaseLedger, ledger_of
 from client.releases.lock import RefusalLock, spared_in
+from client.secagg.answers import SECURE
 from client.service import SiteService
 from client.settings import check_role, load_site_settings
 from client.site import Site
@@ -53,9 +54,10 @@ class LetterService:
         Raises:
             CodecError: If there is no such question, or the letter does not hold its request.
         """
-        if name not in ANSWERS:
+        found = ANSWERS.get(name) or SECURE.get(name)
+        if found is None:
             raise CodecError(f"{name} is not a question of this release")
-        return read(ANSWERS[name][0].request, letter)
+        return read(found[0].request, letter)
 
     def answer(self, name: str, request: Any) -> Letter:
         """The answer.
@@ -90,8 +92,7 @@ def serve(
 
     Raises:
         ConfigError: If the site file is wrong, or the study does not know the site in its role.
-        PolicyError: If there is no policy in force, it allows less than the study asks, or nobody
-            approved the study.
+        PolicyError: If no policy in force allows what the study asks, or nobody approved it.
         ManifestError: If the tables are wrong.
         CohortError: If too few patients can be used.
         StateError: If another service of the site, or on that socket, is at work.
@@ -103,8 +104,6 @@ def serve(
     check_approved(site_file, settings, study_hash)
     policy = policy_for(site_file, settings, study)
     log = logging.getLogger(f"trifed.site.{settings.name}")
-    cores = n_threads(settings.device.threads if threads is None else threads)
-    cache = site_file.parent / settings.cache
     releases = ledger_of(site_file, study_hash, to=to or f"whoever reaches {socket}")
     gate = gate_of(site_file, study, policy, releases, run)
     heads = heads_of(releases, settings.name, log, run=run, key=server_key)
@@ -112,12 +111,13 @@ def serve(
     with (
         suppress(Stopped, KeyboardInterrupt),
         stopped_by_signal(),
-        Answers(cache / "answers", study_hash, log) as answers,
+        Answers(site_file.parent / settings.cache / "answers", study_hash, log) as answers,
     ):
         desk = Desk(answers, releases, log, gate, heads)
         report = told_to(desk)
         with Counter(socket, desk, settings.name, log=log):
             log.info("%s opens for the study %s", settings.name, study.name)
+            cores = n_threads(settings.device.threads if threads is None else threads)
             service = SiteService.open(site_file, study, threads=cores, report=report, guest=guest)
             gate.when_asked(partial(note_who_takes_part, service.bench.site, study_hash))
             log.info("answering on %s, a socket of this machine; stop with Ctrl-C", socket)

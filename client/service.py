@@ -9,12 +9,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
+from client.differences.asking import run_that_asks
+from client.differences.divisions import divisions_of
+from client.differences.terms import Terms, terms_of
+from client.differences.told import ToldCohorts
 from client.policy.load import refuse_changed, refuse_expired
+from client.secagg.answers import SECURE, refuse_plain
 from client.site import Site, open_site
-from client.stages import ANSWERS
+from client.stages import ANSWERS, Answer
 from client.workbench import Workbench
 from shared.config import Study
 from shared.errors import CodecError, PolicyError, TrifedError
+from shared.stages.secure_sums import PREFIX
 
 Report = Callable[[str, int, int], None]
 
@@ -25,6 +31,8 @@ class SiteService:
     def __init__(self, site: Site, *, threads: int, site_file: Path | None = None) -> None:
         self.bench = Workbench(site, threads=threads)
         self._site_file, self._opened_with = site_file, site.policy
+        self._told = ToldCohorts(site)
+        self._terms = Terms(site.cache_folder / "terms")
         self.log = logging.getLogger(f"trifed.site.{site.name}")
 
     @classmethod
@@ -46,18 +54,20 @@ class SiteService:
 
         Raises:
             PolicyError: If the policy has expired, or its file was changed since.
+            SecureSumError: If it demands a secure sum, and the site's own numbers are asked for.
             TrifedError: Of the class that fits; any other failure is turned into one.
         """
         self._check_policy()
-        if name not in ANSWERS:
+        if name not in ANSWERS and name not in SECURE:
             raise CodecError(f"{name} is not a question of this release")
-        question, answer = ANSWERS[name]
+        question, answer = ANSWERS[name] if name in ANSWERS else SECURE[name]
         if question.of != self.bench.site.role:
             raise PolicyError(f"{name} is for {question.of} sites, this site is not one")
         if not isinstance(request, question.request):
             raise CodecError(f"{name}: the request is not what the contract declares")
+        refuse_plain(self.bench.site.policy, name)
         try:
-            reply = answer(request, self.bench)
+            reply = self._answered(name, request, answer)
         except TrifedError:
             raise
         except Exception as error:
@@ -65,6 +75,21 @@ class SiteService:
             raise TrifedError(f"{name} failed: {type(error).__name__}: {error}") from error
         if not isinstance(reply, question.reply):
             raise TrifedError(f"{name}: the answer is not what the contract lets leave")
+        return reply
+
+    def _answered(self, name: str, request: Any, answer: Answer) -> Any:
+        """The answer, if beside what was told before it tells of no few patients; noted.
+
+        Under masks it is of the same patients in the same terms as without.
+        """
+        masked = name.startswith(PREFIX)
+        asked = (name.removeprefix(PREFIX), request.request) if masked else (name, request)
+        terms = terms_of(*asked, self.bench)
+        self._terms.check(run_that_asks(), terms)
+        told = self._told.begin(divisions_of(*asked, self.bench))
+        reply = answer(request, self.bench)
+        self._told.note(told)
+        self._terms.note(run_that_asks(), terms)
         return reply
 
     def _check_policy(self) -> None:

@@ -14,6 +14,7 @@ from shared.errors import CodecError, HandshakeError, ServiceError, TicketError
 from shared.ledger_head import handing_on
 from shared.letter import Letter, read, size_of, ticket_of
 from shared.stages.roll_call import SiteName
+from shared.stages.secure_sums import MaskedRoundRequest
 from shared.stages.train_branches import Request as TrainRequest
 from shared.talk import Ticket, question, refused, roll_call, still_at_work, wait_for
 
@@ -202,6 +203,8 @@ class Asking:
         asked = QuestionStatus(self._name, self._replies.needed, len(self._replies.sites), now)
         begun = file.status.round
         same = False
+        if isinstance(request, MaskedRoundRequest):
+            request = request.request
         if isinstance(request, TrainRequest):
             place = (request.network, request.round)
             same = begun is not None and (begun.network, begun.round) == place

@@ -7,6 +7,7 @@ import numpy as np
 
 from server.federation import Federation
 from server.inbox import Inbox
+from server.masked_sums import SummedReply
 from shared.codec import content_hash
 from shared.networks import Weights
 from shared.stages.train_branches import TRAIN_BRANCH, Reply, Request
@@ -99,7 +100,10 @@ def exchange_round(
         weights that the sites that answered were sent.
     """
     replies = federation.ask(TRAIN_BRANCH, request, sites, quorum=quorum, keep=inbox.put)
-    n_bytes = len(replies) * request.n_bytes
+    n_sites = sum(
+        reply.n_sites if isinstance(reply, SummedReply) else 1 for reply in replies.values()
+    )
+    n_bytes = n_sites * request.n_bytes
     lacking = [site for site, reply in replies.items() if reply.lacking]
     if lacking:
         good = {site: reply for site, reply in replies.items() if not reply.lacking}

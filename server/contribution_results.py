@@ -6,7 +6,6 @@ from typing import Any
 from server.coordinator import need
 from server.study import EvaluationRecord, ExternalRecord, Study
 from shared.config import Study as Settings
-from shared.config import fusion_names
 from shared.contributions import (
     ContributionSums,
     FusionContributions,
@@ -14,6 +13,7 @@ from shared.contributions import (
     source_of,
 )
 from shared.errors import FederationError
+from shared.fusion_columns import fusion_names
 from shared.moments import Moments
 
 

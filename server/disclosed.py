@@ -88,6 +88,15 @@ SUMMED_FUSE = (
     "and log-likelihood of each Newton step, by fold left out and penalty; summed losses of "
     "held-out folds; binned score counts by label"
 )
+NOISED_FUSE = (
+    "of the fusion layer's columns, over {split} cases: score and information at {steps} "
+    "coefficients, with noise (epsilon {epsilon:g}, delta {delta:g}, which cover these sums "
+    "alone); what this spent on privacy"
+)
+NOISED_ROWS = (
+    "{rows}, with noise in every number (epsilon {epsilon:g}, delta {delta:g}, which cover these "
+    "rows alone); what this spent on privacy"
+)
 SUBGROUPS = {
     "evaluate": "; of internal test cases also such counts in each subgroup that the study names, "
     "and how many have no value of its column",
@@ -100,9 +109,21 @@ UNDER_DP = (
 )
 
 
-def disclosed_by(settings: Settings) -> list[dict[str, str]]:
-    """What this study's stages let leave: nothing of networks where it trains none."""
-    branches = "one score of each branch" if settings.fusion.exchange == "scores" else None
+SUMMED_STAGES = frozenset(
+    {"discretise", "stability", "standardise", "select_features", "clinical_model"}
+    | {"train_branches", "fuse"}
+)
+LOOKS = "; how many tune cases look like each site's"
+AS_SUM = "of all training sites together: "
+
+
+def disclosed_by(settings: Settings, *, secure_sums: bool = False) -> list[dict[str, str]]:
+    """What this study's stages let leave: nothing of networks where it trains none.
+
+    Args:
+        secure_sums: Whether the server knew of what is only ever added nothing but the sums.
+    """
+    branches = "one score of each branch" if settings.fusion.takes_scores else None
     told = INPUTS | ({"embeddings": branches} if branches else {})
     inputs = ", ".join(words for name, words in told.items() if name in settings.fusion.inputs)
     split = "training" if settings.fusion.rows_of == "train" else "tune"
@@ -113,10 +134,26 @@ def disclosed_by(settings: Settings) -> list[dict[str, str]]:
     fused = {"embed": rows}
     if settings.fusion.exchange == "statistics":
         fused = {"embed": SUMMED_EMBED, "fuse": SUMMED_FUSE.format(split=split)}
+    dp = settings.fusion.dp
+    if settings.fusion.exchange == "embeddings+dp":
+        noised = NOISED_ROWS.format(rows=rows, epsilon=dp.epsilon, delta=dp.delta)
+        fused = {"embed": noised}
+    if settings.fusion.sums_have_noise:
+        noised = NOISED_FUSE.format(split=split, steps=dp.steps, epsilon=dp.epsilon, delta=dp.delta)
+        fused = {"embed": "nothing", "fuse": noised}
     words = fused | ({"train_branches": UNDER_DP} if settings.dp else {})
     told_apart = SUBGROUPS if settings.evaluation.subgroups else {}
+    if secure_sums:
+        found = [entry | {"what": entry["what"].removesuffix(LOOKS)} for entry in found]
+    summed = SUMMED_STAGES if secure_sums else frozenset()
+    if settings.fusion.exchange == "statistics" and secure_sums:
+        summed |= {"embed"}
     return [
         entry
-        | {"what": words.get(entry["stage"], entry["what"]) + told_apart.get(entry["stage"], "")}
+        | {
+            "what": (AS_SUM if entry["stage"] in summed else "")
+            + words.get(entry["stage"], entry["what"])
+            + told_apart.get(entry["stage"], "")
+        }
         for entry in found
     ]

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from shared.config import Study as Settings
-from shared.config import fusion_names
 from shared.errors import CohortError
+from shared.fusion_columns import fusion_names
 from shared.sample_size import SampleSize, anticipated_r2, budget, sample_size
 from shared.stages.describe_cohort import Description
 

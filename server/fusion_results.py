@@ -6,7 +6,9 @@ import numpy as np
 
 from server.coordinator import need
 from server.fusion_budget import fusion_budget
+from server.influence_results import influence_results
 from server.performance import interval
+from server.privacy import fusion_privacy
 from server.study import CohortRecord, FusionRecord, Study
 from shared.config import Study as Settings
 from shared.metrics import performance
@@ -23,10 +25,13 @@ def fusion_results(study: Study, settings: Settings) -> dict[str, Any]:
     """The fusion layer's coefficients on standardised columns, and its penalty's choice.
 
     `held_out_auc` is of the cases that it was fitted on, each scored by a layer fitted without its
-    fold: it shows how far the layer's inputs can be trusted on those cases.
+    fold: it shows how far the layer's inputs can be trusted on those cases. `privacy` is each
+    site's epsilon where noise is in what the sites told.
     """
     record: FusionRecord = need(study.fuse, "fuse")
-    held_out = performance(record.held_out, settings.evaluation.confidence_level).auc
+    level, held_out = settings.evaluation.confidence_level, None
+    if record.held_out is not None:
+        held_out = performance(record.held_out, level).auc
     return {
         "inputs": coefficient_rows(record.model),
         "exchange": settings.fusion.exchange,
@@ -38,8 +43,11 @@ def fusion_results(study: Study, settings: Settings) -> dict[str, Any]:
         "n_cases": record.n_cases,
         "fitted_on": FITTED_ON[settings.fusion.fit_on],
         "outer_folds": settings.fusion.n_outer_folds or None,
-        "held_out_auc": held_out.value,
-        "held_out_auc_ci": interval(held_out),
+        "held_out_auc": None if held_out is None else held_out.value,
+        "held_out_auc_ci": None if held_out is None else interval(held_out),
+        "without_site": influence_results(record.influence, record.model, level),
+        "privacy": fusion_privacy(record, settings),
+        "delete_rows_by": None if study.embed is None else study.embed.delete_by or None,
         "budget": budget_results(study, settings),
     }
 

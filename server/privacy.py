@@ -4,7 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 from server.coordinator import Coordinator
-from server.study import BranchesRecord, NetworkRecord, Study
+from server.masked_sums import SummedReply
+from server.study import BranchesRecord, FusionRecord, NetworkRecord, Study
 from shared.config import Study as Settings
 from shared.config import all_networks
 from shared.histories import together
@@ -54,29 +55,40 @@ def with_spending(record: NetworkRecord, site: str, told: Spent) -> NetworkRecor
 def with_replies(record: NetworkRecord, replies: dict[str, Reply]) -> NetworkRecord:
     """The record with what the sites say in a round's replies."""
     for site, reply in replies.items():
-        record = with_spending(record, site, reply.spent)
+        told = reply.spent_at if isinstance(reply, SummedReply) else {site: reply.spent}
+        for at, spent in told.items():
+            record = with_spending(record, at, spent)
     return record
 
 
-def total_privacy(record: BranchesRecord, settings: Settings) -> dict[str, Any] | None:
-    """Each site's epsilon over all networks of the study, composed; None without dp.
+def total_privacy(
+    record: BranchesRecord, settings: Settings, fusion: FusionRecord | None = None
+) -> dict[str, Any] | None:
+    """Each site's epsilon over all networks and the fusion layer, composed; None without dp.
 
     A training patient is in all networks, but for those trained without the patient's own fold.
     """
     if settings.dp is None:
         return None
     delta = settings.dp.cnn.delta
-    sites = sorted({site for network in record.networks.values() for site in network.spent})
+    fits = [network.spent for network in record.networks.values()]
+    if settings.fusion.is_private and fusion is not None:
+        fits, delta = [*fits, fusion.spent], min(delta, settings.fusion.dp.delta)
+    sites = sorted({site for spent in fits for site in spent})
     return {
         site: {
-            "epsilon": epsilon(
-                together(*(network.spent.get(site, ()) for network in record.networks.values())),
-                delta,
-            ),
+            "epsilon": epsilon(together(*(spent.get(site, ()) for spent in fits)), delta),
             "delta": delta,
         }
         for site in sites
     }
+
+
+def fusion_privacy(record: FusionRecord, settings: Settings) -> dict[str, Any] | None:
+    """Each site's epsilon for the fusion layer and what it follows from; None without noise."""
+    if not settings.fusion.is_private:
+        return None
+    return {site: _told(spent, settings.fusion.dp.delta) for site, spent in record.spent.items()}
 
 
 def privacy_results(record: NetworkRecord, settings: Settings) -> dict[str, Any] | None:
@@ -88,19 +100,20 @@ def privacy_results(record: NetworkRecord, settings: Settings) -> dict[str, Any]
     if settings.dp is None:
         return None
     delta = settings.dp.cnn.delta
+    return {site: _told(spent, delta) for site, spent in sorted(record.spent.items())}
+
+
+def _told(spent: Spent, delta: float) -> dict[str, Any]:
     return {
-        site: {
-            "epsilon": epsilon(spent, delta),
-            "delta": delta,
-            "history": [
-                {
-                    "round": entry.round,
-                    "noise_multiplier": entry.noise_multiplier,
-                    "sample_rate": entry.sample_rate,
-                    "steps": entry.steps,
-                }
-                for entry in spent
-            ],
-        }
-        for site, spent in sorted(record.spent.items())
+        "epsilon": epsilon(spent, delta),
+        "delta": delta,
+        "history": [
+            {
+                "round": entry.round,
+                "noise_multiplier": entry.noise_multiplier,
+                "sample_rate": entry.sample_rate,
+                "steps": entry.steps,
+            }
+            for entry in spent
+        ],
     }

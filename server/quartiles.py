@@ -8,10 +8,10 @@ from server.quantile_search import reach_of
 from shared.moments import ClassMoments, Moments, is_binary, pool_moments
 from shared.quantiles import Bisection, CountsBelow, bisection, pool_counts_below
 from shared.quartiles import Quartiles
+from shared.searches import OF_VARIABLES, QUARTILES
 from shared.stages.describe_cohort import CountReply, CountRequest
 
-QUARTILES = (0.25, 0.5, 0.75)
-PRECISION = 2.0**-12
+PRECISION = OF_VARIABLES.tolerance
 """Width of the last bracket as a share of the range that is searched: twelve questions."""
 NARROWEST = 1e-6
 

@@ -19,6 +19,7 @@ from server.hospital_results import hospital_results
 from server.performance import external_looks, external_results, model_results
 from server.plain import clean
 from server.privacy import total_privacy
+from server.secure_federation import wants_secure_sums
 from server.selection_results import kept_results, lasso_results, look_results, screen_results
 from server.stability_results import stability_results
 from server.study import (
@@ -54,6 +55,7 @@ def collect_results(study: Study, settings: Settings) -> dict[str, Any]:
     greetings: Greetings = need(study.hello, "hello")
     external: ExternalRecord = need(study.external_evaluate, "external_evaluate")
     synthetic = external.synthetic or any(g.synthetic for g in greetings.sites.values())
+    secure = wants_secure_sums(study, settings)
     results: dict[str, Any] = clean(
         {
             "format": FORMAT,
@@ -76,7 +78,9 @@ def collect_results(study: Study, settings: Settings) -> dict[str, Any]:
             "clinical": clinical_results(study, settings),
             "branches": branch_results(study, settings),
             "explanations": explain_results(study, settings),
-            "privacy": total_privacy(need(study.train_branches, "train_branches"), settings),
+            "privacy": total_privacy(
+                need(study.train_branches, "train_branches"), settings, study.fuse
+            ),
             "fusion": fusion_results(study, settings),
             "contributions": contribution_results(study, settings),
             "models": model_results(study, settings),
@@ -92,7 +96,8 @@ def collect_results(study: Study, settings: Settings) -> dict[str, Any]:
                 "Youden's J": "Newcombe",
                 "O/E": "log scale",
             },
-            "disclosed": disclosed_by(settings),
+            "secure_sums": secure,
+            "disclosed": disclosed_by(settings, secure_sums=secure),
         }
     )
     return results

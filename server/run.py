@@ -7,6 +7,7 @@ from threadpoolctl import threadpool_limits
 
 from server.coordinator import Coordinator, need
 from server.results import write_results
+from server.secure_federation import with_secure_sums
 from server.stages import RUNS
 from server.stages.train_branches import best_weights, last_weights
 from server.study import DiscretiseRecord, Identity, Study
@@ -37,6 +38,7 @@ def run_study(coordinator: Coordinator) -> Study:
         resumed = is_done(study, stage)
         if not resumed:
             study = run(study, coordinator)
+        coordinator = with_secure_sums(study, coordinator)
         coordinator.progress.stage_ended(stage, resumed=resumed)
     write_weights(study, coordinator)
     write_frozen_study(study, coordinator)

@@ -16,6 +16,7 @@ from shared.quantiles import (
     pool_histograms,
 )
 from shared.ranks import van_elteren
+from shared.searches import of_bins
 from shared.stages.select_features import (
     BIN_FEATURES,
     COUNT_SCALED,
@@ -24,8 +25,6 @@ from shared.stages.select_features import (
     ScreenRequest,
     ThresholdsRequest,
 )
-
-EDGE_TOLERANCE = 2.0**-14
 
 
 def screen(coordinator: Coordinator, scale: Scale) -> Screened:
@@ -65,7 +64,11 @@ def bin_edges(coordinator: Coordinator, scale: Scale, n_bins: int) -> np.ndarray
     shares = np.arange(1, n_bins) / n_bins
     reach = reach_of(1 / n_bins)
     search = bisection(
-        scale.names, [float(q) for q in shares], low=-reach, high=reach, tolerance=EDGE_TOLERANCE
+        scale.names,
+        [float(q) for q in shares],
+        low=-reach,
+        high=reach,
+        tolerance=of_bins(n_bins).tolerance,
     )
     search = found_quantiles(
         search,

@@ -5,12 +5,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from server.coordinator import Coordinator
+from server.secure_federation import ALL_SITES
 from shared.errors import CohortError, FederationError
 from shared.gram import Gram, pool_grams
 from shared.models import Scale
 from shared.moments import Moments
 from shared.site_signal import SiteConfusion, SiteLda, balanced_accuracy, lda_from_sums
 from shared.stages.select_features import LOOK_ALIKE, LookRequest
+
+UNKNOWN = "with secure sums nothing is known of a single hospital's features"
 
 
 def look_alike(
@@ -26,7 +29,9 @@ def look_alike(
         scale: Of the features of the Grams.
         folds: Each training site's Grams.
     """
-    sites = tuple(sorted(folds))
+    sites = coordinator.training
+    if ALL_SITES in folds:
+        return SiteConfusion(sites, None, None, UNKNOWN)
     try:
         lda = site_lda({site: pool_grams(folds[site]) for site in sites})
         replies = coordinator.federation.ask(

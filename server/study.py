@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from server.site_influence import SiteInfluence
 from shared.combat import Combat
 from shared.comparison import Comparison
 from shared.contributions import FusionContributions
@@ -176,7 +177,9 @@ class BranchesRecord:
 class EmbeddingRecord:
     """The rows that the sites disclosed for the fusion layer, in the order of site names.
 
-    There are none where it is fitted on sums. `parts` are what its cases are scored with.
+    There are none where it is fitted on sums. `parts` are what its cases are scored with, and
+    `spent` what each site has spent on noise in the rows. `delete_by` is the first of the sites'
+    last days for keeping the rows; empty where there are none.
     """
 
     projections: tuple[Projection, ...]
@@ -186,15 +189,19 @@ class EmbeddingRecord:
     labels: np.ndarray
     sites: tuple[str, ...]
     parts: tuple[Parts, ...] = ()
+    spent: dict[str, Spent] = field(default_factory=dict)
+    delete_by: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FusionRecord:
     """The fusion layer, how its penalty was chosen, and its threshold from held-out folds.
 
-    `held_out` are the scores of the cases that it was fitted on, each from the other folds.
+    `held_out` are the scores of the cases that it was fitted on, each from the other folds; None
+    where noise is in what the sites told, which then was not asked, and no penalty was chosen.
+    `spent` is what each site has spent on that noise.
     `n_questions` went to the sites; `n_iterations` are the Newton steps that their sums took, None
-    where the server had the rows.
+    where the server had the rows. `influence` is each site's, where single sites' numbers are seen.
     """
 
     model: FusionModel
@@ -203,9 +210,11 @@ class FusionRecord:
     cv_log_loss: np.ndarray
     threshold: float
     n_cases: int
-    held_out: ScoreSums
+    held_out: ScoreSums | None
     n_questions: int = 0
     n_iterations: int | None = None
+    influence: tuple[SiteInfluence, ...] = ()
+    spent: dict[str, Spent] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,6 +15,7 @@ from shared.phases import Phase
 from shared.privacy_settings import DifferentialPrivacy
 from shared.quantities import Count, Fraction, Name, Positive
 from shared.radiomics_settings import Radiomics, Selection, Stability, Standardise
+from shared.secure_study import hindrances
 from shared.strict_yaml import Settings, load_settings
 from shared.subgroup_settings import check_of_label
 
@@ -132,6 +133,7 @@ class Study(Settings):
     branches: tuple[Branch, ...] = ()
     dp: DifferentialPrivacy | None = None
     aggregation: Aggregation = Aggregation()
+    secagg: Literal["auto", "required", "off"] = "auto"
     embedding: Embedding = Embedding()
     fusion: Fusion = Fusion()
     evaluation: Evaluation = Evaluation()
@@ -176,6 +178,13 @@ class Study(Settings):
         return self
 
     @model_validator(mode="after")
+    def _secure_sums_fit(self) -> Self:
+        found = hindrances(self) if self.secagg == "required" else []
+        if found:
+            raise ValueError(f"secagg is required, and {'; '.join(found)}")
+        return self
+
+    @model_validator(mode="after")
     def _branches_fit(self) -> Self:
         sees_branches = "embeddings" in self.fusion.inputs
         if not self.branches:
@@ -190,7 +199,13 @@ class Study(Settings):
             return self
         if self.radiomics.mode == "table":
             raise ValueError("branches need images; radiomics.mode is table. Set branches: []")
-        one_number = self.embedding.reduce == "logit" or self.fusion.exchange == "scores"
+        with_noise = sees_branches and self.fusion.exchange == "embeddings+dp"
+        if with_noise and self.embedding.reduce == "pca":
+            raise ValueError(
+                "fusion.exchange: embeddings+dp needs embedding.reduce: pooled or logit; the sums "
+                "for pca would be told without noise"
+            )
+        one_number = self.embedding.reduce == "logit" or self.fusion.takes_scores
         if sees_branches and self.fusion.n_outer_folds and not one_number:
             raise ValueError(
                 "fusion.fit_on: out_of_fold needs embedding: {reduce: logit, dimension: 1}, or "
@@ -258,21 +273,6 @@ def without_folds(study: Study, network: Network) -> tuple[Network, ...]:
         network.model_copy(update={"name": f"{network.name[:25]}_fold{k + 1}", "fold": k})
         for k in range(study.fusion.n_outer_folds)
     )
-
-
-def fusion_names(study: Study) -> tuple[str, ...]:
-    """The fusion layer's columns, in order."""
-    wanted, names = study.fusion.inputs, list[str]()
-    if "embeddings" in wanted and study.fusion.exchange == "scores":
-        names += [f"{branch.name}_score" for branch in study.branches]
-    elif "embeddings" in wanted:
-        for network in networks(study):
-            names += [f"{network.name}_{i + 1}" for i in range(study.embedding.dimension)]
-    if "radiomics_score" in wanted:
-        names.append("radiomics_score")
-    if "clinical" in wanted:
-        names += study.clinical.predictors
-    return tuple(names)
 
 
 def load_study(path: Path) -> Study:

@@ -83,6 +83,12 @@ class LeverageError(SmallCellError):
     code = "E_LEVERAGE"
 
 
+class DifferenceError(PolicyError):
+    """A number would differ by few patients, or by few terms, from one that was told before."""
+
+    code = "E_DIFF"
+
+
 class LockedError(TrifedError):
     """Too much of a run was refused: the hospital tells it nothing until a person says so."""
 
@@ -93,6 +99,12 @@ class BudgetError(PolicyError):
     """Training would show more of a patient than the study or the hospital allows."""
 
     code = "E_BUDGET"
+
+
+class SecureSumError(PolicyError):
+    """A secure sum would not hide what it must, or its parts do not belong together."""
+
+    code = "E_SECAGG"
 
 
 class CodecError(TrifedError):

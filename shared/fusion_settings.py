@@ -4,8 +4,12 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from shared.privacy_settings import FusionNoise
 from shared.quantities import Positive
 from shared.strict_yaml import Settings
+
+SCORE_STEP = 0.5
+"""What a score in a row of a single patient is rounded to, on the scale of logits."""
 
 
 class Embedding(Settings):
@@ -29,7 +33,8 @@ class Fusion(Settings):
     fitted without its fold. `in_sample` takes training cases as they are, which lets whatever
     overfits most weigh most; it is there to show that, and refused unless the study accepts it.
     By `exchange` the server sees of each case its reduced embeddings, or one score of each branch
-    in their place, or nothing: the sites then answer with sums.
+    in their place, or nothing: the sites then answer with sums. With `statistics+dp` these are of
+    scores, and noise is added to them by `dp`; with `embeddings+dp` to each number of a row.
     With `budget: enforce` a study with more columns than its cases suffice for, at the anticipated
     AUC, is refused before anything is trained.
     """
@@ -37,7 +42,10 @@ class Fusion(Settings):
     inputs: tuple[Literal["embeddings", "radiomics_score", "clinical"], ...] = Field(
         default=("embeddings", "radiomics_score", "clinical"), min_length=1
     )
-    exchange: Literal["embeddings", "scores", "statistics"] = "embeddings"
+    exchange: Literal["embeddings", "embeddings+dp", "scores", "statistics", "statistics+dp"] = (
+        "embeddings"
+    )
+    dp: FusionNoise = FusionNoise()
     fit_on: Literal["tune", "out_of_fold", "in_sample"] = "tune"
     outer_folds: Annotated[int, Field(ge=2, le=10)] = 5
     accept_in_sample: bool = False
@@ -55,6 +63,49 @@ class Fusion(Settings):
                 "(accept_in_sample: true lets you see the difference)"
             )
         return self
+
+    @model_validator(mode="after")
+    def _noise_is_reckoned_for(self) -> Self:
+        if not self.is_private:
+            return self
+        if self.fit_on == "out_of_fold":
+            raise ValueError(
+                f"exchange: {self.exchange} needs fit_on: tune: in which fold a training patient "
+                "is hangs on the other patients, and noise for one patient would not cover that"
+            )
+        if self.sums_have_noise and len(self.penalties) != 1:
+            raise ValueError(
+                f"exchange: {self.exchange} takes one penalty, as penalties: [3.0]; to choose "
+                "among several would cost further epsilon"
+            )
+        return self
+
+    @property
+    def is_private(self) -> bool:
+        """Whether noise by `dp` is in what the sites tell."""
+        return self.exchange in ("statistics+dp", "embeddings+dp")
+
+    @property
+    def sums_have_noise(self) -> bool:
+        """Whether it is in sums."""
+        return self.exchange == "statistics+dp"
+
+    @property
+    def answers_with_noise(self) -> int:
+        """How many answers with noise a site gives in a run."""
+        if not self.is_private:
+            return 0
+        return self.dp.steps if self.sums_have_noise else 1
+
+    @property
+    def tells_rows(self) -> bool:
+        """Whether rows of single patients leave."""
+        return self.exchange in ("embeddings", "embeddings+dp", "scores")
+
+    @property
+    def takes_scores(self) -> bool:
+        """Whether a branch is one score of each case, and nothing of embeddings leaves."""
+        return self.exchange in ("scores", "statistics+dp")
 
     @property
     def n_outer_folds(self) -> int:

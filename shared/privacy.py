@@ -1,4 +1,4 @@
-"""What private training spends: bookings that are only ever added to, and their epsilon.
+"""What private fits spend: bookings that are only ever added to, and their epsilon.
 
 The unit is the patient: one patient is one sample, and two cohorts are neighbours if one has one
 patient more. Patients of different sites are different people, so that a patient's epsilon is the
@@ -13,11 +13,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 LARGEST_NUMERICAL = 30.0
+FUSION = "fusion"
+"""What bookings of the fusion layer have in the place of a network's name; no branch has it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spending:
     """One booking: the steps of one round of one network at one site.
+
+    Of the fusion layer, under the name `FUSION`, one answer: its step, in which every patient takes
+    part. Its noise is on a grid so fine (2^20 to the longest that a patient can add) that its
+    privacy is the continuous Gaussian's up to parts in a thousand million.
 
     Attributes:
         id: Random, so that the same booking is known again in another copy.

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from client.settings import SiteSettings, load_site_settings
-from shared.config import Study, fusion_names, load_study
+from shared.config import Study, load_study
+from shared.fusion_columns import fusion_names
 from shared.sample_size import anticipated_r2, sample_size
 from shared.strict_yaml import Settings
 

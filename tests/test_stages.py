@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from client.secagg.answers import SECURE
 from client.stages import ANSWERS
 from client.workbench import Workbench
 from server.stages import RUNS
 from server.study import Study
 from shared.stages import STAGES, Question
+from shared.stages.secure_sums import PREFIX, SUMMED_NAMES
 
 ROOT = Path(__file__).parent.parent
 SERVER_ONLY: set[str] = set()
@@ -60,9 +62,26 @@ def test_an_answer_takes_and_gives_what_its_contract_declares(name):
     assert hints["return"] is question.reply
 
 
-@pytest.mark.parametrize("name", ANSWERS)
+OF_EACH_HOSPITAL = {"hello", "describe_cohort", "look_alike", "agree_budget", "embed_rows"}
+OF_EACH_HOSPITAL |= {"embed_noised", "fusion_noised"}
+OF_EACH_HOSPITAL |= {"evaluate_outputs", "evaluate_scores", "evaluate_placements", "explain"}
+"""What is asked of a training site and is no part of a sum."""
+
+
+def test_every_question_to_training_sites_is_a_sum_or_said_to_be_of_each_hospital():
+    training = {name for name, (question, _) in ANSWERS.items() if question.of == "training"}
+    assert training == SUMMED_NAMES | OF_EACH_HOSPITAL
+    assert not SUMMED_NAMES & OF_EACH_HOSPITAL
+
+
+def test_every_sum_is_answered_in_its_masked_form():
+    masked = {f"{PREFIX}{name}" for name in SUMMED_NAMES}
+    assert set(SECURE) == masked | {"secure_key", "secure_peers"}
+
+
+@pytest.mark.parametrize("name", [*ANSWERS, *SECURE])
 def test_what_travels_is_frozen(name):
-    question, _ = ANSWERS[name]
+    question, _ = (ANSWERS | SECURE)[name]
     for kind in (question.request, question.reply):
         assert dataclasses.is_dataclass(kind)
         assert kind.__dataclass_params__.frozen
@@ -84,6 +103,8 @@ UNASKED = {"agree_budget"}
 UNASKED |= {"clinical_hats"}
 # A fusion layer that is fitted on sums has a study of its own too.
 UNASKED |= {"fusion_moments", "fusion_steps", "fusion_losses", "fusion_scores"}
+# So have those whose sums or rows have noise.
+UNASKED |= {"fusion_noised", "embed_noised"}
 
 
 def test_every_question_is_asked_and_those_of_external_sites_last(finished_run, thorough_run):

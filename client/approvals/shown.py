@@ -6,6 +6,7 @@ from client.forecast.forecast import forecast
 from client.forecast.words import short_lines, total_lines
 from client.joining.offered import Offered
 from client.joining.plain_words import study_lines
+from client.secagg.shown import peer_lines
 from shared.fingerprints import grouped
 
 
@@ -19,6 +20,8 @@ def shown_lines(offered: Offered, site_file: Path) -> list[str]:
         f"What would leave {found.site} ({found.role}):",
         *short_lines(found),
         *total_lines(found),
+        "",
+        *peer_lines(site_file.resolve().parent),
         "",
         f"The study's hash: {offered.study_hash}",
     ]

@@ -44,12 +44,21 @@ def risks_of(study: Study, settings: SiteSettings, policy: Policy) -> tuple[str,
     """What remains at risk in this study with this policy."""
     if settings.role == "external":
         return (*_of_evaluation(policy), OTHERS)
-    return (*_of_networks(study), *_of_rows(study), SUMS, DIFFERENCES, OTHERS)
+    secure = policy.secagg.required or study.secagg == "required"
+    sums = SECURE_SUMS if secure else SUMS
+    return (*_of_networks(study), *_of_fusion(study), *_of_rows(study), sums, DIFFERENCES, OTHERS)
 
 
 SUMS = (
-    "The server sees this hospital's sums and weights, not only their total over all hospitals: "
-    "there is no secure aggregation yet. Who controls the server can compare them over rounds."
+    "The server sees this hospital's sums and weights, not only their total over all hospitals, "
+    "unless another hospital demands secure sums. Who controls the server can compare them over "
+    "rounds."
+)
+SECURE_SUMS = (
+    "Sums and weights leave under masks, so that the server knows their total over all training "
+    "hospitals alone. The total is known, and so are the cohort and the models' scores of this "
+    "hospital. All other hospitals together, with the server, know this one's; and the masks "
+    "hide only if the identities that trifed site peers shows are the other hospitals' own."
 )
 DIFFERENCES = (
     "Each answer is checked by itself. Many questions of a server's own making, or two runs "
@@ -75,6 +84,17 @@ def _of_networks(study: Study) -> tuple[str, ...]:
         "Weights of networks are differentially private for each patient: epsilon at most "
         f"{noise.epsilon:g} at delta {noise.delta:g} for each network. That bounds, and does not "
         "exclude, what weights tell of a patient; other numbers are told without noise.",
+    )
+
+
+def _of_fusion(study: Study) -> tuple[str, ...]:
+    if not study.fusion.is_private:
+        return ()
+    noise = study.fusion.dp
+    return (
+        "What is told for the fusion layer is differentially private for each patient: epsilon at "
+        f"most {noise.epsilon:g} at delta {noise.delta:g} in this study. That bounds, and does not "
+        "exclude, what the layer tells of a patient; its inputs are not covered.",
     )
 
 

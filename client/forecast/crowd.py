@@ -12,8 +12,9 @@ import numpy as np
 from shared.branches import Network
 from shared.checks import Floats, Ints
 from shared.comparison import score_edges
-from shared.config import Study, fusion_names
+from shared.config import Study
 from shared.contributions import FusionContributions, fusion_contributions, sources_of
+from shared.fusion_columns import fusion_names
 from shared.glm import LogisticSums, logistic_sums
 from shared.models import FusionModel
 from shared.moments import ClassMoments, Moments, class_moments, moments

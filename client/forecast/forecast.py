@@ -17,6 +17,7 @@ from client.budget import refuse_without_noise
 from client.forecast.expected import Array, Expected, Seen, seen_in
 from client.forecast.external import of_external
 from client.forecast.features import of_features
+from client.forecast.mode import mode_words
 from client.forecast.trained import of_networks
 from client.forecast.training import of_clinical, of_cohort, of_evaluation, of_fusion
 from client.policy.beyond import beyond
@@ -24,19 +25,21 @@ from client.policy.load import load_policy
 from client.policy.settings import Policy
 from client.settings import SiteSettings, check_role, load_site_settings
 from client.site import Site, silent
-from client.stages.embed import demand_rows, demand_sums
+from client.stages.embed import demand_noised_rows, demand_rows, demand_sums
 from shared.config import Study, digest
 from shared.errors import PolicyError
 from shared.identity import code_hash, versions
 from shared.stages import STAGES, Question
-from shared.stages.embed import EMBED_OUTPUTS, EMBED_ROWS
+from shared.stages.embed import EMBED_NOISED, EMBED_OUTPUTS, EMBED_ROWS
 from shared.stages.hello import EXTERNAL_HELLO, HELLO, Reply
+from shared.stages.secure_sums import SUMMED_NAMES
 from shared.stages.train_branches import AGREE_BUDGET, TRAIN_BRANCH
 
 LEAVES = re.compile(r"(Leaves the hospital.*?)\nStays:", re.DOTALL)
 Gate = Callable[[Any], None]
 GATES: dict[str, Gate] = {
     EMBED_ROWS.name: demand_rows,
+    EMBED_NOISED.name: demand_noised_rows,
     EMBED_OUTPUTS.name: demand_sums,
     TRAIN_BRANCH.name: refuse_without_noise,
     AGREE_BUDGET.name: refuse_without_noise,
@@ -78,7 +81,9 @@ class Forecast:
 
     Attributes:
         beyond: What the study asks beyond the policy, for which it will not begin here.
+        masked: Of how many kinds of answers the server will know the sum over all sites alone.
         words: Each stage's own, from its contract.
+        mode: How the fusion layer is fitted, and what of privacy it has; empty at an external site.
     """
 
     site: str
@@ -89,6 +94,8 @@ class Forecast:
     answers: tuple[Leaving, ...]
     words: dict[str, str]
     beyond: tuple[str, ...] = ()
+    mode: str = ""
+    masked: int = 0
 
     @property
     def most_bytes(self) -> int:
@@ -118,6 +125,7 @@ def forecast(study: Study, site_file: Path) -> Forecast:
         leaving(expected, seen_in(expected), site)
         for expected in expected_of(study, settings, policy)
     )
+    secure = policy.secagg.required or study.secagg == "required"
     stages = [stage for stage in STAGES if any(each.stage == stage for each in answers)]
     return Forecast(
         site=settings.name,
@@ -128,6 +136,8 @@ def forecast(study: Study, site_file: Path) -> Forecast:
         answers=answers,
         words={stage: words_of(stage) for stage in stages},
         beyond=tuple(beyond(policy, study, settings)),
+        mode=mode_words(study) if settings.role == "training" else "",
+        masked=sum(each.question in SUMMED_NAMES for each in answers) if secure else 0,
     )
 
 

@@ -67,9 +67,7 @@ def _of_training(study: Study, network: Network) -> Expected:
 def _of_outputs(study: Study, network: Network) -> Expected:
     width = EMBEDDING_WIDTH[network.branch.network]
     told = (
-        network.fold is None
-        and study.embedding.reduce == "pca"
-        and study.fusion.exchange != "scores"
+        network.fold is None and study.embedding.reduce == "pca" and not study.fusion.takes_scores
     )
 
     def outputs(n: int) -> object:

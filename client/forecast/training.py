@@ -10,11 +10,14 @@ from client.forecast.expected import EVERYONE, MOST_HALVINGS, TEST, TRAINING, TU
 from client.policy.settings import Policy
 from client.settings import SiteSettings
 from client.stages.describe_cohort import described
-from shared.config import Study, fusion_names, networks
+from shared.config import Study, digest, networks
 from shared.firth import hat_sums
+from shared.fusion_columns import fusion_names
 from shared.fusion_sums import fold_moments
 from shared.heat import REGIONS, heat_sums
+from shared.noised_sums import divided
 from shared.placements import placement_sums
+from shared.privacy import FUSION, Spending
 from shared.regressions import reported_terms
 from shared.stages import clinical_model, embed, evaluate, explain, fuse
 from shared.stages.describe_cohort import COUNT_VARIABLES, DESCRIBE_COHORT, CountReply
@@ -66,15 +69,21 @@ def of_fusion(study: Study) -> Iterator[Expected]:
     """The fusion layer: rows of single patients, or sums."""
     fusion, columns = study.fusion, fusion_names(study)
     k, who = len(columns), TUNE if study.fusion.rows_of == "tune" else TRAINING
-    if fusion.exchange != "statistics":
+    if fusion.exchange == "embeddings+dp":
+        yield _noised_rows(study, columns, who)
+        return
+    if fusion.tells_rows:
 
         def rows(n: int) -> object:
             crowd = Crowd(study, n)
-            return embed.RowsReply(columns, crowd.table(k), crowd.labels)
+            return embed.RowsReply(columns, crowd.table(k), crowd.labels, "2000-01-01")
 
         yield Expected(
             embed.EMBED_ROWS, rows, f"each of the {who}, a row", checked=bool(fusion.n_outer_folds)
         )
+        return
+    if fusion.is_private:
+        yield _noised(study, 1 + k, who)
         return
     layers = (fusion.folds + 1) * len(fusion.penalties)
 
@@ -92,6 +101,37 @@ def of_fusion(study: Study) -> Iterator[Expected]:
     yield Expected(fuse.FUSION_STEPS, steps, who, times=None)
     yield Expected(fuse.FUSION_LOSSES, losses, who)
     yield Expected(fuse.FUSION_SCORES, lambda n: Crowd(study, n).binned(), who)
+
+
+def _noised_rows(study: Study, columns: tuple[str, ...], who: str) -> Expected:
+    """Rows with noise, and their booking."""
+    dp = study.fusion.dp
+
+    def rows(n: int) -> object:
+        numbers = np.zeros((n, 1 + len(columns)), dtype=np.int64)
+        return embed.NoisedRowsReply(columns, numbers, (_booked(study),), "2000-01-01")
+
+    return Expected(
+        embed.EMBED_NOISED, rows, f"each of the {who}, a row with noise", epsilon=dp.epsilon
+    )
+
+
+def _booked(study: Study) -> Spending:
+    dp = study.fusion.dp
+    return Spending("0" * 24, digest(study), FUSION, 1, 1.0, 1.0, 1, dp.delta, dp.epsilon)
+
+
+def _noised(study: Study, k: int, who: str) -> Expected:
+    """Sums with noise, of k coefficients, and the bookings of all steps."""
+    dp = study.fusion.dp
+    sums = divided(np.zeros(k + k * (k + 1) // 2, dtype=np.int64), k)
+    return Expected(
+        fuse.FUSION_NOISED,
+        lambda _n: fuse.NoisedReply(sums, (_booked(study),) * dp.steps),
+        who,
+        times=dp.steps,
+        epsilon=dp.epsilon,
+    )
 
 
 def of_evaluation(study: Study) -> Iterator[Expected]:

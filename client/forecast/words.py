@@ -25,7 +25,7 @@ def short_lines(found: Forecast) -> list[str]:
             f"{name:<36}{times_of(each):>7}{bytes_of(each):>18}{cell_of(each):>6}  {each.of}"
             f"{epsilon_of(each)}{'  REFUSED' if each.refused else ''}"
         )
-    return lines + refusal_lines(found)
+    return [*lines, *mode_lines(found), *refusal_lines(found)]
 
 
 def long_lines(found: Forecast) -> list[str]:
@@ -37,7 +37,7 @@ def long_lines(found: Forecast) -> list[str]:
         for each in found.answers:
             if each.stage == stage:
                 lines += answer_lines(each)
-    return [*lines, "", *refusal_lines(found), *total_lines(found)]
+    return [*lines, "", *mode_lines(found), *refusal_lines(found), *total_lines(found)]
 
 
 def head_lines(found: Forecast) -> list[str]:
@@ -67,12 +67,24 @@ def answer_lines(each: Leaving) -> list[str]:
     return lines + [f"      REFUSED: {each.refused}"] * bool(each.refused)
 
 
+def mode_lines(found: Forecast) -> list[str]:
+    """How the fusion layer is fitted."""
+    return textwrap.wrap(found.mode, WIDTH)
+
+
 def total_lines(found: Forecast) -> list[str]:
-    """All bytes together."""
-    return [
+    """All bytes together, and what is hidden of them."""
+    lines = [
         f"At most {found.most_bytes:,} bytes in all, beside what grows with patients and answers "
         "whose number is not known."
     ]
+    if found.masked:
+        lines.append(
+            f"Secure sums: {found.masked} kinds of these answers leave under masks, as numbers of "
+            "256 bits (weights: 64), asked as sum_of_ and the name above. The server knows their "
+            "total over all training sites alone."
+        )
+    return lines
 
 
 def refusal_lines(found: Forecast) -> list[str]:
@@ -121,6 +133,6 @@ def write_page(found: Forecast, path: Path) -> None:
         "epsilon": epsilon_of,
     }  # fmt: skip
     text = environment.get_template("page.html.j2").render(
-        found=found, explained=" ".join(EXPLAINED.split()), total=total_lines(found)[0]
+        found=found, explained=" ".join(EXPLAINED.split()), total=" ".join(total_lines(found))
     )
     write_atomically(path, text.encode())

@@ -9,6 +9,7 @@ from client.settings import SiteSettings
 from shared.config import Study, all_networks
 
 LABEL = "  {:11}{}"
+ROW_MODES = {"scores", "embeddings+dp", "embeddings"}
 
 
 def study_lines(study: Study, study_hash: str) -> list[str]:
@@ -43,6 +44,11 @@ def asked_lines(study: Study, settings: SiteSettings) -> list[str]:
         n = len(all_networks(study))
         rounds = sum(network.branch.training.rounds for network in all_networks(study))
         lines.append(_line("networks", f"weights of {n} networks, {rounds} rounds in all"))
+    if study.fusion.is_private:
+        dp = study.fusion.dp
+        lines.append(
+            _line("fusion", f"told with noise: epsilon {dp.epsilon:g}, delta {dp.delta:g} at most")
+        )
     rows = asked_rows(study)
     if rows:
         whose = f"{study.fusion.rows_of} patients"
@@ -71,10 +77,10 @@ def leaves_lines(study: Study, settings: SiteSettings, policy: Policy) -> list[s
 
 def _rows(policy: Policy) -> str:
     release = policy.release
-    if not release.rows or not release.rows_of or release.exchange == "statistics":
+    if not release.rows or not release.rows_of or not {*release.exchange} & ROW_MODES:
         return (
             f"nothing about single patients (release.rows: {said(release.rows)}, "
-            f"release.exchange: {release.exchange})"
+            f"release.exchange: {said(release.exchange)})"
         )
     whose = _listed(release.rows_of)
     return f"of {whose} patients, without an id: {_listed(release.rows)}"

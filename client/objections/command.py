@@ -7,7 +7,9 @@ from typing import Any
 LEFT = """What has left the hospital cannot be called back: a model that was trained with a
 patient's data stands as it is. Tell the coordinator of the runs above if they shall be repeated.
 Pages, tables and predictions that people here made themselves are for them to remove. Start the
-site service again: until then it answers nothing. Nothing was sent."""
+site service again: until then it answers nothing. What was told before with the patient it then
+tells of no cohort that lacks only this one (E_DIFF), lest somebody subtract: docs/privacy.md says
+what may be done. Nothing was sent."""
 
 
 def add_objections(actions: Any) -> None:

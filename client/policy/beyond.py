@@ -6,11 +6,12 @@ from pathlib import Path
 from client.cohort.manifest import Case
 from client.policy.keys import said
 from client.policy.load import load_policy
-from client.policy.settings import EXCHANGES, Exchange, Policy
+from client.policy.settings import Policy
 from client.settings import SiteSettings
 from shared.branches import Branch
 from shared.config import Study
 from shared.errors import CohortError, PolicyError
+from shared.secure_study import hindrances
 
 LABELS = ("negative", "positive")
 
@@ -24,10 +25,13 @@ def beyond(policy: Policy, study: Study, settings: SiteSettings) -> list[str]:
         return []
     has_images = settings.data.features is None
     found = rows_beyond(policy, study, has_images=has_images)
+    if not study.fusion.tells_rows:
+        found += exchange_beyond(policy, study)
     if has_images:
         for branch in study.branches:
             found += _training_beyond(policy, branch)
-    return found + noise_beyond(policy, study)
+    found += noise_beyond(policy, study) + fusion_noise_beyond(policy, study)
+    return found + sums_beyond(policy, study)
 
 
 def policy_for(site_file: Path, settings: SiteSettings, study: Study) -> Policy:
@@ -59,9 +63,9 @@ def refuse_beyond(policy: Policy, study: Study, settings: SiteSettings) -> None:
 
 def asked_rows(study: Study) -> tuple[str, ...]:
     """What the study asks of single patients, in the words of `release.rows`."""
-    if study.fusion.exchange == "statistics":
+    if not study.fusion.tells_rows:
         return ()
-    branches = "scores" if study.fusion.exchange == "scores" else "embeddings"
+    branches = "scores" if study.fusion.takes_scores else "embeddings"
     inputs = (branches if what == "embeddings" else what for what in study.fusion.inputs)
     return ("labels", *inputs)
 
@@ -77,12 +81,12 @@ def rows_beyond(policy: Policy, study: Study, *, has_images: bool) -> list[str]:
     if not rows:
         return []
     fusion, release = study.fusion, policy.release
-    asked: Exchange = "embeddings" if "embeddings" in rows else "scores"
-    lines = []
-    if EXCHANGES.index(asked) > EXCHANGES.index(release.exchange):
+    lines = exchange_beyond(policy, study, or_scores=not of_networks & set(rows))
+    most = release.max_dimension
+    if "embeddings" in rows and study.embedding.dimension > most:
         lines.append(
-            f"fusion.exchange of the study is {fusion.exchange}, and release.exchange of the "
-            f"policy allows at most {release.exchange}"
+            f"embedding.dimension of the study is {study.embedding.dimension}, and "
+            f"release.max_dimension of the policy is {most}"
         )
     lacking = [row for row in rows if row not in release.rows]
     if lacking:
@@ -96,6 +100,21 @@ def rows_beyond(policy: Policy, study: Study, *, has_images: bool) -> list[str]:
             f"patients, and release.rows_of of the policy lacks {fusion.rows_of}"
         )
     return lines
+
+
+def exchange_beyond(policy: Policy, study: Study, *, or_scores: bool = False) -> list[str]:
+    """The mode of the study's fusion layer, if the policy does not name it.
+
+    Args:
+        or_scores: Whether the site has nothing of networks, so that rows of it are as in `scores`.
+    """
+    asked, named = study.fusion.exchange, policy.release.exchange
+    if asked in named or (or_scores and "scores" in named):
+        return []
+    return [
+        f"fusion.exchange of the study is {asked}, and release.exchange of the policy names "
+        f"{', '.join(named) or 'none'}"
+    ]
 
 
 def refuse_small_cohort(policy: Policy, settings: SiteSettings, cases: Sequence[Case]) -> None:
@@ -138,6 +157,11 @@ def _training_beyond(policy: Policy, branch: Branch) -> list[str]:
             f"training.learning_rate of {whose} is {training.learning_rate:g}, and train.max_lr "
             f"of the policy is {limits.max_lr:g}"
         )
+    if training.local_epochs > limits.max_epochs:
+        lines.append(
+            f"training.local_epochs of {whose} is {training.local_epochs}, and train.max_epochs of "
+            f"the policy is {limits.max_epochs}"
+        )
     return lines
 
 
@@ -166,3 +190,35 @@ def noise_beyond(policy: Policy, study: Study) -> list[str]:
             f"{limits.max_delta:g}"
         )
     return lines
+
+
+def fusion_noise_beyond(policy: Policy, study: Study) -> list[str]:
+    """What a fusion layer fitted with noise would show of a patient beyond the policy."""
+    fusion, limits, lines = study.fusion, policy.dp, list[str]()
+    if not fusion.is_private:
+        return lines
+    for key, limit in (
+        ("max_fusion_epsilon", limits.max_fusion_epsilon),
+        ("max_epsilon", limits.max_epsilon),
+    ):
+        if limit is not None and fusion.dp.epsilon > limit:
+            lines.append(
+                f"fusion.dp.epsilon of the study is {fusion.dp.epsilon:g}, and dp.{key} of the "
+                f"policy is {limit:g}"
+            )
+    if fusion.dp.delta > limits.max_delta:
+        lines.append(
+            f"fusion.dp.delta of the study is {fusion.dp.delta:g}, and dp.max_delta of the policy "
+            f"is {limits.max_delta:g}"
+        )
+    return lines
+
+
+def sums_beyond(policy: Policy, study: Study) -> list[str]:
+    """Why the study would need this hospital's own sums, where the policy keeps them hidden."""
+    if not policy.secagg.required:
+        return []
+    off = ["secagg of the study is off"] if study.secagg == "off" else []
+    return [
+        f"{line}, and secagg.required of the policy is true" for line in off + hindrances(study)
+    ]

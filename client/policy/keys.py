@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from client.policy.packs import pack_policy
-from client.policy.settings import EXCHANGES, LEAST_CELL, Policy
+from client.policy.settings import LEAST_CELL, Policy
 from shared.stages.external_evaluate import LEVELS
 
 
@@ -27,6 +27,11 @@ def switched_off(value: bool, other: bool) -> bool:
 def more(value: tuple[str, ...], other: tuple[str, ...]) -> bool:
     """Whether a list allows what another does not."""
     return not set(value) <= set(other)
+
+
+def given(value: str, other: str) -> bool:
+    """Whether something is claimed that is not elsewhere."""
+    return bool(value.strip()) and not other.strip()
 
 
 def further(*order: str) -> Callable[[str, str], bool]:
@@ -82,11 +87,42 @@ KEYS = (
         "a cohort with fewer patients of a label takes part",
     ),
     Key(
+        "cohort.min_delta",
+        "The same is not told of two cohorts, over all runs and studies, that differ by fewer "
+        f"patients than this, unless by none; at least {LEAST_CELL} for real patients.",
+        lower,
+        "whoever subtracts one cohort's numbers from another's learns of fewer patients",
+    ),
+    Key(
+        "cohort.differing",
+        "Cohorts that are told of though they differ by fewer, by the names that a refusal gives "
+        "them.",
+        more,
+        "whoever subtracts such a cohort's numbers from those told before learns of the few "
+        "patients between them",
+    ),
+    Key(
         "release.min_cell",
         "A number over fewer patients than this, unless over none, is refused before it is "
         f"computed; at least {LEAST_CELL} for real patients.",
         lower,
         "numbers over fewer patients leave",
+    ),
+    Key(
+        "release.min_tail",
+        "Where fewer patients than this have a value of a clinical variable at or below a number, "
+        "or above it, none is said to have. Quartiles need four times as many of either label at "
+        "each site to be exact.",
+        lower,
+        "the largest and the smallest value of a variable can be searched for among fewer patients",
+    ),
+    Key(
+        "release.max_score_bins",
+        "In how many equal bins scores are told of at most; of a study with more bins they are "
+        "rounded first. With 1000 nearly every label can be read by rank; with 100 an AUC moves "
+        "by up to .002, with 50 by .005.",
+        higher,
+        "more patients stand alone in a bin, so that their labels can be read by rank",
     ),
     Key(
         "release.external",
@@ -97,10 +133,33 @@ KEYS = (
     ),
     Key(
         "release.exchange",
-        "The most that a study may fit its fusion layer on (fusion.exchange): statistics (sums, no "
-        "row of a patient), scores or embeddings (a row for each patient, without an id).",
-        further(*EXCHANGES),
+        "What a study may fit its fusion layer on (fusion.exchange), each by its name: statistics "
+        "(sums, no row of a patient), statistics+dp (sums with noise), scores, embeddings+dp "
+        "(with noise) or embeddings (a row for each patient, without an id; the last two need "
+        "legal_basis).",
+        more,
         "rows about single patients can be asked for",
+    ),
+    Key(
+        "release.legal_basis",
+        "The law and the agreement by which embeddings of single patients may leave; empty where "
+        "they may not.",
+        given,
+        "the hospital claims a basis for letting embeddings of single patients leave",
+    ),
+    Key(
+        "release.max_dimension",
+        "The most numbers that a network's embedding may be reduced to in such a row "
+        "(embedding.dimension).",
+        higher,
+        "more of an embedding stands in a row about a single patient",
+    ),
+    Key(
+        "release.keep_rows_days",
+        "After so many days whoever was sent such rows is to have deleted them; the last day is "
+        "told with them.",
+        higher,
+        "rows about single patients may be kept for longer",
     ),
     Key(
         "release.rows",
@@ -134,6 +193,33 @@ KEYS = (
         "a step of training goes further after its patients",
     ),
     Key(
+        "train.max_epochs",
+        "How often a round of a study's network may see each patient (local_epochs).",
+        higher,
+        "a round follows its patients further",
+    ),
+    Key(
+        "train.min_steps",
+        "The fewest training steps of a round without noise. An update of one step is a sum of "
+        "its patients' gradients.",
+        lower,
+        "an update is of so few steps that patients' gradients can be had from it",
+    ),
+    Key(
+        "train.max_weight",
+        "How many negative patients a positive one may count in training, or the other way round.",
+        higher,
+        "patients of one label move a network further",
+    ),
+    Key(
+        "train.max_growth",
+        "How many times larger or smaller the weights that a server sends may be than those of "
+        "the round before, by their norm; with a number no layer may die, either. null: nothing "
+        "is compared.",
+        higher,
+        "a server may put weights in the place of an aggregate at which training tells more",
+    ),
+    Key(
         "dp.required",
         "Networks are trained only under differential privacy, by studies with a section dp.",
         switched_off,
@@ -141,16 +227,30 @@ KEYS = (
     ),
     Key(
         "dp.max_epsilon",
-        "The largest epsilon that all networks of all studies together may reach for any patient; "
-        "null for no limit. With a number, no network is trained without noise.",
+        "The largest epsilon that all networks and fusion layers of all studies together may reach "
+        "for any patient; null for no limit. With a number, no network is trained without noise.",
         higher,
         "networks may show more of a patient",
+    ),
+    Key(
+        "dp.max_fusion_epsilon",
+        "The largest epsilon that fusion layers fitted with noise (fusion.exchange: statistics+dp, "
+        "embeddings+dp) may reach for any patient, over all studies; null for no limit.",
+        higher,
+        "fusion layers may show more of a patient",
     ),
     Key(
         "dp.max_delta",
         "The largest delta of a study's differential privacy.",
         higher,
         "the guarantee of differential privacy may fail with a larger probability",
+    ),
+    Key(
+        "secagg.required",
+        "Sums that are only ever added to other hospitals' leave under masks, so that the server "
+        "knows their total over at least three hospitals and none of this one's.",
+        switched_off,
+        "the server may know this hospital's own sums",
     ),
     Key(
         "refusals.most",
@@ -180,4 +280,4 @@ def said(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, tuple):
         return f"[{', '.join(value)}]"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else str(value) or '""'

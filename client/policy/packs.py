@@ -14,22 +14,40 @@ from client.policy.settings import LEAST_CELL, VERSION, Pack, Policy
 LOOSER: Mapping[Pack, Mapping[str, Mapping[str, Any]]] = {
     "strict": {},
     "standard": {
-        "cohort": {"min_patients": 30, "min_external": 20},
-        "release": {"min_cell": 5},
-        "train": {"max_rounds": 100},
+        "cohort": {"min_patients": 30, "min_external": 20, "min_delta": 5},
+        "release": {"min_cell": 5, "min_tail": 3, "max_score_bins": 100},
+        "train": {"max_rounds": 100, "max_epochs": 20, "min_steps": 3, "max_weight": 20.0},
         "dp": {"required": False, "max_epsilon": None},
     },
     "simulation": {
-        "cohort": {"min_patients": 1, "min_external": 1, "min_class": 0},
+        "cohort": {"min_patients": 1, "min_external": 1, "min_class": 0, "min_delta": 1},
         "release": {
             "min_cell": LEAST_CELL,
+            "min_tail": 1,
+            "max_score_bins": 10_000,
             "external": "binned",
-            "exchange": "embeddings",
+            "exchange": ("statistics", "statistics+dp", "scores", "embeddings+dp", "embeddings"),
+            "max_dimension": 64,
+            "keep_rows_days": 3650,
             "rows": ("embeddings", "scores", "labels", "radiomics_score", "clinical"),
             "rows_of": ("tune", "train"),
         },
-        "train": {"max_rounds": 10_000, "min_batch": 2, "max_lr": 10.0},
-        "dp": {"required": False, "max_epsilon": None, "max_delta": 0.01},
+        "train": {
+            "max_rounds": 10_000,
+            "min_batch": 2,
+            "max_lr": 10.0,
+            "max_epochs": 10_000,
+            "min_steps": 1,
+            "max_weight": 1e6,
+            "max_growth": None,
+        },
+        "dp": {
+            "required": False,
+            "max_epsilon": None,
+            "max_fusion_epsilon": None,
+            "max_delta": 0.01,
+        },
+        "secagg": {"required": False},
     },
 }
 """What a pack has in the place of a value of `strict`."""

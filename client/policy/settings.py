@@ -6,7 +6,7 @@ alone reads it. A pack gives the value of each key that the file does not name
 """
 
 from datetime import date
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -19,30 +19,50 @@ LEAST_CELL = 3
 Pack = Literal["strict", "standard", "simulation"]
 RowPart = Literal["embeddings", "scores", "labels", "radiomics_score", "clinical"]
 RowSplit = Literal["tune", "train"]
-Exchange = Literal["statistics", "scores", "embeddings"]
-EXCHANGES: tuple[Exchange, ...] = get_args(Exchange)
-"""What a fusion layer may be fitted on, from what tells least of a patient to what tells most."""
+Exchange = Literal["statistics+dp", "statistics", "scores", "embeddings+dp", "embeddings"]
+NEEDS_BASIS: tuple[Exchange, ...] = ("embeddings", "embeddings+dp")
+"""What a fusion layer is fitted on only with a legal basis that the policy names."""
 
 
 class CohortLimits(Settings):
-    """How many usable patients this hospital must have before it answers anything."""
+    """How many usable patients this hospital must have before it answers anything.
+
+    And by how many, unless by none, two cohorts must differ of which the same is told; `differing`
+    names cohorts for which that is waived (`client.differences`).
+    """
 
     min_patients: Count = 50
     min_external: Count = 30
     min_class: Annotated[int, Field(ge=0)] = 10
+    min_delta: Count = 10
+    differing: tuple[Annotated[str, Field(pattern="^[0-9a-f]{12}$")], ...] = ()
 
 
 class ReleaseLimits(Settings):
     """What is too few to be told of, and what may be told of single patients.
 
-    A statistic of fewer patients than `min_cell`, but not of none, never leaves.
+    A statistic of fewer patients than `min_cell`, but not of none, never leaves; the lowest and the
+    highest values of a variable are not to be found but by so many patients as `min_tail`. A mode
+    of the fusion layer is allowed by its name in `exchange`, and no other with it.
     """
 
     min_cell: Count = 10
+    min_tail: Count = 5
+    max_score_bins: Annotated[int, Field(ge=20)] = 50
     external: ExternalLevel = "summary"
-    exchange: Exchange = "statistics"
+    exchange: tuple[Exchange, ...] = ("statistics", "statistics+dp")
+    legal_basis: str = ""
+    max_dimension: Count = 8
+    keep_rows_days: Count = 365
     rows: tuple[RowPart, ...] = ()
     rows_of: tuple[RowSplit, ...] = ("tune",)
+
+    @field_validator("exchange", mode="before")
+    @classmethod
+    def _one_name_is_a_list(cls, names: Any) -> Any:
+        if isinstance(names, str):
+            return (names,)
+        return tuple(names) if isinstance(names, list) else names
 
 
 class TrainingLimits(Settings):
@@ -51,17 +71,29 @@ class TrainingLimits(Settings):
     max_rounds: Count = 50
     min_batch: Annotated[int, Field(ge=2)] = 8
     max_lr: Positive = 0.1
+    max_epochs: Count = 10
+    min_steps: Count = 5
+    max_weight: Annotated[float, Field(ge=1)] = 10.0
+    max_growth: Annotated[float, Field(gt=1)] | None = 2.0
 
 
 class NoiseLimits(Settings):
-    """How much networks may show of a patient; None is no limit.
+    """How much private fits may show of a patient; None is no limit.
 
-    `max_epsilon` is of all networks of all studies together.
+    `max_epsilon` is of all networks and fusion layers of all studies together, and
+    `max_fusion_epsilon` of the fusion layers among them.
     """
 
     required: bool = True
     max_epsilon: Positive | None = 6.0
+    max_fusion_epsilon: Positive | None = 6.0
     max_delta: Annotated[float, Field(gt=0, le=0.01)] = 1e-5
+
+
+class SecureSums(Settings):
+    """Whether this hospital's sums may be known only together with those of others."""
+
+    required: bool = True
 
 
 class Refusals(Settings):
@@ -81,6 +113,7 @@ class Policy(Settings):
     release: ReleaseLimits = ReleaseLimits()
     train: TrainingLimits = TrainingLimits()
     dp: NoiseLimits = NoiseLimits()
+    secagg: SecureSums = SecureSums()
     refusals: Refusals = Refusals()
 
     @field_validator("version")
@@ -101,6 +134,32 @@ class Policy(Settings):
                 "YYYY-MM-DD"
             )
         return self
+
+    @field_validator("cohort")
+    @classmethod
+    def _differences_are_large_enough(
+        cls, cohort: CohortLimits, found: ValidationInfo
+    ) -> CohortLimits:
+        if found.data.get("pack") != "simulation" and cohort.min_delta < LEAST_CELL:
+            raise ValueError(
+                f"min_delta must be at least {LEAST_CELL}, found {cohort.min_delta}; only made-up "
+                "patients (pack: simulation) may do with less"
+            )
+        return cohort
+
+    @field_validator("release")
+    @classmethod
+    def _embeddings_have_a_basis(
+        cls, release: ReleaseLimits, found: ValidationInfo
+    ) -> ReleaseLimits:
+        named = [mode for mode in NEEDS_BASIS if mode in release.exchange]
+        if named and not release.legal_basis.strip() and found.data.get("pack") != "simulation":
+            raise ValueError(
+                f"exchange names {named[0]}, which lets data leave by which a patient can be found "
+                "again; name the legal basis for it in legal_basis, as the article and the "
+                "agreement, or take it out"
+            )
+        return release
 
     @field_validator("release")
     @classmethod

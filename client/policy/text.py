@@ -28,6 +28,7 @@ SECTIONS = {
     "release": "What is too few to be told of, and what may be told of single patients.",
     "train": "How networks may be trained on this hospital's patients.",
     "dp": "Differential privacy: noise in the training of networks, and how much they may show.",
+    "secagg": "Secure sums: what only the total over hospitals is known of.",
     "refusals": "When a server has asked too much.",
 }
 LEAD = {

@@ -36,6 +36,7 @@ from shared.errors import (
 )
 from shared.regressions import reported_terms
 from shared.stages.clinical_model import CLINICAL_HATS, CLINICAL_STEP
+from shared.stages.secure_sums import PREFIX
 from shared.stages.train_branches import TRAIN_BRANCH
 
 COUNTED = (codes_of(PolicyError) - {ApprovalError.code}) | {CodecError.code}
@@ -120,11 +121,12 @@ def spared_in(study: Study) -> dict[Kind, int]:
     """The refusals that an honest run of a study can meet though nothing is wrong with it."""
     n = len(reported_terms(study.clinical.predictors, study.sites.training))
     n_rounds = sum(1 + network.branch.training.rounds for network in all_networks(study))
-    return {
+    found = {
         (CLINICAL_STEP.name, LeverageError.code): ASKED_TOGETHER_ALONE_AND_BY_FIRTH * n,
         (CLINICAL_HATS.name, LeverageError.code): n,
         (TRAIN_BRANCH.name, SmallCellError.code): n_rounds,
     }
+    return found | {(PREFIX + name, code): most for (name, code), most in found.items()}
 
 
 def run_in(rows: Iterable[Row], beginning: str) -> tuple[str, str]:

@@ -29,18 +29,29 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """By how much a round changed a network's weights: the norms of the change and of these."""
+
+    network: str
+    norm: float
+    of: float
+
+
+@dataclass(frozen=True, slots=True)
 class Content:
     """What an answer holds.
 
     Attributes:
         words: Bytes of its text: numbers and names that are no arrays.
         sha256: Of every byte of the answer: head, then arrays.
+        change: What training changed; None where nothing was trained.
     """
 
     items: list[Item]
     words: int
     n_bytes: int
     sha256: str
+    change: Change | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +94,8 @@ class Row:
         for later in ("policy", "approval"):
             if body[later] is None:
                 del body[later]
+        if self.content is not None and self.content.change is None:
+            del body["content"]["change"]
         return json.dumps(body, separators=(",", ":"), ensure_ascii=True).encode() + b"\n"
 
     def when(self) -> datetime:
@@ -95,8 +108,8 @@ def hash_of(line: bytes) -> str:
     return hashlib.sha256(line).hexdigest()
 
 
-def content_of(letter: Letter) -> Content:
-    """What leaves with a letter."""
+def content_of(letter: Letter, change: Change | None = None) -> Content:
+    """What leaves with a letter; `change` is what training changed, where it holds weights."""
     items = [
         Item(name, sealed.dtype, list(sealed.shape), len(sealed.data))
         for name, sealed in sorted(letter.arrays.items())
@@ -104,7 +117,7 @@ def content_of(letter: Letter) -> Content:
     texts = [value for record in letter.records.values() for value in record.values()]
     words = sum(len(str(text).encode()) for text in texts)
     total = words + sum(item.n_bytes for item in items)
-    return Content(items, words, total, ticket_of(letter))
+    return Content(items, words, total, ticket_of(letter), change)
 
 
 def file_content(content: bytes) -> Content:
@@ -123,7 +136,8 @@ def read_row(line: bytes) -> Row:
         content = found.pop("content")
         if content is not None:
             items = [Item(**item) for item in content.pop("items")]
-            content = Content(items, **content)
+            change = content.pop("change", None)
+            content = Content(items, **content, change=None if change is None else Change(**change))
         row = Row(**found, content=content)
         row.when()
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):

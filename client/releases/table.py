@@ -12,7 +12,7 @@ from client.releases.row import Row
 SHORT = 12
 COLUMNS = (
     "row", "utc", "verdict", "code", "to", "study", "run", "question", "bytes", "arrays",
-    "smallest cell", "sha256", "policy", "approval",
+    "smallest cell", "sha256", "policy", "approval", "change of weights",
 )  # fmt: skip
 
 
@@ -34,6 +34,8 @@ def row_lines(row: Row) -> list[str]:
         return [f"{head}refused, {row.code}", *grounds_lines(row)]
     cell = "no count" if row.least_cell is None else f"smallest cell {row.least_cell}"
     lines = [f"{head}{row.content.n_bytes:,} bytes, {cell}, to {row.to}"]
+    if row.content.change:
+        lines.append(f"        {change_words(row)}")
     if row.content.items:
         lines.append(f"        {array_words(row)}")
     return lines + grounds_lines(row)
@@ -67,6 +69,15 @@ def policy_lines(rows: Sequence[Row], now: str) -> list[str]:
             what = f"under the policy {policy}{still}"
         lines.append(f"{which}: {what}")
     return lines
+
+
+def change_words(row: Row) -> str:
+    """By how much a row's weights differ from those that they were trained from."""
+    change = row.content.change if row.content else None
+    if change is None:
+        return ""
+    share = f", {change.norm / change.of:.2%} of its weights' norm" if change.of else ""
+    return f"{change.network}: changed by {change.norm:.4g}{share}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +129,7 @@ def as_csv(rows: list[Row]) -> str:
             row.number, row.at, row.verdict, row.code, row.to, row.study, row.run, row.question,
             content.n_bytes if content else 0, array_words(row),
             "" if row.least_cell is None else row.least_cell, content.sha256 if content else "",
-            row.policy or "", row.approval or "",
+            row.policy or "", row.approval or "", change_words(row),
         )  # fmt: skip
         writer.writerow([_harmless(str(cell)) for cell in cells])
     return out.getvalue()

@@ -23,13 +23,14 @@ from shared.stages import Question
 from shared.stages.clinical_model import CLINICAL_HATS, CLINICAL_STEP, PREDICTOR_MEANS
 from shared.stages.describe_cohort import COUNT_VARIABLES, DESCRIBE_COHORT
 from shared.stages.discretise import COUNT_RANGES
-from shared.stages.embed import EMBED_OUTPUTS, EMBED_ROWS
+from shared.stages.embed import EMBED_NOISED, EMBED_OUTPUTS, EMBED_ROWS
 from shared.stages.evaluate import EVALUATE_OUTPUTS, EVALUATE_PLACEMENTS, EVALUATE_SCORES
 from shared.stages.explain import EXPLAIN
 from shared.stages.external_evaluate import EXTERNAL_OUTPUTS, EXTERNAL_SCORES
 from shared.stages.fuse import (
     FUSION_LOSSES,
     FUSION_MOMENTS,
+    FUSION_NOISED,
     FUSION_SCORES,
     FUSION_STEPS,
 )
@@ -74,10 +75,12 @@ ANSWERS: dict[str, tuple[Question[Any, Any], Answer]] = {
         (TRAIN_BRANCH, train_branches.answer),
         (EMBED_OUTPUTS, embed.answer_outputs),
         (EMBED_ROWS, embed.answer_rows),
+        (EMBED_NOISED, embed.answer_noised),
         (FUSION_MOMENTS, fuse.answer_moments),
         (FUSION_STEPS, fuse.answer_steps),
         (FUSION_LOSSES, fuse.answer_losses),
         (FUSION_SCORES, fuse.answer_scores),
+        (FUSION_NOISED, fuse.answer_noised),
         (EVALUATE_OUTPUTS, evaluate.answer_outputs),
         (EVALUATE_SCORES, evaluate.answer_scores),
         (EVALUATE_PLACEMENTS, evaluate.answer_placements),

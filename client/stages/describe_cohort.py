@@ -3,7 +3,7 @@
 from collections import Counter
 
 from client.acquisition import acquired
-from client.release import check_class_columns, check_classes
+from client.release import check_class_columns, check_classes, without_tails
 from client.site import Cases, Site
 from client.workbench import Workbench
 from shared.config import Study
@@ -39,7 +39,8 @@ def answer_count(request: CountRequest, bench: Workbench) -> CountReply:
     labels, rows = site.labels(site.everyone), site.clinical(site.everyone, request.names)
     check_class_columns(site, "the count", request.names, rows, labels)
     negative, positive = (
-        counts_below(request.names, rows[labels == label], request.thresholds) for label in (0, 1)
+        without_tails(site, counts_below(request.names, rows[labels == label], request.thresholds))
+        for label in (0, 1)
     )
     return CountReply(negative, positive)
 

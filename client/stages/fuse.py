@@ -1,13 +1,16 @@
-"""The site's half of `fuse`, asked where no row may leave (`fusion.exchange: statistics`)."""
+"""The site's half of `fuse`, asked where no row may leave: sums, or sums with noise."""
 
 import numpy as np
 
 from client.folds import deal
+from client.fusion_noise import check_noised, noised_sums
 from client.leverage import check_blanks, check_logistic
-from client.release import check_columns, check_folds
+from client.release import check_classes, check_columns, check_folds, told_scores
 from client.seeds import generator_for
 from client.stages.embed import cases_of, fusion_rows
+from client.told_once import told_once
 from client.workbench import Workbench
+from shared.checks import Ints
 from shared.errors import CodecError, PolicyError
 from shared.fusion_sums import (
     Layers,
@@ -17,9 +20,19 @@ from shared.fusion_sums import (
     layer_rows,
     layer_sums,
 )
+from shared.grid_noise import noise_for
+from shared.models import fusion_design
+from shared.noised_sums import divided
 from shared.scores import ScoreSums, score_sums
 from shared.stages.embed import RowsRequest
-from shared.stages.fuse import LayersRequest, LossesReply, MomentsReply, StepsReply
+from shared.stages.fuse import (
+    LayersRequest,
+    LossesReply,
+    MomentsReply,
+    NoisedReply,
+    NoisedRequest,
+    StepsReply,
+)
 
 WHAT = "the fusion layer's sums"
 Rows = tuple[tuple[str, ...], np.ndarray, np.ndarray, np.ndarray]
@@ -51,13 +64,40 @@ def answer_scores(request: LayersRequest, bench: Workbench) -> ScoreSums:
     """Counts of the cases' scores, each by the layer that leaves its fold out."""
     rows, labels, fold = carried_rows(request, bench)
     settings = bench.study.evaluation
+    scores = held_out_scores(rows, fold, request.layers)
     return score_sums(
-        held_out_scores(rows, fold, request.layers),
+        told_scores(bench.site, scores, settings.score_bins),
         labels,
         bins=settings.score_bins,
         calibration_bins=settings.calibration_bins,
         threshold=float("nan"),
     )
+
+
+def answer_noised(request: NoisedRequest, bench: Workbench) -> NoisedReply:
+    """Score and information with noise, paid for before they leave.
+
+    Neither coefficients nor scale are refused: whatever they are, no patient adds more to the sums
+    than the noise is reckoned for.
+
+    Raises:
+        SmallCellError: If a class has too few cases.
+        BudgetError: If it does not fit what the study or the hospital allows.
+    """
+    check_noised(request, bench)
+    _, rows, labels = fusion_rows(request.rows, bench)
+    check_classes(bench.site, WHAT, labels)
+    layer, dp = request.layer, bench.study.fusion.dp
+    if layer.mean.shape[1] != rows.shape[1]:
+        raise CodecError("the request's layer does not have the study's columns")
+    design = fusion_design(layer.mean[0], layer.sd[0], rows)
+    noise, beta = noise_for(dp.epsilon, dp.delta, dp.steps), layer.coefficients[0]
+
+    def draw() -> Ints:
+        return noised_sums(design, labels, beta, clip_norm=dp.clip_norm, noise=noise)
+
+    numbers, spent = told_once(bench, request, step=request.step, noise=noise, draw=draw)
+    return NoisedReply(divided(numbers, design.shape[1]), spent)
 
 
 def carried_rows(

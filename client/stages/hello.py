@@ -16,6 +16,7 @@ def answer(request: Request, bench: Workbench) -> Reply:
         code_hash=code_hash(),
         study_hash=digest(bench.study),
         versions=versions(),
+        secure_sums=bench.site.policy.secagg.required and bench.site.role == "training",
     )
     if request.code_hash != mine.code_hash:
         raise HandshakeError(

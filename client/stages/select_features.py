@@ -82,7 +82,7 @@ def answer_gram(request: GramRequest, bench: Workbench) -> GramReply:
     """Products of the standardised features, for each fold."""
     cases = training_without(bench, request.held_out)
     scaled, labels = scaled_features(bench, cases, request.scale), bench.site.labels(cases)
-    fold = folds(labels, bench.study.selection.folds, bench)
+    fold = folds(labels, bench.study.selection.folds, bench, request.held_out)
     check_folds(bench.site, "the sums of products", labels, fold)
     check_apart(bench, "the sums of products", cases, request.scale, fold)
     return GramReply(
@@ -104,7 +104,7 @@ def answer_logistic_lasso(request: LogisticLassoRequest, bench: Workbench) -> Lo
     """This site's part of the problems, at its own best intercept for each."""
     cases = training_without(bench, request.held_out)
     scaled, labels = scaled_features(bench, cases, request.scale), bench.site.labels(cases)
-    fold = folds(labels, bench.study.selection.folds, bench)
+    fold = folds(labels, bench.study.selection.folds, bench, request.held_out)
     check_folds(bench.site, "the sums of the LASSO", labels, fold)
     check_apart(bench, "the sums of the LASSO", cases, request.scale, fold)
     rows = lasso_rows(scaled, labels, fold, request.problems)
@@ -153,8 +153,13 @@ def check_apart(
         check_inside(bench.site, what, rows[groups == group], *ends, at_most=LEAST_OF_A_CLASS)
 
 
-def folds(labels: np.ndarray, n_folds: int, bench: Workbench) -> np.ndarray:
-    """A fold for each case that is fitted on ``(n,)``, balanced by label."""
-    return deal(
-        labels, n_folds, generator_for(bench.study.seed, bench.site.name, "select_features")
-    )
+def folds(
+    labels: np.ndarray, n_folds: int, bench: Workbench, held_out: int | None = None
+) -> np.ndarray:
+    """A fold for each case that is fitted on ``(n,)``, balanced by label.
+
+    What is left without each outer fold is dealt by itself: dealt alike, two of these would have
+    folds that differ by very few patients.
+    """
+    purpose = "select_features" if held_out is None else f"select_features without {held_out}"
+    return deal(labels, n_folds, generator_for(bench.study.seed, bench.site.name, purpose))

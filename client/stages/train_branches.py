@@ -9,10 +9,12 @@ from client.folds import training_without
 from client.optimiser import Moments, build_optimiser, moments_key, trainable
 from client.policy.rounds import count_round
 from client.private_training import train_privately
-from client.release import check_cases, check_classes
+from client.release import check_cases, check_classes, told_scores
+from client.releases.cells import note_change
 from client.seeds import seed_for
 from client.site import TrainingCases, TuneCases
 from client.training import RoundPlan, outputs, train_round
+from client.weight_changes import Incoming, change_of
 from client.workbench import Workbench
 from shared.branches import Network
 from shared.config import digest
@@ -36,6 +38,10 @@ def answer(request: Request, bench: Workbench) -> Reply:
     weights = rounds.receive(request)
     if weights is None:
         return Reply(None, 0, 0.0, binned(bench, np.empty(0), np.empty(0)), 0.0, lacking=True)
+    if request.train:
+        incoming(bench, network).check(
+            bench.site.policy, network=network.name, number=request.round, weights=weights
+        )
     set_weights(module, weights)
     tune, tune_loss = score_tune(bench, network, bench.site.tuning)
     if not request.train:
@@ -44,6 +50,7 @@ def answer(request: Request, bench: Workbench) -> Reply:
     if not n_cases:
         return Reply(None, 0, loss, tune, tune_loss)
     trained = get_weights(module)
+    note_change(change_of(request.network, weights, trained))
     if rounds.coder.sends_whole:
         return Reply(trained, n_cases, loss, tune, tune_loss, spent=spent)
     change = rounds.change(request, weights, trained)
@@ -71,6 +78,7 @@ def train(bench: Workbench, request: Request, cases: TrainingCases) -> tuple[int
         positive_weight=request.positive_weight,
     )
     module, compute, n = bench.module(network), bench.compute(network), len(inputs.labels)
+    check_steps(bench, network, n)
     count_round(
         bench.site.cache_folder, bench.site.policy, study=digest(bench.study),
         network=network.name, number=request.round, begins=get_weights(module).vector,
@@ -105,6 +113,45 @@ def check_round(bench: Workbench, request: Request) -> None:
             f"{request.network}: round {request.round} was asked for; the study trains {planned} "
             f"rounds, and train.max_rounds of the policy is {bench.site.policy.train.max_rounds}."
         )
+    check_ways(bench, request)
+
+
+def check_ways(bench: Workbench, request: Request) -> None:
+    """Refuse a weight of the labels, or a pull, by which a round goes another way than the study's.
+
+    Raises:
+        PolicyError: If the server names one.
+    """
+    most, weight = bench.site.policy.train.max_weight, request.positive_weight
+    if not 1 / most <= weight <= most:
+        raise PolicyError(
+            f"{request.network}: a positive patient is to count {weight:g} negative ones, and "
+            f"train.max_weight of the policy is {most:g}."
+        )
+    if not 0 <= request.proximal_mu < np.inf:
+        raise PolicyError(f"{request.network}: FedProx's mu is {request.proximal_mu:g}.")
+
+
+def check_steps(bench: Workbench, network: Network, n: int) -> None:
+    """Refuse a round of few steps: without noise, its update is a sum of patients' gradients.
+
+    Raises:
+        PolicyError: If it has fewer than `train.min_steps`.
+    """
+    training, least = network.branch.training, bench.site.policy.train.min_steps
+    steps = training.local_epochs * math.ceil(n / training.batch_size)
+    if bench.study.dp is None and steps < least:
+        raise PolicyError(
+            f"{network.name}: a round on {n} patients would have {steps} steps, and "
+            f"train.min_steps of the policy is {least}. A smaller batch_size has more, and so have "
+            "more local_epochs."
+        )
+
+
+def incoming(bench: Workbench, network: Network) -> Incoming:
+    """The norms of the weights that came in the rounds before."""
+    folder = bench.site.cache_folder / "trained" / digest(bench.study)[:16]
+    return Incoming(folder / f"{network.name}.norms.json")
 
 
 def moments_of(bench: Workbench, network: Network) -> Moments:
@@ -127,7 +174,7 @@ def binned(bench: Workbench, scores: np.ndarray, labels: np.ndarray) -> ScoreSum
     """Scores in the study's bins, without a threshold."""
     settings = bench.study.evaluation
     return score_sums(
-        scores,
+        told_scores(bench.site, scores, settings.score_bins),
         labels,
         bins=settings.score_bins,
         calibration_bins=settings.calibration_bins,

@@ -96,7 +96,7 @@ def _inputs(results: Results, rows: Sequence[Mapping[str, Any]]) -> str:
     fitted = (results.get("clinical") or {}).get("coefficients") or []
     clinical = {row["predictor"] for row in fitted}
     columns = {row["name"] for row in rows} - {"intercept"}
-    scored = (results.get("fusion") or {}).get("exchange") == "scores"
+    scored = (results.get("fusion") or {}).get("exchange") in ("scores", "statistics+dp")
     branches = "the branches' scores" if scored else "the branches' embeddings"
     parts = [branches] if columns - clinical - {"radiomics_score"} else []
     parts += ["the radiomics score"] if "radiomics_score" in columns else []

@@ -138,8 +138,10 @@ def _steps(results: Results) -> Iterator[tuple[Box, Box, Box]]:
         what = "embeddings and scores" if results.get("branches") else "scores"
         told = {
             "embeddings": [what, "of patients without ids"],
+            "embeddings+dp": ["rows with noise", "of patients without ids"],
             "scores": ["scores", "of patients without ids"],
             "statistics": ["sums"],
+            "statistics+dp": ["sums with noise"],
         }
         yield (
             [f"{what} of", f"{fusion.get('fitted_on') or 'tune'} patients"],

@@ -1,6 +1,6 @@
 """Tables of the fusion layer: its coefficients, and whether its cases are enough for them."""
 
-from server.report.table import Table, row, shown
+from server.report.table import Table, estimate, row, shown
 from server.report.words import Results, coefficient, count, name, number, odds, share
 
 CRITERIA = ("shrinkage", "optimism", "prevalence")
@@ -9,7 +9,7 @@ PARTS = ("mean", "sd", "coefficient", "per_unit")
 
 def fusion_tables(results: Results) -> list[Table]:
     """The layer's coefficients, then what its parameters need."""
-    return [*_coefficients(results), *_budget(results)]
+    return [*_coefficients(results), *_without_site(results), *_budget(results)]
 
 
 def _coefficients(results: Results) -> list[Table]:
@@ -25,6 +25,43 @@ def _coefficients(results: Results) -> list[Table]:
     columns = ("Column", "Mean", "SD", "Coefficient per SD", "Per unit", "Odds ratio per SD")
     notes = ("Shrunk by the ridge penalty, so without intervals. The intercept is at all means.",)
     return [Table("fusion-layer", "Fusion layer", columns, rows, notes)] if rows else []
+
+
+def _without_site(results: Results) -> list[Table]:
+    """What each site does to the layer, one left out at a time."""
+    found = (results.get("fusion") or {}).get("without_site") or []
+    rows = tuple(
+        row(
+            name(entry["site"]),
+            name(entry["largest"]["name"]),
+            shown(entry["n_cases"], count),
+            estimate(entry["auc"], entry["auc_ci"], number),
+            estimate(entry["auc_without"], entry["auc_without_ci"], number),
+            shown(entry["largest"]["coefficient"], coefficient),
+            shown(entry["largest"]["without"], coefficient),
+        )
+        for entry in found
+    )
+    if not rows:
+        return []
+    against = [name(entry["site"]) for entry in found if entry["contradicts"]]
+    notes = [
+        "AUCs are of the cases that the layer was fitted on, each scored by a layer of the other "
+        "folds. Without a site the layer is fitted again on the others' rows, or, where sums alone "
+        "were told, takes one Newton step from where the fit ended.",
+    ]
+    if against:
+        notes.append(
+            f"The cases of {' and '.join(against)} are ranked worse than the others', beyond both "
+            "intervals: look whether labels are turned round there, or features extracted "
+            "otherwise."
+        )
+    columns = (
+        "Without", "Column that changes most", "Cases left out", "AUC of these",
+        "AUC of the others", "Coefficient", "Without the site",
+    )  # fmt: skip
+    title = "The fusion layer without each site"
+    return [Table("fusion-without-site", title, columns, rows, tuple(notes), texts=2)]
 
 
 def _budget(results: Results) -> list[Table]:

@@ -19,7 +19,7 @@ from server.report.model_figures import auc_pictures, calibration_pictures, roc_
 from server.report.model_tables import calibration_tables, half_tables, metric_tables
 from server.report.nomogram import nomogram_pictures
 from server.report.picture import Picture
-from server.report.privacy import privacy_line
+from server.report.privacy import fusion_privacy_line, privacy_line, secure_line
 from server.report.regressions import regression_tables
 from server.report.stability import stability_line, stability_tables
 from server.report.subgroups import subgroup_lines, subgroup_pictures, subgroup_tables
@@ -114,6 +114,8 @@ def _lines(results: Results) -> dict[str, list[str]]:
     lines["subgroups"] = subgroup_lines(results)
     lines["baselines"] = baseline_lines(results)
     lines["branches"] = [privacy_line(results)]
+    lines["fusion"] = [fusion_privacy_line(results)]
+    lines["disclosed"] = [secure_line(results)]
     return lines
 
 

@@ -8,10 +8,10 @@ from server.study import DiscretiseRecord, Study
 from shared.errors import CohortError
 from shared.models import Extraction
 from shared.quantiles import bisection
+from shared.searches import OF_RANGES
 from shared.stages.discretise import COUNT_RANGES, Request
 
 LARGEST_HU = 8192.0
-TOLERANCE = 2.0**-40
 LEVELS = 32
 DIGITS = 3
 
@@ -34,7 +34,7 @@ def median_ranges(coordinator: Coordinator, filters: tuple[str, ...]) -> np.ndar
     Raises:
         CohortError: If no training case has an image.
     """
-    search = bisection(filters, [0.5], low=0.0, high=LARGEST_HU, tolerance=TOLERANCE)
+    search = bisection(filters, [0.5], low=0.0, high=LARGEST_HU, tolerance=OF_RANGES.tolerance)
     search = found_quantiles(
         search,
         lambda thresholds: coordinator.federation.ask(

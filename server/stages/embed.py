@@ -8,20 +8,26 @@ import numpy as np
 from scipy.linalg import eigh
 
 from server.coordinator import Coordinator, need
+from server.fusion_scale import known_scale
 from server.stages.train_branches import best_weights
 from server.study import EmbeddingRecord, Study
 from shared.architectures import ARCHITECTURES
 from shared.branches import Network
 from shared.codec import content_hash
-from shared.config import fusion_names, networks, without_folds
+from shared.config import networks, without_folds
 from shared.errors import CohortError, FederationError
+from shared.fusion_columns import fusion_names
 from shared.fusion_settings import Embedding
 from shared.models import Projection, RadiomicsModel
 from shared.networks import EMBEDDING_WIDTH, Weights
+from shared.noised_rows import opened_rows
+from shared.privacy import Spent
 from shared.stages.embed import (
+    EMBED_NOISED,
     EMBED_OUTPUTS,
     EMBED_ROWS,
     EmbeddingSums,
+    NoisedRowsRequest,
     OutputsRequest,
     Parts,
     RowsReply,
@@ -46,20 +52,43 @@ def run(study: Study, coordinator: Coordinator) -> Study:
         for k, model in enumerate(selection.without_fold)
     )
     parts = without or (whole,)
-    columns, rows, labels, sites = collect_rows(coordinator, RowsRequest(parts, clinical.model))
+    request, spent = RowsRequest(parts, clinical.model), dict[str, Spent]()
+    if coordinator.settings.fusion.exchange == "embeddings+dp":
+        told, spent = collect_noised(study, coordinator, request)
+    else:
+        told = collect_rows(coordinator, request)
+    columns = fusion_names(coordinator.settings)
+    rows, labels, sites = np.empty((0, len(columns))), np.empty(0, np.int64), tuple[str, ...]()
+    if told:
+        columns, rows, labels, sites = stack_rows(told)
+    days = sorted(reply.delete_by for reply in told.values() if reply.delete_by)
     record = EmbeddingRecord(
-        whole.projections, whole.network_hashes, columns, rows, labels, sites, parts
-    )
+        whole.projections, whole.network_hashes, columns, rows, labels, sites, parts,
+        spent, delete_by="".join(days[:1]),
+    )  # fmt: skip
     return coordinator.save(study, embed=record)
 
 
-def collect_rows(coordinator: Coordinator, request: RowsRequest) -> StackedRows:
-    """The rows that the sites disclose; none where the study fits the layer on sums."""
+def collect_noised(
+    study: Study, coordinator: Coordinator, request: RowsRequest
+) -> tuple[dict[str, RowsReply], dict[str, Spent]]:
+    """The rows with noise that the sites disclose, in the columns' units, and what they spent."""
     settings = coordinator.settings
-    if settings.fusion.exchange == "statistics":
-        columns = fusion_names(settings)
-        return columns, np.empty((0, len(columns))), np.empty(0, np.int64), ()
-    return stack_rows(coordinator.federation.ask(EMBED_ROWS, request, coordinator.training))
+    mean, sd = known_scale(study, settings)
+    asked = NoisedRowsRequest(request, mean, sd)
+    replies = coordinator.federation.ask(EMBED_NOISED, asked, coordinator.training)
+    told = {}
+    for site, reply in replies.items():
+        rows, labels = opened_rows(reply.numbers, settings.fusion.dp.clip_norm)
+        told[site] = RowsReply(reply.columns, rows * sd + mean, labels, reply.delete_by)
+    return told, {site: reply.spent for site, reply in replies.items()}
+
+
+def collect_rows(coordinator: Coordinator, request: RowsRequest) -> dict[str, RowsReply]:
+    """The rows that the sites disclose; none where the study fits the layer on sums."""
+    if not coordinator.settings.fusion.tells_rows:
+        return {}
+    return coordinator.federation.ask(EMBED_ROWS, request, coordinator.training)
 
 
 def stand_ins(coordinator: Coordinator, fold: int) -> list[tuple[Network, Network]]:
@@ -87,7 +116,7 @@ def parts_of(
     for network, stand_in in trained:
         weights = best_weights(study, coordinator, stand_in)
         hashes[network.name] = content_hash(weights)
-        if coordinator.settings.fusion.exchange == "scores":
+        if coordinator.settings.fusion.takes_scores:
             request = OutputsRequest(stand_in.name, weights, sums=False)
             coordinator.federation.ask(EMBED_OUTPUTS, request, coordinator.training)
             continue

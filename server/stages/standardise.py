@@ -13,10 +13,9 @@ from shared.errors import CohortError
 from shared.models import Extraction, Scale, SiteScale
 from shared.moments import Moments, pool_moments
 from shared.quantiles import CountsBelow, bisection
+from shared.searches import OF_CLIPPING
 from shared.site_signal import site_anova
 from shared.stages.standardise import COUNT_FEATURES, STANDARDISE, CountRequest, Request
-
-CLIP_TOLERANCE = 2.0**-46
 
 
 def run(study: Study, coordinator: Coordinator) -> Study:
@@ -83,7 +82,7 @@ def clip_limits(
         [quantile, 1 - quantile],
         low=scale.mean - reach,
         high=scale.mean + reach,
-        tolerance=CLIP_TOLERANCE,
+        tolerance=OF_CLIPPING.tolerance,
     )
 
     def ask(thresholds: np.ndarray) -> dict[str, CountsBelow]:

@@ -9,6 +9,10 @@ for none) and each penalty, at every Newton step, score, information and log-lik
 fold the summed loss for each penalty; and counts of held-out scores in fixed bins by label, hits
 and misses, and sums for each calibration bin. Nothing where a fold or a class is too small, or at
 coefficients at which fewer than `release.min_cell` cases carry the sums.
+With ``statistics+dp`` alone, over those cases: at each of ``fusion.dp.steps`` coefficients, score
+and information of the columns as scaled by numbers known before, each patient's part shortened and
+Gaussian noise added to the sums; and what this spent on privacy. Its epsilon covers these sums and
+the layer that they make, not what other stages tell of the same cases, and not their number.
 Stays: every case's row, its label, its fold and its score.
 """
 
@@ -20,6 +24,8 @@ from shared.checks import require, require_counts, require_numbers
 from shared.fusion_sums import Layers
 from shared.glm import LogisticSums
 from shared.moments import Moments
+from shared.noised_sums import NoisedSums
+from shared.privacy import Spent
 from shared.scores import ScoreSums
 from shared.stages import Question
 from shared.stages.embed import RowsRequest
@@ -60,6 +66,24 @@ class LossesReply:
         require(bool((self.loss[self.n == 0] == 0).all()), "losses: nobody has none")
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class NoisedRequest:
+    """The step, from 1, what makes a case's row, and one layer that leaves no fold out."""
+
+    step: int
+    rows: RowsRequest
+    layer: Layers
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NoisedReply:
+    """The sums with noise, and all that the fusion layer has spent at the site in this study."""
+
+    sums: NoisedSums
+    spent: Spent
+
+
+FUSION_NOISED = Question("fusion_noised", "query", NoisedRequest, NoisedReply)
 FUSION_MOMENTS = Question("fusion_moments", "query", RowsRequest, MomentsReply)
 FUSION_STEPS = Question("fusion_steps", "query", LayersRequest, StepsReply)
 FUSION_LOSSES = Question("fusion_losses", "query", LayersRequest, LossesReply)

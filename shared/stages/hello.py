@@ -1,7 +1,7 @@
 """Hello: both sides run the same code on the same study, or nothing runs.
 
 Leaves the hospital: versions of the software, hashes of code and study, the site's name and role,
-and whether its patients are made up.
+whether its patients are made up, and whether its policy demands secure sums.
 Stays: everything about patients.
 """
 
@@ -21,7 +21,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the site runs."""
+    """What the site runs, and whether its policy demands secure sums."""
 
     site: str
     role: str
@@ -29,6 +29,7 @@ class Reply:
     code_hash: str
     study_hash: str
     versions: dict[str, str]
+    secure_sums: bool = False
 
 
 HELLO = Question("hello", "query", Request, Reply)

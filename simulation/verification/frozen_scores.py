@@ -11,7 +11,7 @@ from client.site import Cases, Site
 from server.coordinator import need
 from server.study import EvaluationRecord, Study
 from shared.config import Study as Settings
-from shared.config import fusion_names
+from shared.fusion_columns import fusion_names
 from shared.job import Job
 
 

@@ -16,7 +16,7 @@ def check_fusion(study: Study, pooled: PooledRows, settings: Settings) -> list[C
     """Coefficients, the penalty and its losses, and the counts of held-out scores."""
     record: FusionRecord = need(study.fuse, "fuse")
     rows = pooled.fusion
-    if rows is None:
+    if rows is None or record.held_out is None:
         return []
     penalties = settings.fusion.penalties
     held_out = [held_out_scores(rows, penalty) for penalty in penalties]

@@ -120,12 +120,16 @@ def pool_rows(job: Job, study: Study, settings: Settings) -> PooledRows:
     )
 
 
-def pool_fusion(benches: Mapping[str, Workbench], study: Study, settings: Settings) -> PooledFusion:
-    """The rows that the server was sent, or, where none were, each site's own under each other."""
+def pool_fusion(
+    benches: Mapping[str, Workbench], study: Study, settings: Settings
+) -> PooledFusion | None:
+    """The rows that the server was sent, or each site's own; None where they told with noise."""
     embed: EmbeddingRecord = need(study.embed, "embed")
-    if settings.fusion.exchange != "statistics":
+    if settings.fusion.tells_rows:
         fold = balanced_folds(embed.labels, embed.sites, settings.fusion.folds)
         return PooledFusion(embed.rows, embed.labels, fold)
+    if settings.fusion.is_private:
+        return None
     request = RowsRequest(embed.parts, need(study.clinical_model, "clinical_model").model)
     found = [folded_rows(request, bench)[1:] for bench in benches.values()]
     return PooledFusion(*(np.concatenate(column) for column in zip(*found, strict=True)))

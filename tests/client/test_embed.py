@@ -1,3 +1,5 @@
+from dataclasses import replace
+from datetime import date, timedelta
 from types import SimpleNamespace
 
 import numpy as np
@@ -154,7 +156,9 @@ def test_a_branchs_score_stands_in_place_of_its_embedding(make_bench, weights):
     reply = answer_rows(rows_request(weights), bench)
     assert reply.columns == ("flat_score", "radiomics_score", "sessile", "age")
     logits = kept_outputs(bench, content_hash(weights), bench.site.tuning)[1]
-    np.testing.assert_array_equal(np.sort(reply.rows[:, 0]), np.sort(logits))
+    np.testing.assert_array_equal(np.sort(reply.rows[:, 0]), np.sort(np.round(2 * logits) / 2))
+    score = 2 * np.random.default_rng(N["tune"]).normal(size=N["tune"]) + 1
+    np.testing.assert_allclose(np.sort(reply.rows[:, 1]), np.sort(np.round(2 * score) / 2))
 
 
 def test_a_network_that_the_study_does_not_have_is_refused(make_bench, weights):
@@ -193,8 +197,19 @@ def test_rows_come_in_an_order_that_says_nothing_and_keep_their_labels(make_benc
     answer_outputs(OutputsRequest("flat", weights, False), bench)
     reply, again = (answer_rows(rows_request(weights), bench) for _ in range(2))
     np.testing.assert_array_equal(reply.rows, again.rows)
+    assert list(reply.rows[:, 0]) == sorted(reply.rows[:, 0]) or np.isnan(reply.rows[:, 0]).any()
     assert list(reply.rows[:, 4]) != sorted(reply.rows[:, 4])
     np.testing.assert_array_equal(reply.labels, reply.rows[:, 3])
+
+
+def test_with_the_rows_goes_the_last_day_on_which_they_may_be_kept(make_bench, weights):
+    bench = make_bench()
+    answer_outputs(OutputsRequest("flat", weights, False), bench)
+    days = bench.site.policy.release.keep_rows_days
+    reply = answer_rows(rows_request(weights), bench)
+    assert date.fromisoformat(reply.delete_by) - date.today() == timedelta(days=days)
+    with pytest.raises(CodecError):
+        replace(reply, delete_by="when DOE^JOHN says so")
 
 
 def test_rows_for_weights_that_were_never_sent_are_refused(make_bench, weights):

@@ -12,9 +12,10 @@ from client.stages.external_evaluate import evaluate_bundle, score_table
 from server.coordinator import need
 from server.study_folder import StudyFolder
 from shared.codec import content_hash, pack
-from shared.config import fusion_names, load_study
+from shared.config import load_study
 from shared.contributions import sources_of
 from shared.errors import CodecError
+from shared.fusion_columns import fusion_names
 from shared.scores import score_sums
 from shared.stages.external_evaluate import LEVELS
 from shared.summary import summarise

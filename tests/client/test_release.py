@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from flwr.app import Context, Message, RecordDict
+from sklearn.metrics import roc_auc_score
 
 from client import app as courier
 from client.release import (
@@ -16,6 +17,8 @@ from client.release import (
     check_classes,
     check_columns,
     check_folds,
+    told_scores,
+    without_tails,
 )
 from client.service import SiteService
 from client.stages import ANSWERS, stability
@@ -37,8 +40,9 @@ from shared.models import (
 )
 from shared.networks import EMBEDDING_WIDTH, build_network, get_weights
 from shared.placements import ClassHistograms
-from shared.quantiles import Histograms
+from shared.quantiles import CountsBelow, Histograms
 from shared.regressions import Terms
+from shared.scores import at_threshold, score_sums
 from shared.site_signal import SiteLda
 from shared.stages import (
     clinical_model,
@@ -63,6 +67,8 @@ NOT_OF_A_CELL = {
     "external_hello": "versions and hashes",
     "agree_budget": "bookings of rounds, each of a round that was itself allowed",
     "embed_rows": "single patients, as the policy allows",
+    "embed_noised": "studies of their own: tests/adversarial/test_fusion_noise.py",
+    "fusion_noised": "studies of their own: tests/adversarial/test_fusion_noise.py",
     "evaluate_outputs": "how many cases there are",
     "external_outputs": "how many cases there are",
     "explain": "of fewer cases than the hospital or the study allows, nothing",
@@ -321,3 +327,53 @@ def test_nothing_is_computed_for_a_refused_release(plant, requests, name, monkey
         monkeypatch.setattr(place, lambda *_, **__: pytest.fail("computed"))
     with pytest.raises(SmallCellError):
         service.answer(name, requests[name])
+
+
+def tails(below: list[int], n: int, least: int) -> list[int]:
+    site = SimpleNamespace(policy=made_policy(release={"min_tail": least}))
+    counts = CountsBelow(("age",), np.array([n]), np.array([below]))
+    found: list[int] = without_tails(site, counts).below[0].tolist()  # type: ignore[arg-type]
+    return found
+
+
+def test_the_few_at_either_end_are_not_to_be_found() -> None:
+    assert tails([0, 1, 2, 3, 10, 17, 18, 19, 20], 20, 3) == [0, 0, 0, 3, 10, 17, 20, 20, 20]
+    assert tails([0, 1, 19, 20], 20, 1) == [0, 1, 19, 20]
+    assert tails([0, 0], 0, 3) == [0, 0]
+
+
+def test_fewer_patients_than_two_ends_have_are_told_as_none_or_all() -> None:
+    assert tails([0, 1, 2, 3, 4], 4, 3) == [0, 0, 0, 4, 4]
+
+
+def told(scores: Any, bins: int, most: int) -> Any:
+    site = SimpleNamespace(policy=made_policy(release={"max_score_bins": most}))
+    return told_scores(site, np.asarray(scores), bins)  # type: ignore[arg-type]
+
+
+def test_scores_are_told_of_in_the_hospitals_own_bins() -> None:
+    found = told([0.0, 0.0199, 0.02, 0.5, 1.0, np.nan], 1000, 50)
+    np.testing.assert_allclose(found, [0.01, 0.01, 0.03, 0.51, 0.99, np.nan])
+    exact = [0.123, 0.987]
+    assert told(exact, 50, 50).tolist() == told(exact, 40, 50).tolist() == exact
+
+
+@pytest.mark.parametrize(("most", "at_most"), [(100, 0.002), (50, 0.005)])
+def test_an_auc_moves_by_no_more_than_the_policy_says(most: int, at_most: float) -> None:
+    rng = np.random.default_rng(7)
+    moved = []
+    for _ in range(200):
+        labels = rng.integers(0, 2, 200)
+        scores = 1 / (1 + np.exp(-rng.normal(labels - 0.5, 1.0)))
+        pair = (told(scores, 1000, bins) for bins in (1000, most))
+        one, two = (roc_auc_score(labels, found) for found in pair)
+        moved.append(abs(one - two))
+    assert np.quantile(moved, 0.95) < at_most
+
+
+def test_rounded_scores_keep_the_sums_in_step() -> None:
+    labels = np.arange(60) % 2
+    scores = told(np.linspace(0.01, 0.99, 60), 1000, 50)
+    sums = score_sums(scores, labels, bins=1000, calibration_bins=10, threshold=0.437)
+    assert (sums.negatives + sums.positives > 0).sum() <= 50
+    assert at_threshold(sums, 0.3).tp == int((scores[labels == 1] >= 0.3).sum())

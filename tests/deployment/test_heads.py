@@ -31,12 +31,13 @@ def ledger_of(world, site):
 
 
 def begin(world):
-    """A first round, whose heads the server heard, and a refused one, of which it may have none."""
+    """A first round and a refused one; the server has heard the head of each ledger after both."""
     world.begin()
     until = time.monotonic() + 10
     while any(len(ledger_of(world, site).rows()) < 2 for site in SITES):
         assert time.monotonic() < until
         time.sleep(0.02)
+    assert world.federation.hand_out_heads() == sorted(SITES)
 
 
 def book_of(world, site):

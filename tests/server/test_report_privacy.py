@@ -1,4 +1,4 @@
-from server.report.privacy import privacy_line
+from server.report.privacy import fusion_privacy_line, privacy_line
 
 
 def told(**sites):
@@ -32,3 +32,17 @@ def test_networks_of_one_patient_add_up():
 
 def test_without_networks_nothing_is_said():
     assert privacy_line({"branches": {}}) == ""
+
+
+def test_the_fusion_layers_mode_is_named_with_its_epsilon_or_that_there_is_none():
+    fusion = {"exchange": "statistics+dp", "privacy": told(site_a=2.9, site_b=2.9)}
+    line = fusion_privacy_line({"fusion": fusion})
+    assert "mode statistics+dp" in line
+    assert "site_a 2.90 and site_b 2.90 (delta 1e-05)" in line
+    assert "not what the networks" in line
+    plain = fusion_privacy_line({"fusion": {"exchange": "scores", "privacy": None}})
+    assert "mode scores" in plain
+    assert "epsilon = infinity" in plain
+    assert fusion_privacy_line({}) == ""
+    rows = {"exchange": "scores", "delete_rows_by": "2031-05-01"}
+    assert "deleted by 2031-05-01" in fusion_privacy_line({"fusion": rows})

@@ -10,8 +10,10 @@ from shared.radiomics_settings import Radiomics
 
 EXCHANGES = {
     "embeddings": "from rows of reduced embeddings, scores and clinical predictors without ids",
+    "embeddings+dp": "from rows to whose numbers the sites added noise for differential privacy",
     "scores": "from rows of scores and clinical predictors without ids",
     "statistics": "from sums that the sites told, without any row of a patient",
+    "statistics+dp": "from sums to which the sites added noise for differential privacy",
 }
 
 
@@ -151,8 +153,7 @@ def _fusion(study: Study) -> Iterator[str]:
         "The fusion layer was a ridge logistic regression on "
         f"{listed([inputs[key] for key in study.fusion.inputs])} of "
         f"{place('fusion', 'n_cases', form='count')} patients, fitted "
-        f"{EXCHANGES[study.fusion.exchange]}; its penalty was chosen over "
-        f"{setting('fusion.folds')} folds."
+        f"{EXCHANGES[study.fusion.exchange]}; {_penalty(study)}."
     )
     yield (
         "What each input added to a test patient's logit was its coefficient times its distance "
@@ -164,6 +165,12 @@ def _fusion(study: Study) -> Iterator[str]:
         f"{place('fusion', 'budget', 'allowed', form='count')} candidate parameters for these "
         f"patients; the layer had {place('fusion', 'budget', 'n_parameters', form='count')}."
     )
+
+
+def _penalty(study: Study) -> str:
+    if study.fusion.sums_have_noise:
+        return "its penalty was set before"
+    return f"its penalty was chosen over {setting('fusion.folds')} folds"
 
 
 def _analysis(study: Study) -> Iterator[str]:

@@ -15,8 +15,10 @@ LASSOS = {
 }
 EXCHANGES = {
     "embeddings": "from rows of embeddings, scores and clinical data that the sites disclose",
+    "embeddings+dp": "from rows with noise that the sites disclose",
     "scores": "from rows of scores and clinical data that the sites disclose",
     "statistics": "from sums that the sites told; nothing of single patients",
+    "statistics+dp": "from sums with noise that the sites told; nothing of single patients",
 }
 HEATS = {"grad_cam": "heat by Grad-CAM", "occlusion": "heat by occlusion"}
 

@@ -7,6 +7,9 @@ from server.report.numbers.origin import Origin, under
 
 LAYER = ("fusion-layer", "fusion", "nomogram")
 BUDGET = ("fusion-cases",)
+WITHOUT = ("fusion-without-site",)
+AGAIN = "the fusion layer without a site: fitted again on rows, or one Newton step on sums"
+RANKED = "each case scored by a layer of the other folds; DeLong's interval"
 RILEY = "Riley et al., BMJ 2020;368:m441"
 PENALTIES = "ridge logistic regression on the folds left out; {fusion}"
 
@@ -22,6 +25,14 @@ FUSION = (
     Origin("n_cases", "cases", "{fusion}", LAYER + BUDGET),
     Origin("outer_folds", "setting", GIVEN),
     Origin("held_out_auc", "AUC", f"{PENALTIES}; DeLong's interval", (), "n_cases"),
+    Origin("without_site.*.n_cases|n_others", "cases", "counted", WITHOUT),
+    Origin("without_site.*.auc", "AUC", RANKED, WITHOUT, "n_cases"),
+    Origin("without_site.*.auc_without", "AUC", RANKED, WITHOUT, "n_others"),
+    Origin("without_site.*.largest.coefficient", "log odds per SD", "ridge fit; {fusion}", WITHOUT),
+    Origin("without_site.*.largest.without", "log odds per SD", AGAIN, WITHOUT),
+    Origin("without_site.*.coefficients.*", "log odds per SD", AGAIN),
+    Origin("privacy.*.epsilon|delta", "epsilon, delta", "the sites' bookings, composed"),
+    Origin("privacy.*.history.*.*", "bookings", "told by the sites"),
     Origin("budget.anticipated_auc", "setting", GIVEN, BUDGET),
     Origin("budget.anticipated_r2", "Cox-Snell R2", f"from the anticipated AUC; {RILEY}", BUDGET),
     Origin("budget.n_cases", "cases", "the training sites' counts, added up", BUDGET),

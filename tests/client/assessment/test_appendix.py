@@ -7,7 +7,7 @@ import pytest
 import trifed
 from client.approvals.approvals import Approvals
 from client.assessment.appendix import appendix
-from client.assessment.words import BLANKS, MEASURES, OTHERS, SUMS, risks_of
+from client.assessment.words import BLANKS, MEASURES, OTHERS, SECURE_SUMS, SUMS, risks_of
 from client.forecast.forecast import forecast
 from client.joining.offered import Offered
 from client.releases.ledger import ReleaseLedger
@@ -94,7 +94,11 @@ def test_what_remains_at_risk_is_of_this_study(site_file, study, change):
     assert "epsilon at most 6 at delta 1e-05" in risks(dp=NOISE)
     sums = risks(fusion=fused | {"exchange": "statistics"})
     assert "Rows about single" not in sums
-    assert SUMS in sums
+    assert SECURE_SUMS in sums
+    assert SUMS not in sums
+    shown = made_policy("standard", secagg={"required": False})
+    assert SUMS in risks_of(study, settings, shown)
+    assert SECURE_SUMS in risks_of(change(study, secagg="auto"), settings, policy)
 
 
 @pytest.mark.parametrize("level", ["summary", "binned", "scores"])

@@ -29,7 +29,7 @@ def join(tmp_path):
     return run
 
 
-ROWS = "release: {exchange: embeddings, rows: [labels]}\n"
+ROWS = "release: {exchange: embeddings, legal_basis: DUA 17, rows: [labels]}\n"
 
 
 def closed_port():

@@ -47,9 +47,9 @@ def test_an_external_site_is_told_that_nothing_is_trained(study):
 
 
 def policy(*, dp=None, **release):
-    """The pack `standard`, with rows of every kind that the study asks for."""
-    changed = {"exchange": "embeddings", "rows": ROWS} | release
-    return made_policy("standard", release=changed, dp=dp or {})
+    """The pack `standard` without secure sums, with rows of every kind that the study asks for."""
+    changed = {"exchange": ("embeddings",), "rows": ROWS} | release
+    return made_policy("standard", release=changed, dp=dp or {}, secagg={"required": False})
 
 
 def refused(study, site, found):
@@ -60,7 +60,15 @@ def test_a_study_on_sums_asks_for_no_rows(study, change):
     sums = change(study, fusion={"exchange": "statistics"})
     assert asked_rows(sums) == ()
     assert not [line for line in asked_lines(sums, settings()) if "single" in line]
-    assert not refused(sums, settings(), made_policy("standard"))
+    assert not refused(sums, settings(), policy(exchange="statistics", rows=()))
+
+
+def test_two_hospitals_cannot_hide_their_sums_from_each_other(study, change):
+    sums = change(study, fusion={"exchange": "statistics"})
+    (line,) = refused(sums, settings(), made_policy("standard"))
+    assert "sites.training names 2 of the 3 hospitals" in line
+    three = change(sums, sites={"training": ["site_a", "site_b", "site_c"]})
+    assert not refused(three, settings(), made_policy("standard"))
 
 
 @pytest.mark.parametrize(
@@ -73,7 +81,7 @@ def test_a_study_on_sums_asks_for_no_rows(study, change):
         (policy(rows=("labels", "clinical")), ["lacks embeddings, radiomics_score"]),
         (policy(), []),
         (policy(rows_of=("train",)), ["release.rows_of of the policy lacks tune"]),
-        (policy(exchange="scores"), ["release.exchange of the policy allows at most scores"]),
+        (policy(exchange=("scores",)), ["release.exchange of the policy names scores"]),
         (policy(dp={"max_epsilon": 8.0}), ["dp.max_epsilon of the policy is 8"]),
         (policy(dp={"required": True}), ["dp.required of the policy is true"]),
     ],
@@ -87,7 +95,7 @@ def test_what_the_policy_does_not_allow_is_said_beforehand(study, found, missing
 
 def test_a_hospital_with_a_table_need_not_let_embeddings_leave(study):
     rows = ("labels", "radiomics_score", "clinical")
-    found = policy(rows=rows, exchange="scores")
+    found = policy(rows=rows, exchange=("scores",))
     assert not refused(study, settings("data: {features: f.csv}"), found)
     assert len(refused(study, settings(), found)) == 2
 
@@ -101,6 +109,13 @@ def test_what_is_said_to_stop_the_study_is_what_stops_it(study, what):
     bench = SimpleNamespace(study=study, site=SimpleNamespace(policy=found, features_from="images"))
     with pytest.raises(PolicyError, match=rf"release\.rows of the policy lacks {what}\."):
         demand_rows(bench)
+
+
+def test_the_epsilon_of_the_fusion_layer_is_said(study, change):
+    fusion = {"exchange": "statistics+dp", "penalties": [3.0], "dp": {"epsilon": 2.0}}
+    asked = "\n".join(asked_lines(change(study, fusion=fusion), settings()))
+    assert "told with noise: epsilon 2, delta 1e-05 at most" in asked
+    assert "single" not in asked
 
 
 def test_noise_and_limits_are_told_in_numbers(study, change):

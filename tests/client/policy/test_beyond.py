@@ -31,37 +31,52 @@ def settings(role="training", more=""):
 
 
 def asking(study, change, **training):
-    """The study with one branch: 10 rounds, batches of 8, a rate of .001, and noise."""
-    chosen = {"rounds": 10, "batch_size": 8, "learning_rate": 0.001} | training
+    """Three sites and one branch: 10 rounds, batches of 8, a rate of .001, and noise."""
+    chosen = {"rounds": 10, "batch_size": 8, "learning_rate": 0.001, "local_epochs": 2} | training
     branch = flat_branch()[0] | {"name": "flat", "training": chosen}
-    return change(study, branches=[branch], dp=NOISE)
+    sites = {"training": ["site_a", "site_b", "site_c"]}
+    return change(study, branches=[branch], dp=NOISE, sites=sites)
 
 
 @pytest.fixture
 def exact(study, change):
     """A study, and the policy that allows just what it asks."""
-    release = {"exchange": "embeddings", "rows": ROWS, "rows_of": ("tune",)}
-    train = {"max_rounds": 10, "min_batch": 8, "max_lr": 0.001}
+    release = {"exchange": ("embeddings",), "rows": ROWS, "rows_of": ("tune",)}
+    train = {"max_rounds": 10, "min_batch": 8, "max_lr": 0.001, "max_epochs": 2}
     dp = {"required": True, "max_epsilon": 6.0, "max_delta": 1e-5}
     return asking(study, change), made_policy("strict", release=release, train=train, dp=dp)
 
 
 TIGHTER = {
-    "release.exchange": ("scores", "fusion.exchange"),
+    "release.exchange": (("scores", "statistics"), "fusion.exchange"),
+    "release.max_dimension": (1, "embedding.dimension"),
     "release.rows": (ROWS[1:], "fusion.inputs"),
     "release.rows_of": (("train",), "fusion.fit_on"),
     "train.max_rounds": (9, "training.rounds"),
     "train.min_batch": (9, "training.batch_size"),
     "train.max_lr": (0.0009, "training.learning_rate"),
+    "train.max_epochs": (1, "training.local_epochs"),
     "dp.max_epsilon": (5.9, "dp.cnn.epsilon"),
     "dp.max_delta": (9e-6, "dp.cnn.delta"),
 }
+EXCHANGES = ("statistics", "statistics+dp", "scores", "embeddings+dp", "embeddings")
 OF_THE_COHORT = ("cohort.min_patients", "cohort.min_external", "cohort.min_class")
 ELSEWHERE = {
     **dict.fromkeys(OF_THE_COHORT, "held against the cohort that is there"),
+    "cohort.min_delta": "held against the cohorts that were told of before",
+    "cohort.differing": "names cohorts",
     "release.min_cell": "held against each number",
+    "release.min_tail": "held against each count",
+    "release.max_score_bins": "a study with more is told of in fewer",
     "release.external": "no study asks for a level",
+    "train.min_steps": "held against the patients that there are",
+    "train.max_weight": "held against each round",
+    "train.max_growth": "held against each round",
+    "release.keep_rows_days": "told with the rows",
+    "release.legal_basis": "held against the policy's own release.exchange",
     "dp.required": "see the test of a study without noise",
+    "dp.max_fusion_epsilon": "see the test of a fusion layer with noise",
+    "secagg.required": "see the test of a study that needs a hospital's own sums",
     "refusals.most": "no study asks for it",
 }
 
@@ -106,6 +121,59 @@ def test_a_study_without_noise_is_refused_where_noise_is_demanded_or_limited(exa
     assert f"dp.{key} of the policy" in line
 
 
+@pytest.mark.parametrize("mode", EXCHANGES)
+def test_a_mode_is_allowed_by_its_own_name_and_by_no_other(exact, change, mode):
+    study, policy = exact
+    fusion = {"exchange": mode, "penalties": [3.0]}
+    rows = (*ROWS, "scores")
+    names = set(EXCHANGES)
+    asked = change(study, fusion=fusion, embedding={"reduce": "pooled"})
+    named = changed_policy(policy, release={"exchange": (mode,), "rows": rows})
+    assert beyond(named, asked, settings()) == []
+    others = changed_policy(policy, release={"exchange": tuple(names - {mode}), "rows": rows})
+    (line,) = beyond(others, asked, settings())
+    assert line.startswith(f"fusion.exchange of the study is {mode}, and release.exchange")
+
+
+def test_a_fusion_layer_with_noise_is_held_to_its_own_limits_and_to_that_of_all(exact, change):
+    study, policy = exact
+    fusion = {"exchange": "statistics+dp", "penalties": [3.0], "dp": {"epsilon": 4.0}}
+    asked = change(study, fusion=fusion, dp=None, branches=flat_branch())
+    policy = changed_policy(policy, release={"exchange": ("statistics+dp",)})
+    free = changed_policy(policy, dp={"required": False, "max_epsilon": None},
+                          train={"max_rounds": 10, "min_batch": 2, "max_lr": 1.0})  # fmt: skip
+    assert beyond(free, asked, settings()) == []
+    for key, value in (("max_fusion_epsilon", 3.9), ("max_delta", 9e-6)):
+        (line,) = beyond(changed_policy(free, dp={key: value}), asked, settings())
+        assert line.startswith("fusion.dp.")
+        assert f"dp.{key} of the policy" in line
+    both = change(study, fusion=fusion)
+    (line,) = beyond(changed_policy(policy, dp={"max_epsilon": 3.9}), both, settings())[1:]
+    assert line.startswith("fusion.dp.epsilon of the study is 4, and dp.max_epsilon")
+
+
+NEEDS = {
+    "secagg": {"secagg": "off"},
+    "sites.training": {"sites": {"training": ["site_a", "site_b"]}},
+    "standardise.harmonise": {"standardise": {"harmonise": "combat"}},
+    "aggregation.strategy": {"aggregation": {"strategy": "FedMedian"}},
+    "aggregation.updates": {"aggregation": {"updates": "bf16"}},
+    "aggregation.quorum": {"aggregation": {"quorum": 2}},
+}
+
+
+@pytest.mark.parametrize("name", NEEDS)
+def test_a_study_that_needs_a_hospitals_own_sums_is_refused_where_they_are_hidden(
+    exact, change, name
+):
+    study, policy = exact
+    (line,) = beyond(policy, change(study, **NEEDS[name]), settings())
+    assert line.startswith(name)
+    assert line.endswith("and secagg.required of the policy is true")
+    told = changed_policy(policy, secagg={"required": False})
+    assert beyond(told, change(study, **NEEDS[name]), settings()) == []
+
+
 def test_each_branch_is_held_to_the_limits(study, change):
     policy = made_policy(train={"max_rounds": 3})
     branches = [flat_branch()[0] | {"name": name, "training": {"rounds": n}}
@@ -130,7 +198,7 @@ def test_a_site_of_a_table_trains_no_network_and_has_no_embedding(exact):
     assert len(beyond(found, study, settings())) == 2
     table = settings(more="data: {features: f.csv}\n")
     assert beyond(found, study, table) == []
-    sums_only = changed_policy(found, release={"exchange": "statistics"})
+    sums_only = changed_policy(found, release={"exchange": ("statistics",)})
     assert len(beyond(sums_only, study, table)) == 1
 
 

@@ -10,26 +10,41 @@ from shared.strict_yaml import dump_settings, parse_settings
 from tests.site_policies import EVERY_ROW, made_policy
 
 HEAD = "version: 1\npack: standard\nvalid_until: 2031-05-01\n"
-SECTIONS = ("cohort", "release", "train", "dp", "refusals")
+SECTIONS = ("cohort", "release", "train", "dp", "secagg", "refusals")
 LOOSER_VALUES = {
     "cohort.min_patients": 29,
     "cohort.min_external": 19,
     "cohort.min_class": 9,
+    "cohort.min_delta": 4,
+    "cohort.differing": ("0123456789ab",),
     "release.min_cell": 4,
+    "release.min_tail": 2,
+    "release.max_score_bins": 101,
     "release.external": "binned",
-    "release.exchange": "scores",
+    "release.exchange": ("statistics", "statistics+dp", "scores"),
+    "release.legal_basis": "GDPR 9(2)(j)",
+    "release.max_dimension": 9,
+    "release.keep_rows_days": 366,
     "release.rows": ("labels",),
     "release.rows_of": ("tune", "train"),
     "train.max_rounds": 101,
     "train.min_batch": 7,
     "train.max_lr": 0.11,
+    "train.max_epochs": 21,
+    "train.min_steps": 2,
+    "train.max_weight": 21.0,
+    "train.max_growth": None,
     "dp.required": False,
     "dp.max_epsilon": None,
+    "dp.max_fusion_epsilon": None,
     "dp.max_delta": 2e-5,
+    "secagg.required": False,
     "refusals.most": 11,
 }
 NUMBERS = [key.name for key in KEYS if isinstance(LOOSER_VALUES[key.name], int | float | None)]
-NUMBERS.remove("dp.required")
+YES_OR_NO = ["dp.required", "secagg.required"]
+NUMBERS = [name for name in NUMBERS if name not in YES_OR_NO]
+LIMITS = ("dp.max_epsilon", "dp.max_fusion_epsilon", "train.max_growth")
 
 
 def parse(text):
@@ -62,7 +77,8 @@ def test_a_file_without_keys_is_its_pack():
 def test_a_key_in_the_file_takes_the_packs_place_and_no_others():
     found = parse("release: {min_cell: 5, rows: [labels]}\ndp: {max_epsilon: 4}\n")
     assert (found.release.min_cell, found.release.rows) == (5, ("labels",))
-    assert (found.release.exchange, found.dp.max_epsilon) == ("statistics", 4.0)
+    assert found.dp.max_epsilon == 4.0
+    assert found.release.exchange == ("statistics", "statistics+dp")
     assert (found.dp.required, found.train.max_rounds) == (False, 100)
 
 
@@ -103,7 +119,7 @@ def test_a_number_must_be_one_and_not_below_zero(name, value):
 @pytest.mark.parametrize("name", NUMBERS)
 def test_only_counts_that_may_be_nobody_and_limits_that_may_be_none_can_be_zero_or_null(name):
     section, _, key = name.partition(".")
-    for value, fine in (("0", name == "cohort.min_class"), ("null", name == "dp.max_epsilon")):
+    for value, fine in (("0", name == "cohort.min_class"), ("null", name in LIMITS)):
         if fine:
             parse(f"{section}: {{{key}: {value}}}\n")
             continue
@@ -111,15 +127,34 @@ def test_only_counts_that_may_be_nobody_and_limits_that_may_be_none_can_be_zero_
             parse(f"{section}: {{{key}: {value}}}\n")
 
 
+@pytest.mark.parametrize("name", YES_OR_NO)
 @pytest.mark.parametrize("value", ["1", '"false"', "maybe", "null"])
-def test_yes_or_no_must_be_one_of_both(value):
-    with pytest.raises(ConfigError, match=r"dp\.required"):
-        parse(f"dp: {{required: {value}}}\n")
+def test_yes_or_no_must_be_one_of_both(name, value):
+    section, _, key = name.partition(".")
+    with pytest.raises(ConfigError, match=name):
+        parse(f"{section}: {{{key}: {value}}}\n")
 
 
 def test_an_empty_list_allows_nothing():
-    found = parse("release: {rows: [], rows_of: []}\n").release
-    assert (found.rows, found.rows_of) == ((), ())
+    found = parse("release: {rows: [], rows_of: [], exchange: []}\n").release
+    assert (found.rows, found.rows_of, found.exchange) == ((), (), ())
+
+
+def test_one_mode_may_stand_without_brackets():
+    assert parse("release: {exchange: scores}\n").release.exchange == ("scores",)
+
+
+@pytest.mark.parametrize("basis", ["", '""', '"  "'])
+def test_embeddings_need_a_legal_basis_in_words(basis):
+    said_so = f", legal_basis: {basis}" if basis else ""
+    with pytest.raises(ConfigError, match="name the legal basis"):
+        parse(f"release: {{exchange: [statistics, embeddings]{said_so}}}\n")
+    parse('release: {exchange: [embeddings], legal_basis: "GDPR 9(2)(j), DUA 17"}\n')
+
+
+def test_of_the_packs_for_real_patients_none_allows_more_than_sums():
+    for pack in ("strict", "standard"):
+        assert set(pack_policy(pack).release.exchange) == {"statistics", "statistics+dp"}
 
 
 def test_a_policy_written_out_reads_back_the_same():

@@ -101,8 +101,12 @@ def _tuning(run: Run, study: Study) -> Answer:
         f"LASSO penalty by {folds}-fold cross-validation on training patients "
         f"(rule: {study.selection.lasso_rule})",
         *([f"round of each network: {', '.join(rounds)}"] if rounds else []),
-        f"ridge penalty of the fusion layer of {', '.join(f'{p:g}' for p in penalties)} by "
-        f"{study.fusion.folds}-fold cross-validation on the cases that it is fitted on",
+        f"ridge penalty of the fusion layer of {', '.join(f'{p:g}' for p in penalties)}"
+        + (
+            ", set before"
+            if study.fusion.sums_have_noise
+            else f" by {study.fusion.folds}-fold cross-validation on the cases that it is fitted on"
+        ),
         "nothing was chosen on a test split",
     ]
     return Answer("; ".join(told), (SETTINGS, TRAINING, "figures/lasso", "report.html#fusion"))

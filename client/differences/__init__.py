@@ -1,0 +1,1 @@
+"""What two answers would tell by their difference: of whom each was, and in which terms."""

@@ -1,0 +1,1 @@
+"""Secure aggregation: a server learns the sum over sites, and of no single site anything."""
