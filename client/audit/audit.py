@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from client.audit.attacks import LEAST_PATIENTS, link, member_by_row, told_apart
-from client.audit.attempts import NO_REQUEST, attempt, chance_of, failed, values_told
+from client.audit.attempts import NO_REQUEST, WITH_NOISE, attempt, chance_of, failed, values_told
 from client.audit.findings import Finding, linked, not_measured, told
 from client.audit.released import Kept, Released, read_released
 from client.audit.sums import on_sums
@@ -21,7 +21,8 @@ from shared.codec import pack
 from shared.config import digest, load_study
 from shared.errors import AuditError, TrifedError
 from shared.fusion_sums import log_losses
-from shared.stages.embed import EMBED_ROWS
+from shared.stages.embed import EMBED_NOISED, EMBED_ROWS
+from shared.stages.secure_sums import PREFIX
 from shared.stages.train_branches import TRAIN_BRANCH
 
 ROWS, WEIGHTS = "rows of patients", "weights of networks"
@@ -67,6 +68,8 @@ def audit(released: Released, bench: Workbench) -> Audit:
 
 def on_rows(released: Released, bench: Workbench) -> list[Finding]:
     """Attacks on rows of single patients, where they left."""
+    if any(row.question == EMBED_NOISED.name for row in released.rows):
+        return failed(ROWS, WITH_NOISE)
     answers = released.of(EMBED_ROWS.name)
     if not answers:
         return []
@@ -101,7 +104,8 @@ def on_rows(released: Released, bench: Workbench) -> list[Finding]:
 
 def on_weights(released: Released, bench: Workbench) -> list[Finding]:
     """Membership by loss, where networks were trained; their weights go to all sites."""
-    if not any(row.question == TRAIN_BRANCH.name for row in released.rows):
+    trained = {TRAIN_BRANCH.name, PREFIX + TRAIN_BRANCH.name}
+    if not any(row.question in trained for row in released.rows):
         return []
     site = bench.site
     members, others = site.labels(site.training), site.labels(site.internal_test)

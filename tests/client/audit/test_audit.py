@@ -10,14 +10,16 @@ import pytest
 import trifed
 from client.answers import PIN, QUESTION
 from client.audit.attacks import Linked, Told
-from client.audit.audit import ROWS, WEIGHTS, audit_run
+from client.audit.audit import ROWS, WEIGHTS, audit_run, on_rows
 from client.audit.findings import linked, not_measured, reconstructed, told
-from client.audit.released import read_released
-from client.audit.sums import SUMS
+from client.audit.released import Released, read_released
+from client.audit.sums import MASKED, SUMS, on_sums
 from client.audit.words import lines
 from client.releases.ledger import ledger_of
+from client.releases.row import Row, file_content
 from shared.config import load_study
 from shared.errors import AuditError, LedgerError
+from shared.ledger_head import FIRST
 from tests.conftest import changed
 from tests.finished_runs import run_without_report
 
@@ -189,6 +191,22 @@ def verdicts():
 @pytest.mark.parametrize(("found", "verdict"), list(verdicts()))
 def test_a_verdict_follows_from_the_number_and_chance(found, verdict):
     assert found.verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("question", "attacks", "words"),
+    [
+        (MASKED, on_sums, "under masks"),
+        ("fusion_noised", on_sums, "with noise"),
+        ("embed_noised", on_rows, "with noise"),
+    ],
+)
+def test_what_left_under_masks_or_with_noise_is_said_to_be_out_of_reach(question, attacks, words):
+    content = file_content(b"abc")
+    row = Row(1, FIRST, "2026-11-29", "released", "", "", "", question, None, "", content)
+    found = attacks(Released("0f" * 16, "5" * 64, (row,), ()), None)
+    assert [each.verdict for each in found] == ["not measured"] * 3
+    assert all(words in each.words for each in found)
 
 
 def test_what_was_not_measured_says_why(audits):
