@@ -12,10 +12,6 @@ from shared.checks import Floats, Ints
 from shared.errors import TrifedError
 
 NO_REQUEST = "the question was too large to be kept with its answer"
-WITH_NOISE = (
-    "it left with noise, whose epsilon bounds any attack ('trifed site privacy' has it); attacks "
-    "on what has noise are not made here"
-)
 SEED = 20_240_607
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from client.audit.attacks import LEAST_PATIENTS, link, member_by_row, told_apart
-from client.audit.attempts import NO_REQUEST, WITH_NOISE, attempt, chance_of, failed, values_told
+from client.audit.attempts import NO_REQUEST, attempt, chance_of, failed, values_told
 from client.audit.findings import Finding, linked, not_measured, told
+from client.audit.noised import on_noised_rows, on_noised_sums
 from client.audit.released import Kept, Released, read_released
 from client.audit.sums import on_sums
 from client.audit.victims import lined_up, outsiders, victims_of
@@ -21,7 +22,7 @@ from shared.codec import pack
 from shared.config import digest, load_study
 from shared.errors import AuditError, TrifedError
 from shared.fusion_sums import log_losses
-from shared.stages.embed import EMBED_NOISED, EMBED_ROWS
+from shared.stages.embed import EMBED_ROWS
 from shared.stages.secure_sums import PREFIX
 from shared.stages.train_branches import TRAIN_BRANCH
 
@@ -52,7 +53,7 @@ class Audit:
 def audit(released: Released, bench: Workbench) -> Audit:
     """Attack all that was released of single patients, and the sums and weights over them."""
     findings: list[Finding] = []
-    for attack in (on_rows, on_sums, on_weights):
+    for attack in (on_rows, on_noised_rows, on_sums, on_noised_sums, on_weights):
         findings += attack(released, bench)
     return Audit(
         site=bench.site.name,
@@ -68,8 +69,6 @@ def audit(released: Released, bench: Workbench) -> Audit:
 
 def on_rows(released: Released, bench: Workbench) -> list[Finding]:
     """Attacks on rows of single patients, where they left."""
-    if any(row.question == EMBED_NOISED.name for row in released.rows):
-        return failed(ROWS, WITH_NOISE)
     answers = released.of(EMBED_ROWS.name)
     if not answers:
         return []

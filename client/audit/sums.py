@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from client.audit.attacks import LEAST_PATIENTS, link, reconstruct, told_apart
-from client.audit.attempts import NO_REQUEST, WITH_NOISE, attempt, chance_of, failed, values_told
+from client.audit.attempts import NO_REQUEST, attempt, chance_of, failed, values_told
 from client.audit.findings import Finding, linked, not_measured, told
 from client.audit.rebuilt import Step, draw, matched, rebuild
 from client.audit.released import Released
@@ -17,7 +17,7 @@ from shared.checks import Floats, Ints
 from shared.errors import AuditError, TrifedError
 from shared.moments import Moments
 from shared.stages.embed import RowsRequest
-from shared.stages.fuse import FUSION_MOMENTS, FUSION_NOISED, FUSION_STEPS
+from shared.stages.fuse import FUSION_MOMENTS, FUSION_STEPS
 from shared.stages.secure_sums import PREFIX
 
 SUMS = "sums for the fusion layer"
@@ -62,24 +62,23 @@ UNDER_MASKS = (
     "they left under masks that vanish in the sum over all training sites alone; the server knows "
     "that sum, and this hospital does not"
 )
-READERS: tuple[Callable[[Released, Workbench], Told | None], ...] = (plain,)
-"""One for each way in which a fusion layer's sums are told."""
 
 
 def on_sums(released: Released, bench: Workbench) -> list[Finding]:
     """Attacks on sums, where the fusion layer was fitted on them."""
-    findings = list[Finding]()
-    if any(row.question == MASKED for row in released.rows):
-        findings += failed(SUMS, UNDER_MASKS)
-    if any(row.question == FUSION_NOISED.name for row in released.rows):
-        findings += failed(SUMS, WITH_NOISE)
-    for reader in READERS:
-        try:
-            found = reader(released, bench)
-            findings += [] if found is None else attacked(found, bench)
-        except TrifedError as error:
-            findings += failed(SUMS, str(error))
-    return findings
+    masked = any(row.question == MASKED for row in released.rows)
+    return (failed(SUMS, UNDER_MASKS) if masked else []) + read_by(plain, released, bench)
+
+
+def read_by(
+    reader: Callable[[Released, Workbench], Told | None], released: Released, bench: Workbench
+) -> list[Finding]:
+    """Attacks on the sums that a reader finds, if any."""
+    try:
+        found = reader(released, bench)
+        return [] if found is None else attacked(found, bench)
+    except TrifedError as error:
+        return failed(SUMS, str(error))
 
 
 def attacked(sums: Told, bench: Workbench) -> list[Finding]:
