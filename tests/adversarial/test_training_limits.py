@@ -37,9 +37,10 @@ def weights():
     return get_weights(build_network(network, seed=1))
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    return build(tmp_path_factory.mktemp("limits") / "a", n=6, split=True)
+@pytest.fixture
+def built(tmp_path):
+    """A hospital of its own for each test: what was answered once is told again without a row."""
+    return build(tmp_path / "a", n=6, split=True)
 
 
 @pytest.fixture

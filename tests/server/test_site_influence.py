@@ -41,7 +41,8 @@ def make_up(*, turned=(), n=60):
 
 def embedded(turned=()):
     rows, labels, sites = make_up(turned=turned)
-    return SimpleNamespace(columns=COLUMNS, rows=rows, labels=labels, sites=tuple(sites))
+    sites = tuple(sites)
+    return SimpleNamespace(columns=COLUMNS, rows=rows, labels=labels, sites=sites, spent={})
 
 
 def on_rows(turned=()):
