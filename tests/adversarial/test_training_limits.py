@@ -102,7 +102,8 @@ def test_a_round_of_one_step_is_refused_before_it_is_trained(built, weights):
     with served(built, study_of(batch_size=16)) as hospital:
         refuses(hospital, train(weights, 1), "E_POLICY")
     with served(built, study_of(batch_size=16, local_epochs=2)) as hospital:
-        answers(hospital, train(weights, 1))
+        request = Request("flat", 1, weights, True, 0.0)
+        answers(hospital, asks("train_branch", request, run="0b" * 16))
 
 
 BEYOND = [
