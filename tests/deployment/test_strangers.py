@@ -44,6 +44,7 @@ from shared.errors import FederationError, HandshakeError
 from shared.identity import versions
 from tests.client.joining.test_path_check import end, go, serve  # noqa: F401
 from tests.deployment.courier_world import SITES, said_by_the_server
+from tests.site_policies import made_policy
 
 SECRET = b"secret"
 DAY_S = 86_400
@@ -52,7 +53,8 @@ HERE = parse_address("127.0.0.1:443")
 
 def greeting(world, site):
     """A site's half of the handshake, as the product has it."""
-    about = SimpleNamespace(name=site, role="training", settings=SimpleNamespace(synthetic=True))
+    own = {"settings": SimpleNamespace(synthetic=True), "policy": made_policy()}
+    about = SimpleNamespace(name=site, role="training", **own)
     bench = SimpleNamespace(site=about, study=world.settings)
     return lambda request: site_hello.answer(request, bench)
 

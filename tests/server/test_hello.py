@@ -9,6 +9,7 @@ from shared.config import digest
 from shared.errors import HandshakeError
 from shared.identity import code_hash, versions
 from shared.stages.hello import Reply, Request
+from tests.site_policies import made_policy
 
 
 @pytest.fixture
@@ -20,7 +21,8 @@ def mine(study):
 @pytest.fixture
 def bench(study):
     """A site on this machine."""
-    site = SimpleNamespace(name="site_a", role="training", settings=SimpleNamespace(synthetic=True))
+    about = {"settings": SimpleNamespace(synthetic=True), "policy": made_policy()}
+    site = SimpleNamespace(name="site_a", role="training", **about)
     return SimpleNamespace(site=site, study=study)
 
 
