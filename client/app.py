@@ -6,7 +6,6 @@ text of an exception to the server, and a file name is a patient's name often en
 
 import functools
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 
 from flwr.app import Context, Message
@@ -36,15 +35,7 @@ def service(site_file: Path, study_file: Path, threads: int) -> SiteService:
     return SiteService.open(site_file, load_study(study_file), threads=threads)
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
-    """A site's service, and what tells its ledger's head; None where it has no ledger."""
-
-    service: SiteService | Recorded
-    heads: HeadTelling | None = None
-
-
-def open_service(context: Context) -> Told:
+def open_service(context: Context) -> SiteService | Recorded:
     """The service of the site that this node is.
 
     Raises:
@@ -54,11 +45,11 @@ def open_service(context: Context) -> Told:
     if "site-file" in settings and "study-file" in settings:
         threads = int(settings.get("threads", 0))
         site_file, study_file = (Path(str(settings[key])) for key in ("site-file", "study-file"))
-        return Told(service(site_file, study_file, threads))
+        return service(site_file, study_file, threads)
     return simulated_service(int(settings.get("partition-id", -1)))
 
 
-def simulated_service(node: int) -> Told:
+def simulated_service(node: int) -> Recorded:
     """In a simulation, nodes are the sites of the job in the order of their names.
 
     What they answer stands in their hospitals' ledgers, as in life.
@@ -72,7 +63,7 @@ def simulated_service(node: int) -> Told:
     ledger = ledger_of(job.site_files[name], digest(job.study()), to="the simulation's server")
     book, key = HeadBook(ledger.path.parent, name), server_key_of(job.signing_key())
     heads = HeadTelling(ledger, book, log, run=job.run(), key=key)
-    return Told(Recorded(found, ledger, run=job.run(), answers=None), heads)
+    return Recorded(found, ledger, run=job.run(), answers=None, heads=heads)
 
 
 def carry(name: str, message: Message, context: Context) -> Message:
@@ -80,11 +71,12 @@ def carry(name: str, message: Message, context: Context) -> Message:
     try:
         site = open_service(context)
         question, _ = ANSWERS.get(name) or SECURE[name]
+        heads = site.heads if isinstance(site, Recorded) else None
         letter = letter_of(message.content)
-        if site.heads is not None:
-            letter = site.heads.heard(letter)
-        reply = written(site.service.answer(name, read(question.request, letter)))
-        content = record_of(reply if site.heads is None else site.heads.told(reply))
+        if heads is not None:
+            letter = heads.heard(letter)
+        reply = written(site.answer(name, read(question.request, letter)))
+        content = record_of(reply if heads is None else heads.told(reply))
     except TrifedError as error:
         log.error("%s: %s", name, error)
         content = error_record(error.code)
@@ -98,7 +90,7 @@ def carry(name: str, message: Message, context: Context) -> Message:
 def roll_call(message: Message, context: Context) -> Message:
     """Say which site this is."""
     try:
-        content = to_record(SiteName(open_service(context).service.bench.site.name))
+        content = to_record(SiteName(open_service(context).bench.site.name))
     except TrifedError as error:
         log.error("roll_call: %s", error)
         content = error_record(error.code)

@@ -253,6 +253,6 @@ def run_site_privacy(options: argparse.Namespace) -> int:
     settings, policy = load_site_settings(options.site_file), read_policy(options.site_file)
     folder = options.site_file.resolve().parent
     ledger = Ledger(settings.name, folder=folder, cache=folder / settings.cache)
-    for line in ledger_lines(ledger.entries(), policy.dp.max_epsilon):
+    for line in ledger_lines(ledger.entries(), policy.dp.max_epsilon, policy.dp.max_fusion_epsilon):
         print(line)
     return 0

@@ -1,9 +1,11 @@
 """The ledger in words: what `trifed site privacy` prints."""
 
-from shared.privacy import Spent, epsilon, of_network
+from shared.privacy import FUSION, Spent, epsilon, of_network
 
 
-def ledger_lines(spent: Spent, max_epsilon: float | None) -> list[str]:
+def ledger_lines(
+    spent: Spent, max_epsilon: float | None, max_fusion_epsilon: float | None = None
+) -> list[str]:
     """Each booking, each study's epsilons of networks and fusion layer, the total, what is left."""
     if not spent:
         return ["Nothing is booked: nothing was fitted under differential privacy here."]
@@ -28,6 +30,14 @@ def ledger_lines(spent: Spent, max_epsilon: float | None) -> list[str]:
     limit = "no limit is set (dp.max_epsilon)"
     if max_epsilon is not None:
         limit = f"left {max(max_epsilon - total, 0):.2f} of dp.max_epsilon {max_epsilon:g}"
+    of_fusion = tuple(entry for entry in spent if entry.network == FUSION)
+    if of_fusion:
+        used = epsilon(of_fusion, delta)
+        most = "no limit is set (dp.max_fusion_epsilon)"
+        if max_fusion_epsilon is not None:
+            rest = max(max_fusion_epsilon - used, 0)
+            most = f"left {rest:.2f} of dp.max_fusion_epsilon {max_fusion_epsilon:g}"
+        lines.append(f"Fusion layers of all studies: {used:.2f} at delta {delta:g}; {most}.")
     lines.append(f"All together, composed: {total:.2f} at delta {delta:g}; {limit}.")
     lines.append(
         "It bounds what the networks' weights and the fusion layer show of any one patient; other "

@@ -8,6 +8,7 @@ from typing import Any
 
 from client.answers import ASKED_BYTES, LARGE_BYTES, Answers
 from client.releases.cells import watched_cells
+from client.releases.heads import HeadTelling
 from client.releases.ledger import ReleaseLedger
 from client.releases.row import content_of
 from client.service import SiteService
@@ -23,11 +24,19 @@ class Recorded:
     Args:
         run: The run that asks.
         answers: Keeps small answers, as a site service does; None keeps none.
+        heads: Tells the ledger's head, for whoever carries letters to and fro.
     """
 
     def __init__(
-        self, service: SiteService, ledger: ReleaseLedger, *, run: str, answers: Answers | None
+        self,
+        service: SiteService,
+        ledger: ReleaseLedger,
+        *,
+        run: str,
+        answers: Answers | None,
+        heads: HeadTelling | None = None,
     ) -> None:
+        self.heads = heads
         self._service, self._ledger = service, ledger
         self._run, self._answers = run, answers
         if answers is not None:

@@ -34,7 +34,15 @@ STATISTICS = {
     "selection": {"lasso": "logistic", "screen": "mann_whitney"},
     "standardise": {"clip_quantile": 0.05},
 }
-OWN = {"radiomics", "study", "settings_yaml", "secure_sums", "disclosed", "external_looks"}
+OWN = {
+    "radiomics",
+    "fusion",
+    "study",
+    "settings_yaml",
+    "secure_sums",
+    "disclosed",
+    "external_looks",
+}
 """What must differ: the study's hash, and what is not known of a hospital."""
 
 
@@ -80,6 +88,7 @@ def test_every_number_of_the_results_is_that_of_the_plain_run(plain, secure):
     told = [
         floats({k: v for k, v in run.results.items() if k not in OWN})
         | floats({k: v for k, v in run.results["radiomics"].items() if k != "site_differences"})
+        | floats({k: v for k, v in run.results["fusion"].items() if k != "without_site"})
         for run in (plain, secure)
     ]
     assert told[0].keys() == told[1].keys()
@@ -113,6 +122,7 @@ def test_what_is_not_known_of_a_hospital_is_said_and_not_made_up(secure):
     found = secure.results["radiomics"]["site_differences"]
     assert (found["n_tested"], found["share"], found["confusion"]) == (0, None, None)
     assert "nothing is known of a single hospital" in found["why_not"]
+    assert secure.results["fusion"]["without_site"] == []
     assert secure.results["secure_sums"] is True
     out = secure.out / "report.html"
     write_report(read_results(secure.out), out)

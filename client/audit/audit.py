@@ -10,6 +10,7 @@ import numpy as np
 from client.audit.attacks import LEAST_PATIENTS, link, member_by_row, told_apart
 from client.audit.attempts import NO_REQUEST, attempt, chance_of, failed, values_told
 from client.audit.findings import Finding, linked, not_measured, told
+from client.audit.noised import on_noised_rows, on_noised_sums
 from client.audit.released import Kept, Released, read_released
 from client.audit.sums import on_sums
 from client.audit.victims import lined_up, outsiders, victims_of
@@ -22,6 +23,7 @@ from shared.config import digest, load_study
 from shared.errors import AuditError, TrifedError
 from shared.fusion_sums import log_losses
 from shared.stages.embed import EMBED_ROWS
+from shared.stages.secure_sums import PREFIX
 from shared.stages.train_branches import TRAIN_BRANCH
 
 ROWS, WEIGHTS = "rows of patients", "weights of networks"
@@ -51,7 +53,7 @@ class Audit:
 def audit(released: Released, bench: Workbench) -> Audit:
     """Attack all that was released of single patients, and the sums and weights over them."""
     findings: list[Finding] = []
-    for attack in (on_rows, on_sums, on_weights):
+    for attack in (on_rows, on_noised_rows, on_sums, on_noised_sums, on_weights):
         findings += attack(released, bench)
     return Audit(
         site=bench.site.name,
@@ -101,7 +103,8 @@ def on_rows(released: Released, bench: Workbench) -> list[Finding]:
 
 def on_weights(released: Released, bench: Workbench) -> list[Finding]:
     """Membership by loss, where networks were trained; their weights go to all sites."""
-    if not any(row.question == TRAIN_BRANCH.name for row in released.rows):
+    trained = {TRAIN_BRANCH.name, PREFIX + TRAIN_BRANCH.name}
+    if not any(row.question in trained for row in released.rows):
         return []
     site = bench.site
     members, others = site.labels(site.training), site.labels(site.internal_test)

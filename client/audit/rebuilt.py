@@ -165,11 +165,9 @@ def _misfit(
         1 - label
     ) * torch.nn.functional.logsigmoid(-eta)
     likelihood = (seen * one_by_one).sum(dim=1)
-    parts = (
-        (score, asked.score),
-        (information, asked.information),
-        (likelihood, asked.log_likelihood),
-    )
+    parts = [(score, asked.score), (information, asked.information)]
+    if bool(asked.log_likelihood.any()):  # a way of fusion may not tell it: then it is 0
+        parts.append((likelihood, asked.log_likelihood))
     errors = [
         ((mine - told) ** 2).mean() / (told**2).mean().clamp_min(1e-12) for mine, told in parts
     ]

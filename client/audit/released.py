@@ -8,6 +8,7 @@ from client.answers import PIN, QUESTION, read_kept
 from client.releases.ledger import ledger_of
 from client.releases.lock import run_in
 from client.releases.row import Row
+from client.secagg.answers import SECURE
 from client.settings import load_site_settings
 from client.stages import ANSWERS
 from shared.errors import AuditError, CodecError
@@ -87,9 +88,10 @@ def _letters(folder: Path) -> dict[str, tuple[Letter, Letter | None]]:
 
 def _read(row: Row, answer: Letter, asked: Letter | None) -> Kept | None:
     """An answer by its question's contract; None where that is of another release."""
-    if row.question not in ANSWERS:
+    found = ANSWERS.get(row.question) or SECURE.get(row.question)
+    if found is None:
         return None
-    question = ANSWERS[row.question][0]
+    question = found[0]
     try:
         request = None if asked is None else read(question.request, asked)
         return Kept(row.question, request, read(question.reply, answer))

@@ -18,6 +18,7 @@ from shared.errors import AuditError, TrifedError
 from shared.moments import Moments
 from shared.stages.embed import RowsRequest
 from shared.stages.fuse import FUSION_MOMENTS, FUSION_STEPS
+from shared.stages.secure_sums import PREFIX
 
 SUMS = "sums for the fusion layer"
 DRAWS = 10
@@ -56,20 +57,28 @@ def plain(released: Released, bench: Workbench) -> Told | None:
     return Told(request, folded_rows(request, bench)[3], moments[-1].reply.folds, found)
 
 
-READERS: tuple[Callable[[Released, Workbench], Told | None], ...] = (plain,)
-"""One for each way in which a fusion layer's sums are told."""
+MASKED = PREFIX + FUSION_STEPS.name
+UNDER_MASKS = (
+    "they left under masks that vanish in the sum over all training sites alone; the server knows "
+    "that sum, and this hospital does not"
+)
 
 
 def on_sums(released: Released, bench: Workbench) -> list[Finding]:
     """Attacks on sums, where the fusion layer was fitted on them."""
-    findings = []
-    for reader in READERS:
-        try:
-            found = reader(released, bench)
-            findings += [] if found is None else attacked(found, bench)
-        except TrifedError as error:
-            findings += failed(SUMS, str(error))
-    return findings
+    masked = any(row.question == MASKED for row in released.rows)
+    return (failed(SUMS, UNDER_MASKS) if masked else []) + read_by(plain, released, bench)
+
+
+def read_by(
+    reader: Callable[[Released, Workbench], Told | None], released: Released, bench: Workbench
+) -> list[Finding]:
+    """Attacks on the sums that a reader finds, if any."""
+    try:
+        found = reader(released, bench)
+        return [] if found is None else attacked(found, bench)
+    except TrifedError as error:
+        return failed(SUMS, str(error))
 
 
 def attacked(sums: Told, bench: Workbench) -> list[Finding]:

@@ -246,4 +246,8 @@ DIVIDED = _by_name(
     (of_scores, (evaluating.EVALUATE_SCORES, evaluating.EVALUATE_PLACEMENTS, EXTERNAL_SCORES)),
     (of_heat, (explain.EXPLAIN,)),
 )
-"""Of whom each question is; what is not here tells nothing of patients but how many there are."""
+"""Of whom each question is.
+
+What is not here tells nothing of patients but how many there are, or has noise that is reckoned for
+one patient more or less (`client.told_once`).
+"""

@@ -12,8 +12,9 @@ SECURE = (
     "Secure sums: what is only ever added (moments, sums of products, gradients and their "
     "matrices, counts, weights times numbers of patients) left each training hospital under masks "
     "that vanish in the sum over all of them alone. So nothing is said here of a single hospital's "
-    "features, weights or losses: whether features tell the hospitals apart was not tried, and no "
-    "hospital's share in the networks was looked at. Who took part, and how the models did on the "
+    "features, weights or losses: whether features tell the hospitals apart was not tried, no "
+    "hospital's share in the networks was looked at, nor, where the fusion layer was fitted on "
+    "sums, what each hospital does to it. Who took part, and how the models did on the "
     "patients of each hospital, was told in clear."
 )
 

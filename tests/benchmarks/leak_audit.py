@@ -18,16 +18,14 @@ import math
 import statistics
 import sys
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import trifed
 from client.audit.audit import Audit, audit_run
 from client.audit.findings import MOST_TIMES_CHANCE, Finding
 from client.settings import load_site_settings
-from shared.fusion_settings import Fusion
-from tests.benchmarks.presets import parser_of, run_folder, run_study
+from tests.benchmarks.presets import EXCHANGES, parser_of, run_folder, run_study
 
-EXCHANGES: tuple[str, ...] = get_args(Fusion.model_fields["exchange"].annotation)
 WITHIN = 0.01
 COLUMNS = (
     "seed", "exchange", "site", "n", "link", "chance", "r_squared", "r_squared_by_chance",

@@ -19,11 +19,12 @@ import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import trifed
 from server.progress import LoggedProgress
 from shared.config import Study
+from shared.fusion_settings import Fusion
 from shared.strict_yaml import parse_settings
 from simulation.simulate import prepare_run, run_in_process
 
@@ -43,7 +44,7 @@ branches:
 embedding: {embedding}
 fusion:
   {{exchange: {exchange}, fit_on: {fit_on}, outer_folds: 3, accept_in_sample: {in_sample},
-    budget: report}}
+    budget: report{penalties}}}
 phantom:
   preset: "{preset}"
   size: {size}
@@ -70,8 +71,12 @@ REAL = """
      training: {rounds: 5, local_epochs: 2}}
 """
 BRANCHES = {"none": NONE, "small": SMALL, "real": REAL}
+EXCHANGES: tuple[str, ...] = get_args(Fusion.model_fields["exchange"].annotation)
+"""Every way in which a fusion layer is fitted."""
 SPLITS = ("internal_test", "external_test")
 EMBEDDING = {"logit": "{reduce: logit, dimension: 1}", "pca": "{reduce: pca, dimension: 2}"}
+POOLED = "{reduce: pooled, dimension: 2}"
+"""In the place of pca where rows have noise, since its sums would leave without."""
 EXAMPLES = """examples:
   python tests/benchmarks/presets.py --preset null --seeds 20
   python tests/benchmarks/presets.py --preset null --seeds 10 --fit-on out_of_fold in_sample
@@ -105,13 +110,16 @@ def run_study(
     All ways of one seed share the hospitals of the first that was run. `leak` names a run that
     something was done to, and so its folder.
     """
+    has_noise = exchange.endswith("+dp")
+    pooled = exchange == "embeddings+dp" and options.reduce == "pca"
     text = STUDY.format(
         preset=options.preset,
         size=options.size,
         cases=options.cases,
         branches=BRANCHES[options.branches],
-        embedding=EMBEDDING[options.reduce],
+        embedding=POOLED if pooled else EMBEDDING[options.reduce],
         exchange=exchange,
+        penalties=", penalties: [3.0]" if has_noise else "",
         fit_on=fit_on,
         in_sample=str(fit_on == "in_sample").lower(),
     )
@@ -225,7 +233,7 @@ def main() -> None:
     parser.add_argument(
         "--exchange",
         nargs="+",
-        choices=("embeddings", "scores", "statistics"),
+        choices=EXCHANGES,
         default=["embeddings"],
         help="one or more things that the sites let leave for the fusion layer",
     )

@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import pytest
 
 from client.cli import run_site_privacy
 from client.ledger import Ledger
 from client.ledger_report import ledger_lines
-from shared.privacy import Spending, epsilon
+from shared.privacy import FUSION, Spending, epsilon
 
 
 def booked(study, network, number, **changes):
@@ -38,6 +40,15 @@ def test_the_total_is_composed_at_the_smallest_delta_against_the_hospitals_limit
 
 def test_without_a_limit_it_says_so():
     assert "no limit is set" in "\n".join(ledger_lines(SPENT, None))
+
+
+def test_fusion_layers_are_told_against_their_own_limit(text):
+    assert "Fusion layers" not in text
+    layer = tuple(replace(entry, id=f"f{entry.id}", network=FUSION) for entry in SPENT[:1])
+    used = epsilon(layer, 1e-6)
+    found = "\n".join(ledger_lines((*SPENT, *layer), None, 9.0))
+    assert f"all studies: {used:.2f} at delta 1e-06; left {9 - used:.2f} of dp.max_f" in found
+    assert "no limit is set (dp.max_fusion_epsilon)" in "\n".join(ledger_lines(layer, None))
 
 
 def test_nothing_spent_is_said():

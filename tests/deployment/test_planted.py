@@ -1,6 +1,6 @@
-"""What names a patient stays in the hospital: planted words are looked for in all the server has.
+"""What names a patient stays in the hospital: planted words are looked for in all that is outside.
 
-The run of real processes takes some ten minutes on two cores, so it is run by hand:
+The run of real processes takes five to ten minutes on two cores, so it is run by hand:
 
     TRIFED_PROCESSES=1 python -m pytest tests/deployment/test_planted.py
 """

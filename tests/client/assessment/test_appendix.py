@@ -7,7 +7,7 @@ import pytest
 import trifed
 from client.approvals.approvals import Approvals
 from client.assessment.appendix import appendix
-from client.assessment.words import BLANKS, MEASURES, OTHERS, SUMS, risks_of
+from client.assessment.words import BLANKS, MEASURES, OTHERS, SECURE_SUMS, SUMS, risks_of
 from client.forecast.forecast import forecast
 from client.joining.offered import Offered
 from client.releases.ledger import ReleaseLedger

@@ -5,24 +5,32 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import trifed
 from client.answers import PIN, QUESTION
+from client.audit import audit
 from client.audit.attacks import Linked, Told
 from client.audit.audit import ROWS, WEIGHTS, audit_run
 from client.audit.findings import linked, not_measured, reconstructed, told
-from client.audit.released import read_released
-from client.audit.sums import SUMS
+from client.audit.noised import NOISED_ROWS, on_noised_rows
+from client.audit.released import Released, read_released
+from client.audit.sums import MASKED, SUMS, on_sums
 from client.audit.words import lines
 from client.releases.ledger import ledger_of
+from client.releases.row import Row, file_content
+from client.stages.embed import fusion_rows
 from shared.config import load_study
 from shared.errors import AuditError, LedgerError
+from shared.ledger_head import FIRST
+from shared.noised_rows import row_vectors
 from tests.conftest import changed
 from tests.finished_runs import run_without_report
 
 SMALL = Path(__file__).parents[2] / "deployment" / "soak.yaml"
 EXCHANGES = ("embeddings", "scores", "statistics")
+WITH_NOISE = ("embeddings+dp", "statistics+dp")
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +41,11 @@ def runs(tmp_path_factory):
     branch["training"]["rounds"] = 1
     sites = {site: {"n_cases": 24, "scanner": site[-1]} for site in base.sites.training}
     phantom = {"preset": "easy", "size": "tiny", "sites": sites}
-    for exchange in EXCHANGES:
+    for exchange in (*EXCHANGES, *WITH_NOISE):
         fusion = {"exchange": exchange, "fit_on": "in_sample", "accept_in_sample": True}
-        fusion |= {"budget": "report"}
-        study = changed(base, fusion=fusion, branches=[branch], phantom=phantom)
+        fusion |= {"budget": "report"} | ({"penalties": [3.0]} if exchange in WITH_NOISE else {})
+        study = changed(base, fusion=fusion, branches=[branch], phantom=phantom,
+                        embedding={"reduce": "pooled"})  # fmt: skip
         out = tmp_path_factory.mktemp(exchange) / "run"
         made = next(iter(found.values()), None)
         if made is not None:
@@ -87,6 +96,40 @@ def test_no_row_left_where_sums_are_asked_and_they_are_attacked_instead(audits):
     assert linkage.times_chance <= 5
     assert "numbers were told of" in linkage.words
     assert 0 <= finding(found, SUMS, "membership").value <= 1
+
+
+@pytest.mark.parametrize(
+    ("exchange", "release"), [("embeddings+dp", NOISED_ROWS), ("statistics+dp", SUMS)]
+)
+def test_what_left_with_noise_is_attacked_as_if_there_were_none_and_gives_nobody_away(
+    audits, exchange, release
+):
+    found = finding(audits[exchange], release, "linkage")
+    assert found.verdict in ("not told from chance", "weak")
+    assert found.times_chance <= 5
+    assert finding(audits[exchange], release, "reconstruction").value is not None
+    assert 0 <= finding(audits[exchange], release, "membership").value <= 1
+
+
+def test_without_their_noise_the_same_rows_are_found(runs, monkeypatch):
+    out = runs["embeddings+dp"]
+    site_file, run = site_of(out), run_id(out)
+    (kept,) = read_released(site_file, run).of("embed_noised")
+    plain = audit_run(site_file, out / "study.yaml", run, threads=1)
+
+    def bare(_released, _bench):
+        _, rows, labels = fusion_rows(kept.request.rows, _bench)
+        columns = np.nan_to_num((rows - kept.request.mean) / kept.request.sd)
+        numbers = row_vectors(columns, labels, 3.0)
+        reply = replace(kept.reply, numbers=numbers)
+        again = replace(_released, kept=(replace(kept, reply=reply),))
+        return on_noised_rows(again, _bench)
+
+    monkeypatch.setattr(audit, "on_noised_rows", bare)
+    found = audit_run(site_file, out / "study.yaml", run, threads=1)
+    told, noised = (finding(each, NOISED_ROWS, "reconstruction") for each in (found, plain))
+    assert told.value > 0.5
+    assert told.value > noised.value
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES)
@@ -189,6 +232,14 @@ def verdicts():
 @pytest.mark.parametrize(("found", "verdict"), list(verdicts()))
 def test_a_verdict_follows_from_the_number_and_chance(found, verdict):
     assert found.verdict == verdict
+
+
+def test_what_left_under_masks_is_said_to_be_out_of_reach():
+    content = file_content(b"abc")
+    row = Row(1, FIRST, "2026-11-29", "released", "", "", "", MASKED, None, "", content)
+    found = on_sums(Released("0f" * 16, "5" * 64, (row,), ()), None)
+    assert [each.verdict for each in found] == ["not measured"] * 3
+    assert all("under masks" in each.words for each in found)
 
 
 def test_what_was_not_measured_says_why(audits):

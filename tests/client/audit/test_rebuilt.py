@@ -1,5 +1,7 @@
 """Rows are rebuilt from sums that give them away, and not from those that the product tells."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from client.audit.attacks import link
@@ -36,6 +38,15 @@ def test_a_server_that_asks_wildly_of_few_patients_gets_their_rows():
     assert worst(found.rows, rows) < 0.05
     assert worst(found.drawn, rows) > 0.2
     assert found.n_numbers == 40 * (2 + 4 + 1)
+
+
+def test_score_and_information_alone_are_enough_for_that():
+    rows, labels = np.array([[-1.2], [0.3], [2.1]]), np.array([0, 1, 1])
+    fold = np.zeros(3, dtype=np.int64)
+    step = told(rows, labels, fold, chance(1).normal(scale=3.0, size=(40, 2)))
+    step = Step(step.layers, tuple(replace(sums, log_likelihood=0.0) for sums in step.sums))
+    found = rebuild(fold_moments(["a"], rows, fold, 1), [step], chance())
+    assert worst(found.rows, rows) < 0.05
 
 
 def test_the_sums_of_an_honest_fit_give_no_patient_away():
