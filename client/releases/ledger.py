@@ -23,6 +23,7 @@ from typing import BinaryIO
 
 from client.releases.grounds import AskGrounds, Grounds, asks_grounds
 from client.releases.row import Content, Row, Verdict, hash_of, read_row
+from client.releases.whole import REMEDY, Whole, read_all
 from client.settings import load_site_settings
 from shared.errors import LedgerError
 from shared.files import flush_folder, write_atomically
@@ -57,6 +58,7 @@ class ReleaseLedger:
         self.path = folder / NAME
         self._head_path = cache / HEAD
         self._study, self._to, self._grounds = study, to, grounds
+        self._whole = Whole()
 
     def release(
         self, content: Content, *, run: str, question: str, least_cell: int | None, to: str = ""
@@ -96,14 +98,15 @@ class ReleaseLedger:
             return []
         try:
             with self._open("rb") as file:
-                found = _read_all(file, self.path)
+                content = file.read()
         except OSError as error:
             raise LedgerError(
                 f"{self.path}: cannot be read ({error.strerror}); nothing leaves without it. Let "
                 "the service's user read and write there."
             ) from None
-        self._compare(found)
-        return found
+        self._whole = found = read_all(content, self.path, self._whole)
+        self._compare(found.rows)
+        return list(found.rows)
 
     def head(self) -> Head:
         """The last row's number and hash, of a ledger that is whole.
@@ -182,7 +185,7 @@ class ReleaseLedger:
         head = Head(read_row(last).number, hash_of(last)) if last else Head()
         if head != self._kept():
             file.seek(0)
-            self._compare(_read_all(file, self.path))
+            self._compare(read_all(file.read(), self.path, Whole()).rows)
         return head
 
     def _kept(self) -> Head | None:
@@ -231,13 +234,6 @@ def ledger_of(site_file: Path, study: str, *, to: str = "") -> ReleaseLedger:
     return ReleaseLedger(folder, cache, study=study, to=to, grounds=asks_grounds(site_file, study))
 
 
-REMEDY = (
-    "Nothing leaves until that is settled: put the newest backup of release-ledger.jsonl in its "
-    "place; whoever decides that in your hospital may also move both files away, keep them, and "
-    "let a new ledger begin."
-)
-
-
 def _last_line(file: BinaryIO) -> tuple[bytes, bytes]:
     """The last whole line of a file, and what stands behind it."""
     size, window = file.seek(0, os.SEEK_END), WINDOW
@@ -249,26 +245,6 @@ def _last_line(file: BinaryIO) -> tuple[bytes, bytes]:
         if start == 0 or begin >= 0:
             return whole[begin + 1 :] + newline, rest
         window *= 4
-
-
-def _read_all(file: BinaryIO, path: Path) -> list[Row]:
-    """Rows that follow from each other; half a line at the end is of what never left."""
-    found, head = list[Row](), Head()
-    for number, line in enumerate(file, start=1):
-        if not line.endswith(b"\n"):
-            break
-        try:
-            row = read_row(line)
-        except LedgerError as error:
-            raise LedgerError(f"{path}, row {number}: {error}. {REMEDY}") from None
-        if (row.number, row.before) != (number, head.hash):
-            raise LedgerError(
-                f"{path}, row {number}: does not follow from the row before it: one of the two "
-                f"was changed, removed, added or swapped. {REMEDY}"
-            )
-        found.append(row)
-        head = Head(number, hash_of(line))
-    return found
 
 
 def head_of(rows: Sequence[Row]) -> Head:
