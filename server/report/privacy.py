@@ -66,6 +66,8 @@ def fusion_privacy_line(results: Results) -> str:
     mode, sites = fusion.get("exchange"), fusion.get("privacy") or {}
     if not mode:
         return ""
+    if mode == "embeddings" and not results.get("branches"):
+        mode = "rows"  # there are no networks, and so no embeddings in them
     if not sites:
         return (
             f"What the sites told for the fusion layer (mode {mode}) was told without noise: it "
