@@ -14,13 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from client.answers import ASKED_BYTES, Answers
-from client.differences.asking import asked_by
 from client.gate import Gate
-from client.releases.cells import watched_cells
 from client.releases.heads import HeadTelling
 from client.releases.ledger import ReleaseLedger
 from client.releases.lock import RefusalLock
-from client.releases.row import content_of
+from client.releases.telling import noted_answer
 from shared.errors import CodecError, LedgerError, ServiceError, TicketError, TrifedError
 from shared.letter import Letter, size_of, ticket_of
 from shared.talk import Ticket, Working, asked, at_work, refusal, refused, waited_for
@@ -222,10 +220,12 @@ class Desk:
         if stored is not None:
             return stored
         self._log.info("%s: at work", job.name)
-        with watched_cells() as cells, asked_by(job.key.run):
-            reply = service.answer(job.name, _opened(job, service))
-        content, run = content_of(reply, cells.change), job.key.run
-        self._releases.release(content, run=run, question=job.name, least_cell=cells.least)
+        run = job.key.run
+
+        def answer() -> Letter:
+            return service.answer(job.name, _opened(job, service))
+
+        reply, content = noted_answer(answer, self._releases, run=run, question=job.name)
         self._answers.put(run, job.key.ticket, job.name, reply, content.sha256, asked=job.asked)
         return reply
 

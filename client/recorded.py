@@ -7,14 +7,13 @@ refusal's. What is not there is what needs strangers: gate, refusal lock, and ti
 from typing import Any
 
 from client.answers import ASKED_BYTES, LARGE_BYTES, Answers
-from client.releases.cells import watched_cells
 from client.releases.heads import HeadTelling
 from client.releases.ledger import ReleaseLedger
-from client.releases.row import content_of
+from client.releases.telling import noted_answer
 from client.service import SiteService
 from client.workbench import Workbench
 from shared.errors import TrifedError
-from shared.letter import size_of, ticket_of, written
+from shared.letter import Letter, size_of, ticket_of, written
 from shared.talk import question
 
 
@@ -54,17 +53,19 @@ class Recorded:
             LedgerError: If no row can be written; nothing is told then.
             TrifedError: Of the class that fits.
         """
-        try:
-            with watched_cells() as cells:
-                reply = self._service.answer(name, request)
-        except TrifedError as error:
-            self._ledger.refuse(error.code, run=self._run, question=name)
-            raise
-        letter = written(reply)
-        content, least = content_of(letter), cells.least
-        self._ledger.release(content, run=self._run, question=name, least_cell=least)
+        replies = list[Any]()
+
+        def answer() -> Letter:
+            try:
+                replies.append(self._service.answer(name, request))
+            except TrifedError as error:
+                self._ledger.refuse(error.code, run=self._run, question=name)
+                raise
+            return written(replies[0])
+
+        letter, content = noted_answer(answer, self._ledger, run=self._run, question=name)
         if self._answers is not None and content.n_bytes < LARGE_BYTES:
             ticket, asked = ticket_of(question(name, self._run, request)), written(request)
             kept = asked if size_of(asked) <= ASKED_BYTES else None
             self._answers.put(self._run, ticket, name, letter, content.sha256, asked=kept)
-        return reply
+        return replies[0]

@@ -1,4 +1,4 @@
-"""Which run a question is of, for whoever is asked it; nobody's where it came by no letter."""
+"""Which run a question is of, for whoever is asked it; nobody's where no ledger is kept."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,5 +18,5 @@ def asked_by(run: str) -> Iterator[None]:
 
 
 def run_that_asks() -> str:
-    """The run; empty within one process, where a service answers one run."""
+    """The run; empty where nothing is noted of it, and a service answers one run."""
     return _asking.get()

@@ -1,18 +1,23 @@
 """A simulation writes what a deployment writes: each hospital's ledger, answers, signed heads."""
 
 import shutil
+from types import SimpleNamespace
 
 import pytest
 
 import trifed
+from client.differences.asking import run_that_asks
+from client.recorded import Recorded
+from client.releases.cells import note_cell, note_change
 from client.releases.heads import HeadBook
-from client.releases.ledger import ledger_of
-from client.releases.row import hash_of
+from client.releases.ledger import ReleaseLedger, ledger_of
+from client.releases.row import Change, hash_of
 from server.heads.notary import NAME, read_heads
 from shared.config import load_study
 from shared.errors import LedgerError, StateError
 from shared.job import read_job
 from shared.ledger_head import Head
+from shared.stages.roll_call import SiteName
 from simulation.ledgers import Ledgers
 from tests.conftest import changed
 from tests.finished_runs import TINY, run_without_report
@@ -37,6 +42,22 @@ def test_each_hospital_has_a_row_for_each_answer_with_the_hash_of_its_bytes(fini
         ]
         assert told == expected
         assert all(row.policy for row in rows)
+
+
+def test_a_row_has_the_cell_the_change_and_the_run_as_a_site_service_writes_them(tmp_path):
+    change, runs = Change("branch", 0.5, 2.0), []
+
+    def answer(_name, _request):
+        note_cell(7)
+        note_change(change)
+        runs.append(run_that_asks())
+        return SiteName("site_a")
+
+    ledger = ReleaseLedger(tmp_path, tmp_path)
+    told = Recorded(SimpleNamespace(answer=answer), ledger, run="ab" * 16, answers=None)
+    assert told.answer("roll_call", None) == SiteName("site_a")
+    (row,) = ledger.rows()
+    assert (row.least_cell, row.content.change, runs) == (7, change, ["ab" * 16])
 
 
 def test_the_last_head_of_each_is_countersigned_on_both_sides(finished_run, capsys):
