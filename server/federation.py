@@ -67,9 +67,11 @@ def settle(
     needed = len(replies) + len(failures) if quorum is None else quorum
     listed = ", ".join(f"{site}: {failures[site]}" for site in sorted(failures))
     if len(replies) < needed:
-        withheld = set(failures.values()) == {LeverageError.code}
+        codes = frozenset(failures.values())
+        withheld = codes == {LeverageError.code}
         raise (WithheldError if withheld else FederationError)(
-            f"{question} failed at {listed} ({len(replies)} of the {needed} needed sites answered)"
+            f"{question} failed at {listed} ({len(replies)} of the {needed} needed sites answered)",
+            codes,
         )
     if failures:
         log.warning("%s goes on without %s", question, listed)

@@ -104,7 +104,7 @@ class SecureFederation:
         except WithheldError:
             raise
         except FederationError as failure:
-            if SecureSumError.code not in str(failure):
+            if SecureSumError.code not in failure.codes:
                 raise
             log.warning("%s: keys are made anew: %s", question.name, failure)
             return self._ask(question, request, self._key_anew())

@@ -120,9 +120,17 @@ class AggregationError(TrifedError):
 
 
 class FederationError(TrifedError):
-    """A site did not answer, or answered with an error."""
+    """A site did not answer, or answered with an error.
+
+    Args:
+        codes: The closed codes of the sites that failed, where there are any.
+    """
 
     code = "E_FEDERATION"
+
+    def __init__(self, message: str = "", codes: frozenset[str] = frozenset()) -> None:
+        super().__init__(message)
+        self.codes = codes
 
 
 class WithheldError(FederationError):

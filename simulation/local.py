@@ -85,7 +85,8 @@ class LocalFederation:
             return settle(question.name, replies, codes, quorum)
         except FederationError as failure:
             told = "\n".join(f"{site}: {errors[site]}" for site in sorted(errors))
-            raise type(failure)(f"{failure}\n{told}") from next(iter(errors.values()), None)
+            cause = next(iter(errors.values()), None)
+            raise type(failure)(f"{failure}\n{told}", failure.codes) from cause
 
     def _answer(self, site: str, name: str, request: object) -> Any:
         service = self.service(site)
