@@ -14,9 +14,8 @@ from flwr.clientapp import ClientApp
 from client.recorded import Recorded
 from client.releases.heads import HeadBook, HeadTelling
 from client.releases.ledger import ledger_of
-from client.secagg.answers import SECURE
+from client.secagg.answers import EVERY_ANSWER
 from client.service import SiteService
-from client.stages import ANSWERS
 from shared.config import digest, load_study
 from shared.errors import ConfigError, TrifedError
 from shared.invitation import server_key_of
@@ -70,7 +69,7 @@ def carry(name: str, message: Message, context: Context) -> Message:
     """Ask the service and reply with its answer, or with nothing but the error's code."""
     try:
         site = open_service(context)
-        question, _ = ANSWERS.get(name) or SECURE[name]
+        question, _ = EVERY_ANSWER[name]
         heads = site.heads if isinstance(site, Recorded) else None
         letter = letter_of(message.content)
         if heads is not None:
@@ -102,7 +101,7 @@ def roll_call(message: Message, context: Context) -> Message:
 
 def _register() -> None:
     verbs = {"query": app.query, "train": app.train, "evaluate": app.evaluate}
-    for name, (question, _) in (ANSWERS | SECURE).items():
+    for name, (question, _) in EVERY_ANSWER.items():
         verbs[question.verb](name)(functools.partial(carry, name))
 
 

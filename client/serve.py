@@ -25,11 +25,10 @@ from client.progress import SpokenProgress
 from client.releases.heads import heads_of
 from client.releases.ledger import ReleaseLedger, ledger_of
 from client.releases.lock import RefusalLock, spared_in
-from client.secagg.answers import SECURE
+from client.secagg.answers import EVERY_ANSWER
 from client.service import SiteService
 from client.settings import check_role, load_site_settings
 from client.site import Site
-from client.stages import ANSWERS
 from client.workers import n_threads
 from shared.config import Study, digest
 from shared.errors import CodecError, CohortError, ConfigError
@@ -54,7 +53,7 @@ class LetterService:
         Raises:
             CodecError: If there is no such question, or the letter does not hold its request.
         """
-        found = ANSWERS.get(name) or SECURE.get(name)
+        found = EVERY_ANSWER.get(name)
         if found is None:
             raise CodecError(f"{name} is not a question of this release")
         return read(found[0].request, letter)

@@ -14,9 +14,9 @@ from client.differences.divisions import divisions_of
 from client.differences.terms import Terms, terms_of
 from client.differences.told import ToldCohorts
 from client.policy.load import refuse_changed, refuse_expired
-from client.secagg.answers import SECURE, refuse_plain
+from client.secagg.answers import EVERY_ANSWER, refuse_plain
 from client.site import Site, open_site
-from client.stages import ANSWERS, Answer
+from client.stages import Answer
 from client.workbench import Workbench
 from shared.config import Study
 from shared.errors import CodecError, PolicyError, TrifedError
@@ -58,9 +58,9 @@ class SiteService:
             TrifedError: Of the class that fits; any other failure is turned into one.
         """
         self._check_policy()
-        if name not in ANSWERS and name not in SECURE:
+        if name not in EVERY_ANSWER:
             raise CodecError(f"{name} is not a question of this release")
-        question, answer = ANSWERS[name] if name in ANSWERS else SECURE[name]
+        question, answer = EVERY_ANSWER[name]
         if question.of != self.bench.site.role:
             raise PolicyError(f"{name} is for {question.of} sites, this site is not one")
         if not isinstance(request, question.request):

@@ -64,6 +64,21 @@ def replace_atomically(
         beside.unlink(missing_ok=True)
 
 
+def append_flushed(path: Path, content: bytes) -> None:
+    """Add to the end of a file, which is made if need be, and flush it to disk.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    is_new = not path.exists()
+    with path.open("ab") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    if is_new:
+        flush_folder(path.parent)
+
+
 def flush_folder(folder: Path) -> None:
     """Flush a folder's list of files: a rename may otherwise be lost in a power cut."""
     handle = os.open(folder, os.O_RDONLY)

@@ -7,12 +7,12 @@ finds some of them by chance alone. Epsilon bounds every attack; these are two o
 
 import numpy as np
 
-from client.audit.attacks import LEAST_PATIENTS, link, member_by_row, reconstruct
+from client.audit.attacks import LEAST_PATIENTS, link, member_by_row
 from client.audit.attempts import NO_REQUEST, attempt, chance_of, failed, values_told
 from client.audit.findings import Finding, linked, told
 from client.audit.rebuilt import Step, matched
 from client.audit.released import Released
-from client.audit.sums import DRAWS, Told, read_by
+from client.audit.sums import Told, by_chance, read_by
 from client.audit.victims import complete, outsiders, victims_of
 from client.stages.embed import fusion_rows
 from client.workbench import Workbench
@@ -84,7 +84,11 @@ def on_noised_rows(released: Released, bench: Workbench) -> list[Finding]:
     truth = np.column_stack([truth, 2.0 * victims.labels - 1])
     rows = np.column_stack([columns, 2.0 * labels - 1])
     mine, turned = matched(rows, truth), float(np.mean(np.sort(labels) != np.sort(victims.labels)))
-    found, best = by_chance(rows, victims.known, victims.wanted, truth)
+
+    def drawn(rng: np.random.Generator) -> Floats:
+        return np.asarray(rows.mean(axis=0) + rows.std(axis=0) * rng.standard_normal(rows.shape))
+
+    base = by_chance(drawn, victims.known, victims.wanted, truth, chance_of(7))
     words = (
         f"{n} rows of {rows.shape[1]} numbers, the label among them, of which the noise has turned "
         f"{turned:.0%} in sum. Chance is rows that were drawn with their mean and spread"
@@ -92,10 +96,10 @@ def on_noised_rows(released: Released, bench: Workbench) -> list[Finding]:
 
     def linkage() -> Finding:
         linking = link(victims.known, mine, None, chance_of(1))
-        return linked(NOISED_ROWS, linking, words, chance=max(found, linking.chance))
+        return linked(NOISED_ROWS, linking, words, chance=max(base.found, linking.chance))
 
     def reconstruction() -> Finding:
-        return values_told(NOISED_ROWS, mine, victims, chance=best)
+        return values_told(NOISED_ROWS, mine, victims, chance=base.told)
 
     def membership() -> Finding:
         others, _ = outsiders(request.rows, bench)
@@ -107,18 +111,7 @@ def on_noised_rows(released: Released, bench: Workbench) -> list[Finding]:
         attempt(
             NOISED_ROWS,
             "reconstruction",
-            lambda: values_told(NOISED_ROWS, mine, victims, chance=best),
+            lambda: values_told(NOISED_ROWS, mine, victims, chance=base.told),
         ),
         attempt(NOISED_ROWS, "membership", membership),
     ]
-
-
-def by_chance(rows: Floats, known: Floats, wanted: Floats, truth: Floats) -> tuple[float, float]:
-    """How often patients are found by rows that were only drawn, and how much these tell."""
-    rng, found, best = chance_of(7), [], []
-    for _ in range(DRAWS):
-        drawn = rows.mean(axis=0) + rows.std(axis=0) * rng.standard_normal(rows.shape)
-        guess = matched(drawn, truth)
-        found.append(link(known, guess, None, chance_of(1)).rate)
-        best.append(np.nanmax(reconstruct(guess, wanted, chance_of(2))))
-    return float(np.mean(found)), float(np.mean(best))

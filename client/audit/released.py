@@ -8,9 +8,8 @@ from client.answers import PIN, QUESTION, read_kept
 from client.releases.ledger import ledger_of
 from client.releases.lock import run_in
 from client.releases.row import Row
-from client.secagg.answers import SECURE
+from client.secagg.answers import EVERY_ANSWER
 from client.settings import load_site_settings
-from client.stages import ANSWERS
 from shared.errors import AuditError, CodecError
 from shared.letter import Letter, read, ticket_of
 
@@ -88,7 +87,7 @@ def _letters(folder: Path) -> dict[str, tuple[Letter, Letter | None]]:
 
 def _read(row: Row, answer: Letter, asked: Letter | None) -> Kept | None:
     """An answer by its question's contract; None where that is of another release."""
-    found = ANSWERS.get(row.question) or SECURE.get(row.question)
+    found = EVERY_ANSWER.get(row.question)
     if found is None:
         return None
     question = found[0]

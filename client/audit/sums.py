@@ -93,7 +93,10 @@ def attacked(sums: Told, bench: Workbench) -> list[Finding]:
     if n < LEAST_PATIENTS:
         return failed(SUMS, f"{n} patients are too few to learn from half of them")
     found = rebuild(sums.folds, sums.steps, chance_of(4))
-    mine, base = matched(found.rows, truth), by_chance(sums, known, victims.wanted[order], truth)
+    mine = matched(found.rows, truth)
+    base = by_chance(
+        lambda rng: draw(sums.folds, rng), known, victims.wanted[order], truth, chance_of(6)
+    )
     effort = (
         f"{found.n_numbers:,} numbers were told of {n} patients with {mine.shape[1]} values each; "
         f"rows that fit them to {found.misfit[1]:.2%} were found. Chance is rows that were drawn "
@@ -126,14 +129,20 @@ class Base:
     told: float
 
 
-def by_chance(sums: Told, known: Floats, wanted: Floats, truth: Floats) -> Base:
-    """The same attacks with rows of the right mean and spread that fit no sum, over several draws.
+def by_chance(
+    drawn: Callable[[np.random.Generator], Floats],
+    known: Floats,
+    wanted: Floats,
+    truth: Floats,
+    rng: np.random.Generator,
+) -> Base:
+    """The same attacks with rows of the right mean and spread that fit nothing, over several draws.
 
     Such rows are nearer to patients than a guess, because they are graded as those who lie nearest.
     """
-    rng, found, told_best = chance_of(6), [], []
+    found, told_best = [], []
     for _ in range(DRAWS):
-        rows = matched(draw(sums.folds, rng), truth)
+        rows = matched(drawn(rng), truth)
         found.append(link(known, rows, None, chance_of(1)).rate)
         told_best.append(np.nanmax(reconstruct(rows, wanted, chance_of(2))))
     return Base(float(np.mean(found)), float(np.mean(told_best)))

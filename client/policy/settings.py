@@ -140,11 +140,7 @@ class Policy(Settings):
     def _differences_are_large_enough(
         cls, cohort: CohortLimits, found: ValidationInfo
     ) -> CohortLimits:
-        if found.data.get("pack") != "simulation" and cohort.min_delta < LEAST_CELL:
-            raise ValueError(
-                f"min_delta must be at least {LEAST_CELL}, found {cohort.min_delta}; only made-up "
-                "patients (pack: simulation) may do with less"
-            )
+        refuse_few("min_delta", cohort.min_delta, found)
         return cohort
 
     @field_validator("release")
@@ -166,9 +162,18 @@ class Policy(Settings):
     def _cells_are_large_enough(
         cls, release: ReleaseLimits, found: ValidationInfo
     ) -> ReleaseLimits:
-        if found.data.get("pack") != "simulation" and release.min_cell < LEAST_CELL:
-            raise ValueError(
-                f"min_cell must be at least {LEAST_CELL}, found {release.min_cell}; only made-up "
-                "patients (pack: simulation) may do with less"
-            )
+        refuse_few("min_cell", release.min_cell, found)
         return release
+
+
+def refuse_few(name: str, value: int, found: ValidationInfo) -> None:
+    """Refuse a least number of patients that is too small for real ones.
+
+    Raises:
+        ValueError: Naming the key, the least that it may be, and what was found.
+    """
+    if found.data.get("pack") != "simulation" and value < LEAST_CELL:
+        raise ValueError(
+            f"{name} must be at least {LEAST_CELL}, found {value}; only made-up patients "
+            "(pack: simulation) may do with less"
+        )

@@ -1,5 +1,6 @@
 """The site's half of secure sums."""
 
+from collections import ChainMap
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +19,7 @@ from shared.networks import Layout
 from shared.secagg.additive import Summands, summands
 from shared.secagg.keys import LEAST_SITES, announce, peer_keys
 from shared.secagg.masks import CHUNK, Occasion
-from shared.secagg.ring import STATISTICS, WEIGHTS, Words
+from shared.secagg.ring import STATISTICS, WEIGHTS, Ring, Words
 from shared.stages import Question
 from shared.stages.secure_sums import (
     SECURE_KEY,
@@ -99,35 +100,44 @@ def masked_answer(question: Question[Any, Any], answer: Answer) -> Answer:
     """The function that answers a question under masks."""
 
     def under_masks(request: Any, bench: Workbench) -> Masked:
-        ring, sites = keyring_of(bench), sites_of(bench)
-        require(bench.site.name in sites, "a secure sum is of training sites")
-        ring.peers(request.keying)
+        require(bench.site.name in sites_of(bench), "a secure sum is of training sites")
+        keyring_of(bench).peers(request.keying)
         parts = summands(answer(request.request, bench))
         asked = f"{question.name} {content_hash(request.request)}"
-        occasion = Occasion(request.keying, asked, 0, sites, len(parts.elements), STATISTICS)
-        hidden = ring.hide(request.keying, occasion, parts.elements)
-        return Masked.of(Summands(parts.form, parts.same, hidden))
+        return covered(bench, request.keying, asked, parts)
 
     return under_masks
 
 
 def answer_round(request: MaskedRoundRequest, bench: Workbench) -> MaskedRound:
     """A round of training, whose weights leave times the number of cases and under masks."""
-    ring, sites = keyring_of(bench), sites_of(bench)
-    ring.peers(request.keying)
+    keyring_of(bench).peers(request.keying)
     asked = f"{TRAIN_BRANCH.name} {content_hash(request.request)}"
     reply = train_branches.answer(request.request, bench)
     loss_sum = 0.0 if bench.study.dp else reply.n_cases * reply.loss
     parts = summands(RoundSums(reply.n_cases, loss_sum, reply.tune, reply.tune_loss_sum))
-    occasion = Occasion(request.keying, asked, 0, sites, len(parts.elements), STATISTICS)
-    hidden = ring.hide(request.keying, occasion, parts.elements)
-    told = Masked.of(Summands(parts.form, parts.same, hidden))
+    told = covered(bench, request.keying, asked, parts)
     if not request.request.train:
         return MaskedRound(told, None)
     elements = weighted(reply, bench.rounds(bench.network(request.request.network)).coder.layout)
-    occasion = Occasion(request.keying, f"{asked} weights", 0, sites, len(elements), WEIGHTS)
-    covered = ring.hide(request.keying, occasion, elements)
-    return MaskedRound(told, covered.view(np.int64)[:, 0], reply.spent)
+    hidden = hide(bench, request.keying, f"{asked} weights", elements, WEIGHTS)
+    return MaskedRound(told, hidden.view(np.int64)[:, 0], reply.spent)
+
+
+def covered(bench: Workbench, keying: str, asked: str, parts: Summands) -> Masked:
+    """An answer's numbers under masks; see `hide`."""
+    hidden = hide(bench, keying, asked, parts.elements, STATISTICS)
+    return Masked.of(Summands(parts.form, parts.same, hidden))
+
+
+def hide(bench: Workbench, keying: str, asked: str, elements: Words, ring: Ring) -> Words:
+    """Elements of a ring under the masks of the one occasion on which this is asked.
+
+    Raises:
+        SecureSumError: If others were hidden on that occasion before.
+    """
+    occasion = Occasion(keying, asked, 0, sites_of(bench), len(elements), ring)
+    return keyring_of(bench).hide(keying, occasion, elements)
 
 
 def weighted(reply: TrainReply, layout: Layout) -> Words:
@@ -180,3 +190,5 @@ SECURE: dict[str, tuple[Question[Any, Any], Callable[[Any, Workbench], Any]]] = 
     },
 }
 """The questions of secure sums: a question's name to the function that answers it."""
+EVERY_ANSWER = ChainMap(ANSWERS, SECURE)
+"""Every question that a site may be asked."""

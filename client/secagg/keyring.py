@@ -10,7 +10,6 @@ has other masks.
 """
 
 import hashlib
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 
 from shared.codec import from_text, to_text
 from shared.errors import CodecError, SecureSumError, StateError
-from shared.files import write_atomically
+from shared.files import append_flushed, write_atomically
 from shared.secagg.masks import Occasion, masked
 from shared.secagg.ring import Words
 from shared.secret_files import make_private, write_secret
@@ -136,10 +135,7 @@ class Keyring:
 def _add_line(path: Path, line: bytes) -> None:
     """Add a line to a file, on disk before anything leaves."""
     try:
-        with path.open("ab") as file:
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
+        append_flushed(path, line)
     except OSError as error:
         raise StateError(
             f"{path}: cannot be written ({error.strerror}), and without it nothing is added. Make "

@@ -7,7 +7,6 @@ too, which begins with `alarm`.
 """
 
 import logging
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from server.clock import Clock
 from shared.errors import LedgerError
-from shared.files import flush_folder
+from shared.files import append_flushed
 from shared.ledger_head import Countersigned, Head, countersign
 
 NAME = "ledger-heads.txt"
@@ -93,13 +92,7 @@ class Notary:
         return False
 
     def _add(self, line: str) -> None:
-        is_new = not self._path.exists()
-        with self._path.open("ab") as file:
-            file.write(f"{line}\n".encode("ascii"))
-            file.flush()
-            os.fsync(file.fileno())
-        if is_new:
-            flush_folder(self._path.parent)
+        append_flushed(self._path, f"{line}\n".encode("ascii"))
 
 
 def read_heads(path: Path) -> Heads:

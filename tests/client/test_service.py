@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from client import service as service_module
 from client.service import SiteService
 from client.stages import ANSWERS
 from shared.config import digest
@@ -30,7 +29,7 @@ def replace_answer(monkeypatch):
     """Put another function in the place of a question's answer."""
 
     def replaced(name, function):
-        monkeypatch.setitem(service_module.ANSWERS, name, (ANSWERS[name][0], function))
+        monkeypatch.setitem(ANSWERS, name, (ANSWERS[name][0], function))
 
     return replaced
 
