@@ -38,6 +38,20 @@ class Echo(http.server.BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+class EchoServer(http.server.ThreadingHTTPServer):
+    """Counts the connections it has ended."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Echo)
+        self.ended = threading.Semaphore(0)
+
+    def shutdown_request(self, request) -> None:
+        super().shutdown_request(request)
+        self.ended.release()
+
+
 @pytest.fixture
 def echo(monkeypatch):
     """A server, and where it is."""
@@ -45,8 +59,7 @@ def echo(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(Echo, "came", [])
     monkeypatch.setattr(Echo, "hangs_up", False)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Echo)
-    server.daemon_threads = True
+    server = EchoServer()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
     server.shutdown()
@@ -76,7 +89,9 @@ def test_a_refusal_is_told_as_httpx_tells_it(client, echo):
 def test_a_connection_that_the_other_side_ended_is_not_used_again(client, echo, monkeypatch):
     url = f"http://127.0.0.1:{echo.server_port}/x"
     monkeypatch.setattr(Echo, "hangs_up", True)
-    assert [client.post(url, content=b"a").content for _ in range(3)] == [b"a"] * 3
+    for _ in range(3):
+        assert client.post(url, content=b"a").content == b"a"
+        assert echo.ended.acquire(timeout=10.0)
     assert len(set(Echo.came)) == 3
 
 
