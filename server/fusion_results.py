@@ -40,6 +40,7 @@ def fusion_results(study: Study, settings: Settings) -> dict[str, Any]:
         "penalty": record.penalty,
         "penalties": record.penalties,
         "cv_log_loss": record.cv_log_loss,
+        "penalties_withheld": [p for p in settings.fusion.penalties if p not in record.penalties],
         "n_cases": record.n_cases,
         "fitted_on": FITTED_ON[settings.fusion.fit_on],
         "outer_folds": settings.fusion.n_outer_folds or None,

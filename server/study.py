@@ -199,7 +199,8 @@ class FusionRecord:
 
     `held_out` are the scores of the cases that it was fitted on, each from the other folds; None
     where noise is in what the sites told, which then was not asked, and no penalty was chosen.
-    `spent` is what each site has spent on that noise.
+    `spent` is what each site has spent on that noise. `penalties` are those that the sites let be
+    fitted.
     `n_questions` went to the sites; `n_iterations` are the Newton steps that their sums took, None
     where the server had the rows. `influence` is each site's, where single sites' numbers are seen.
     """

@@ -32,9 +32,9 @@ class Fusion(Settings):
     they are of the training cases: each is scored by a radiomics score and by networks that were
     fitted without its fold. `in_sample` takes training cases as they are, which lets whatever
     overfits most weigh most; it is there to show that, and refused unless the study accepts it.
-    By `exchange` the server sees of each case its reduced embeddings, or one score of each branch
-    in their place, or nothing: the sites then answer with sums. With `statistics+dp` these are of
-    scores, and noise is added to them by `dp`; with `embeddings+dp` to each number of a row.
+    By `exchange` the server sees of no case anything, as the sites answer with sums, or of each its
+    reduced embeddings, or one score of each branch in their place. With `statistics+dp` the sums
+    are of scores, and noise is added to them by `dp`; with `embeddings+dp` to each number of a row.
     With `budget: enforce` a study with more columns than its cases suffice for, at the anticipated
     AUC, is refused before anything is trained.
     """
@@ -43,7 +43,7 @@ class Fusion(Settings):
         default=("embeddings", "radiomics_score", "clinical"), min_length=1
     )
     exchange: Literal["embeddings", "embeddings+dp", "scores", "statistics", "statistics+dp"] = (
-        "embeddings"
+        "statistics"
     )
     dp: FusionNoise = FusionNoise()
     fit_on: Literal["tune", "out_of_fold", "in_sample"] = "tune"

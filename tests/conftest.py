@@ -39,7 +39,7 @@ clinical: {predictors: [sessile, age]}
 branches:
   - {name: branch_2_5d, kind: 2.5d, network: resnet10, size: [16, 16]}
   - {name: branch_3d, kind: 3d, network: resnet10, size: [8, 16, 16]}
-fusion: {budget: report}
+fusion: {exchange: embeddings, budget: report}
 """
 
 

@@ -23,8 +23,14 @@ def _coefficients(results: Results) -> list[Table]:
         for entry in fitted
     )
     columns = ("Column", "Mean", "SD", "Coefficient per SD", "Per unit", "Odds ratio per SD")
-    notes = ("Shrunk by the ridge penalty, so without intervals. The intercept is at all means.",)
-    return [Table("fusion-layer", "Fusion layer", columns, rows, notes)] if rows else []
+    notes = ["Shrunk by the ridge penalty, so without intervals. The intercept is at all means."]
+    withheld = (results.get("fusion") or {}).get("penalties_withheld") or []
+    if withheld:
+        notes.append(
+            f"Not fitted with the penalty {' or '.join(f'{p:g}' for p in withheld)}: the layer "
+            "would all but separate the labels of a site, which keeps its sums to itself then."
+        )
+    return [Table("fusion-layer", "Fusion layer", columns, rows, tuple(notes))] if rows else []
 
 
 def _without_site(results: Results) -> list[Table]:

@@ -80,7 +80,7 @@ def fitted_on_sums(study: Study, coordinator: Coordinator) -> FusionRecord:
     return FusionRecord(
         model=fit.model,
         penalty=fit.penalty,
-        penalties=np.array(settings.penalties),
+        penalties=np.array(fit.penalties),
         cv_log_loss=fit.cv_log_loss,
         threshold=youden_threshold(fit.held_out),
         n_cases=fit.n_cases,

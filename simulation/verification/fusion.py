@@ -18,7 +18,7 @@ def check_fusion(study: Study, pooled: PooledRows, settings: Settings) -> list[C
     rows = pooled.fusion
     if rows is None or record.held_out is None:
         return []
-    penalties = settings.fusion.penalties
+    penalties = record.penalties.tolist()
     held_out = [held_out_scores(rows, penalty) for penalty in penalties]
     losses = [log_loss(rows.labels, scores) for scores in held_out]
     best = int(np.argmin(losses))

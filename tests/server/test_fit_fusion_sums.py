@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from server.fit_fusion import fit_ridge, held_out_probabilities
 from server.fit_fusion_sums import fit_fusion_sums, start
 from server.fit_together import fit_together
-from shared.errors import CodecError, CohortError
+from shared.errors import CodecError, CohortError, WithheldError
 from shared.fusion_settings import Fusion
 from shared.fusion_sums import (
     NO_FOLD,
@@ -93,6 +93,46 @@ def test_one_question_carries_every_fold_and_penalty_that_still_moves():
     assert steps[0] == (FUSION.folds + 1) * len(FUSION.penalties)
     assert steps == sorted(steps, reverse=True)
     assert len(steps) <= 11
+
+
+class ShySites(Sites):
+    """They keep sums to themselves at coefficients beyond `reach`."""
+
+    def __init__(self, parts, reach):
+        super().__init__(parts)
+        self.reach = reach
+
+    def steps(self, layers):
+        told = super().steps(layers)
+        if np.abs(layers.coefficients[:, 1:]).max() > self.reach:
+            raise WithheldError("E_LEVERAGE")
+        return told
+
+
+def test_penalties_at_which_a_site_withholds_its_sums_are_given_up_and_no_other_changes():
+    x, y, fold = made_up(7)
+    x[:, 1] = 6 * y + x[:, 0]
+    shy = ShySites([(x, y, fold)], reach=1.5)
+    tried = FUSION.model_copy(update={"penalties": (0.01, 30.0, 0.3, 10.0)})
+    found = fit_fusion_sums(COLUMNS, shy, tried)
+    assert found.penalties == (30.0, 10.0)
+    left = FUSION.model_copy(update={"penalties": found.penalties})
+    alone = fit_fusion_sums(COLUMNS, Sites([(x, y, fold)]), left)
+    assert (found.penalty, found.iterations) == (alone.penalty, alone.iterations)
+    np.testing.assert_array_equal(found.cv_log_loss, alone.cv_log_loss)
+    np.testing.assert_array_equal(found.model.coefficients, alone.model.coefficients)
+    np.testing.assert_array_equal(found.held_out.positives, alone.held_out.positives)
+    steps = shy.asked[1:-2]
+    assert (steps[0], steps) == (20, sorted(steps, reverse=True))
+
+
+def test_where_the_largest_penalty_is_withheld_nothing_is_fitted():
+    x, y, fold = made_up(7)
+    shy = ShySites([(x, y, fold)], reach=1e-9)
+    with pytest.raises(WithheldError):
+        fit_fusion_sums(COLUMNS, shy, FUSION)
+    assert shy.asked.count("losses") == 0
+    assert len(shy.asked) <= 2 + len(FUSION.penalties) + 1
 
 
 def test_fits_in_step_are_those_one_by_one():

@@ -20,7 +20,7 @@ FUSION = (
     Origin("inputs.*.odds_ratio", "odds ratio", "exp of the coefficient", LAYER, "n_cases"),
     Origin("n_questions|n_iterations", "questions", "counted by the server"),
     Origin("penalty", "penalty", PENALTIES, LAYER),
-    Origin("penalties", "penalty", GIVEN),
+    Origin("penalties|penalties_withheld", "penalty", GIVEN, LAYER),
     Origin("cv_log_loss", "log-loss", PENALTIES, (), "n_cases"),
     Origin("n_cases", "cases", "{fusion}", LAYER + BUDGET),
     Origin("outer_folds", "setting", GIVEN),
