@@ -22,7 +22,6 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from opacus.grad_sample import GradSampleHooks
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from client.augment import augment, draw_views
@@ -150,6 +149,8 @@ def per_patient_gradients(module: torch.nn.Module) -> Iterator[None]:
     The weights are laid out plainly, as `clipped_sum` lays out its input: Opacus 1.6 takes that
     for granted, and in channels_last mixes the patients' values and reads beyond the end.
     """
+    from opacus.grad_sample import GradSampleHooks  # takes seconds, which few studies need to wait
+
     module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     hooks = GradSampleHooks(module, loss_reduction="sum")
     try:

@@ -1,8 +1,10 @@
 """Fixtures for all tests: a tiny hospital, a small study, and the real reference data."""
 
 import csv
+import gc
 import json
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,23 @@ branches:
   - {name: branch_3d, kind: 3d, network: resnet10, size: [8, 16, 16]}
 fusion: {exchange: embeddings, budget: report}
 """
+
+
+def pytest_collection_finish() -> None:
+    """Spare what was collected from the collector, which would look through it all each time."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_power_cuts() -> Iterator[None]:
+    """Wait for no disk: the tests' files go with them, and a killed process loses none of them.
+
+    A test that looks at what is flushed, or lets flushing fail, says so itself.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _handle: None)
+        yield
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from shared.stages.embed import RowsRequest
 from simulation.simulate import verify_folder
 from tests.conftest import changed, flat_branch
 from tests.finished_runs import (
-    THOROUGH,
     TINY,
     FinishedRun,
     recorded_questions,
@@ -27,24 +26,28 @@ from tests.finished_runs import (
 )
 from tests.site_policies import changed_policy
 
+OUT_OF_FOLD = {"fit_on": "out_of_fold", "outer_folds": 2}
+LOGIT = {"reduce": "logit", "dimension": 1}
 MODES = {
-    "scores": (TINY, {"exchange": "scores"}),
-    "statistics": (TINY, {"exchange": "statistics"}),
-    "scores out of fold": (THOROUGH, {"exchange": "scores"}),
-    "statistics out of fold": (THOROUGH, {"exchange": "statistics"}),
+    "scores": {"fusion": {"exchange": "scores"}},
+    "statistics": {"fusion": {"exchange": "statistics"}},
+    "scores out of fold": {"fusion": {"exchange": "scores"} | OUT_OF_FOLD},
+    "statistics out of fold": {
+        "fusion": {"exchange": "statistics"} | OUT_OF_FOLD,
+        "embedding": LOGIT,
+    },
 }
 ASKED = {"fusion_moments", "fusion_steps", "fusion_losses", "fusion_scores"}
 
 
 @pytest.fixture(scope="module", params=MODES)
-def run(request, finished_run, thorough_run, tmp_path_factory):
-    """A whole run of a small study under one mode, at copies of hospitals that have extracted."""
-    source, fusion = MODES[request.param]
-    before, branches = (finished_run, flat_branch()) if source == TINY else (thorough_run, None)
-    study = changed(load_study(source), fusion=fusion, explain=None)
-    study = changed(study, branches=branches) if branches else study
+def run(request, finished_run, tmp_path_factory):
+    """A whole run of the tiny study under one mode, at copies of hospitals that have extracted."""
+    study = changed(
+        load_study(TINY), **MODES[request.param], branches=flat_branch(size=[16, 16]), explain=None
+    )
     out = tmp_path_factory.mktemp("exchange") / "run"
-    shutil.copytree(before.out / "cohort", out / "cohort")
+    shutil.copytree(finished_run.out / "cohort", out / "cohort")
     with recorded_questions() as asked:
         run_without_report(study, out, sorted(out.glob("cohort/*/site.yaml")))
     return FinishedRun(out, results_of(out), tuple(asked)), study

@@ -21,6 +21,7 @@ from shared.errors import InstallError
 from shared.radiomics_settings import Radiomics
 
 GEOMETRY_TOLERANCE = 1e-2
+SILENT = logging.CRITICAL + 1
 INSTALL = (
     'pip install "numpy>=2,<2.5" "setuptools<81" wheel && '
     "pip install --no-build-isolation pyradiomics==3.0.1"
@@ -119,7 +120,9 @@ def feature_classes() -> dict[str, Any]:
             f"PyRadiomics cannot be imported ({error}), but the study needs radiomics features. "
             f"Install it: {INSTALL}"
         ) from None
-    logging.getLogger("radiomics").setLevel(logging.CRITICAL + 1)
+    log = logging.getLogger("radiomics")
+    if log.level != SILENT:  # each setting makes every logger forget what it is enabled for
+        log.setLevel(SILENT)
     classes: dict[str, Any] = radiomics.getFeatureClasses()
     return classes
 

@@ -11,7 +11,9 @@ from typing import Any, ClassVar
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 MARK = "synthetic data"
 MADE_UP = f"{MARK}: every patient was made up by a computer"
@@ -139,17 +141,27 @@ def _draw(panels: tuple[Panel, ...], *, columns: int, synthetic: bool) -> Figure
     width = max(panel.size[0] for panel in panels) * columns
     height = max(panel.size[1] for panel in panels) * rows
     figure = Figure(figsize=(width, height))
-    figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.08)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, panel in zip(grid, panels, strict=False):
         panel.draw(axes)
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
+    _lay_out(figure)
     if synthetic:
-        figure.draw_without_rendering()
         for axes in grid[: len(panels)]:
             _mark(axes, dpi=figure.dpi)
     return figure
+
+
+def _lay_out(figure: Figure) -> None:
+    """Find the axes' places once, by the widths of letters in SVG, whatever is saved afterwards.
+
+    A layout engine that stays would draw the figure anew for each file, only to find the same.
+    """
+    dpi = figure.dpi
+    FigureCanvasSVG(figure)
+    ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08).execute(figure)
+    figure.dpi = dpi  # the canvas has set its own
 
 
 def _mark(axes: Axes, *, dpi: float) -> None:

@@ -1,7 +1,6 @@
 """Screening, pruning, calibration, and whether features tell the hospital, again."""
 
 import numpy as np
-from sklearn.metrics import confusion_matrix
 
 from server.coordinator import need
 from server.study import ScaleRecord, SelectionRecord, Study
@@ -88,6 +87,8 @@ def check_looks(study: Study, pooled: PooledRows, settings: Settings) -> list[Ch
     looks = record.looks
     if looks.counts is None:
         return []
+    from sklearn.metrics import confusion_matrix
+
     X = pooled.scaled(record.screened)
     unseen = scaled_tune(need(study.standardise, "standardise"), pooled, record.screened)
     found = formulas.sites_looked_like(X, pooled.sites, unseen, shrinkage=SHRINKAGE)
