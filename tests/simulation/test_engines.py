@@ -1,4 +1,4 @@
-"""Two engines, one answer: Flower's simulation gives the in-process numbers to the last bit."""
+"""Two engines, one answer: Flower's apps give the in-process numbers to the last bit."""
 
 import importlib.util
 import json
@@ -11,14 +11,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+from flwr.app import Context, Message, RecordDict
+from flwr.common.serde import message_from_proto, message_to_proto
+from flwr.proto.message_pb2 import Message as ProtoMessage
 from safetensors.numpy import load_file
 
+from client.app import app as client_app
 from client.releases.ledger import ledger_of
+from server.aggregate import _identify_process
+from server.app import app as server_app
 from server.study_folder import StudyFolder
 from shared.codec import content_hash
 from shared.config import load_study
+from shared.job import ENVIRONMENT
+from simulation.simulate import verify_folder
 from tests.conftest import changed, flat_branch
-from tests.finished_runs import TINY, FinishedRun, run_without_report
+from tests.finished_runs import TINY, FinishedRun, prepared, run_without_report
 
 ROOT = Path(__file__).parents[2]
 needs_ray = pytest.mark.skipif(
@@ -128,27 +136,62 @@ def test_a_stranger_in_the_current_folder_is_never_run(flower_run):
     assert not (flower_run / "decoy" / "imported").exists()
 
 
-@needs_ray
-@pytest.mark.slow
+class MessageGrid:
+    """Flower's grid without Ray: the real ClientApp answers, and all travels as Flower's bytes."""
+
+    def __init__(self, n_nodes: int) -> None:
+        self.nodes = list(range(1, n_nodes + 1))
+        self.replies: dict[str, Message] = {}
+        self.n_sent = 0
+
+    def get_node_ids(self) -> list[int]:
+        return self.nodes
+
+    def push_messages(self, messages: list[Message]) -> list[str]:
+        return [self.carry(message) for message in messages]
+
+    def carry(self, message: Message) -> str:
+        self.n_sent += 1
+        number, node = f"m{self.n_sent}", message.metadata.dst_node_id
+        message.metadata.__dict__["_message_id"] = number
+        context = Context(1, node, {"partition-id": node - 1}, RecordDict({}), {})
+        self.replies[number] = sent(client_app(sent(message), context))
+        return number
+
+    def pull_messages(self, numbers: list[str]) -> list[Message]:
+        return [self.replies.pop(number) for number in numbers]
+
+
+def sent(message: Message) -> Message:
+    """What arrives of a message that was sent."""
+    content = message_to_proto(message).SerializeToString()
+    return message_from_proto(ProtoMessage.FromString(content))
+
+
 def test_so_are_those_of_rounded_updates_and_of_several_stacks_with_attention(
-    finished_run, tmp_path
+    finished_run, tmp_path, monkeypatch
 ):
     stacks = {"stack_offsets_mm": [0.0, 6.0], "pooling": "attention", "mask_channel": True}
     settings = changed(
         load_study(TINY),
         aggregation={"updates": "int8"},
-        branches=flat_branch(spacing_mm=None, roi_margin_mm=10.0, training={"rounds": 3}, **stacks),
+        branches=flat_branch(
+            size=[16, 16], spacing_mm=None, roi_margin_mm=10.0, training={"rounds": 3}, **stacks
+        ),
         explain=None,
     )
     sites = {engine: hospitals_of(finished_run, tmp_path / engine) for engine in ENGINES}
     ours = run_without_report(settings, tmp_path / "local" / "run", sites["local"])
     theirs = tmp_path / "flower" / "run"
-    line = command(ours.with_name("run.yaml"), theirs, sites["flower"], "--engine", "flower")
-    done = subprocess.run(line, capture_output=True, text=True, timeout=400, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
+    job = prepared(ours.with_name("run.yaml"), theirs, sites["flower"])
+    monkeypatch.setenv(ENVIRONMENT, str(job.out / "job.json"))
+    _identify_process()
+    grid = MessageGrid(len(sites["flower"]))
+    server_app(grid, Context(1, 0, {}, RecordDict({}), {}))
+    assert grid.n_sent > 50
     found, expected = (json.loads((f / "results.json").read_text()) for f in (theirs, ours))
-    assert found.pop("verify")["passed"]
     assert found == expected
+    assert verify_folder(theirs).passed
     for weights in (ours / "weights").iterdir():
         trained = load_file(theirs / "weights" / weights.name)
         assert trained["fc.attention.score.weight"].any()
