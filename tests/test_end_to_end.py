@@ -126,11 +126,6 @@ def test_the_heat_that_is_told_is_that_of_all_internal_test_patients_together(fi
     assert_heat_is_that_of_one_table(finished_run.out, finished_run.hospitals, name)
 
 
-def test_so_is_the_heat_by_occlusion(run_changed, finished_run):
-    out = run_changed(explain={"method": "occlusion"})
-    assert_heat_is_that_of_one_table(out, finished_run.hospitals, "branch_2_5d")
-
-
 def assert_heat_is_that_of_one_table(out: Path, hospitals: list[Path], name: str) -> None:
     """One table of every hospital's patients, with the saved weights, and numpy's statistics."""
     study = load_study(out / "study.yaml")
@@ -192,12 +187,43 @@ def test_the_report_marks_each_figure_as_synthetic(finished_run):
     assert [figure.count("synthetic data") for figure in figures] == [1] * len(figures)
 
 
-def test_separate_phases_train_a_network_each_and_make_one_model(run_changed):
-    out = run_changed(branches=flat_branch(phases="separate"))
+@pytest.fixture(scope="module")
+def damaged_run(finished_run, tmp_path_factory):
+    """A run of a network for each phase, at hospitals of which one has half an image."""
+    folder = tmp_path_factory.mktemp("damaged")
+    hospitals = linked(finished_run, folder / "hospitals")
+    damaged = folder / "hospitals/site_b/images/B-0004_nephrographic.nii.gz"
+    content = damaged.read_bytes()
+    damaged.unlink()
+    damaged.write_bytes(content[: len(content) // 2])
+    study = changed(
+        load_study(TINY),
+        cohort={"on_bad_case": "exclude"},
+        branches=flat_branch(phases="separate"),
+        explain=None,
+    )
+    return run_without_report(study, folder / "run", hospitals)
+
+
+def linked(finished_run: FinishedRun, root: Path) -> list[Path]:
+    """The finished run's hospitals elsewhere; files are shared until they are replaced."""
+    shutil.copytree(finished_run.out / "cohort", root, copy_function=os.link)
+    return sorted(root.glob("*/site.yaml"))
+
+
+def test_a_damaged_image_is_left_out_and_counted(damaged_run):
+    results = read_results(damaged_run)
+    site = results["cohort"]["sites"]["site_b"]
+    assert (site["n_cases"], site["n_excluded"]) == (19, 1)
+    assert site["exclusion_reasons"] == {"image": 1}
+    assert "B-0004" not in json.dumps(results)
+
+
+def test_separate_phases_train_a_network_each_and_make_one_model(damaged_run):
     phases = ("corticomedullary", "excretory", "nephrographic")
-    saved = sorted(path.stem for path in (out / "weights").iterdir())
+    saved = sorted(path.stem for path in (damaged_run / "weights").iterdir())
     assert saved == [f"branch_2_5d_{phase}{end}" for phase in phases for end in ("", "-last")]
-    models = read_results(out)["models"]
+    models = read_results(damaged_run)["models"]
     assert list(models) == ["clinical", "radiomics", "branch_2_5d", "fusion"]
     assert models["branch_2_5d"]["external_test"]["n"] == 16
 
@@ -238,6 +264,8 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any], str, list[str]]] = {
         ["branch_2_5d_1", "branch_2_5d_2"],
     ),
 }
+SHOWN = "FedMedian, pca"
+"""The variant whose heat is computed, and whose screen is verified."""
 
 
 @pytest.fixture(scope="module", params=VARIANTS)
@@ -251,6 +279,7 @@ def variant(request, finished_run, tmp_path_factory):
         selection={"screen": screen},
         fusion={"inputs": ["embeddings"]},
         branches=flat_branch(training=TWO_PASSES),
+        explain={"method": "occlusion"} if request.param == SHOWN else None,
     )
     out = tmp_path_factory.mktemp("variant") / "run"
     return run_without_report(study, out, finished_run.hospitals), columns
@@ -259,7 +288,7 @@ def variant(request, finished_run, tmp_path_factory):
 @pytest.fixture(scope="module")
 def plain_weights(finished_run, tmp_path_factory):
     """What FedAvg gives."""
-    study = changed(load_study(TINY), branches=flat_branch(training=TWO_PASSES))
+    study = changed(load_study(TINY), branches=flat_branch(training=TWO_PASSES), explain=None)
     out = tmp_path_factory.mktemp("plain") / "run"
     run_without_report(study, out, finished_run.hospitals)
     return load_file(out / "weights" / "branch_2_5d.safetensors")
@@ -278,7 +307,12 @@ def test_a_branch_enters_the_fusion_layer_as_reduced(variant):
     assert all(entry["coefficient"] is not None for entry in inputs)
 
 
-@pytest.mark.parametrize("variant", ["FedMedian, pca"], indirect=True)
+@pytest.mark.parametrize("variant", [SHOWN], indirect=True)
+def test_the_heat_by_occlusion_is_that_of_all_patients_together_too(variant, finished_run):
+    assert_heat_is_that_of_one_table(variant[0], finished_run.hospitals, "branch_2_5d")
+
+
+@pytest.mark.parametrize("variant", [SHOWN], indirect=True)
 def test_the_welch_screen_verifies(variant):
     checks = {
         check.quantity: check.largest_difference for check in verify_folder(variant[0]).checks
@@ -287,25 +321,6 @@ def test_the_welch_screen_verifies(variant):
 
 
 TWO_PASSES = {"rounds": 1, "local_epochs": 2}
-
-
-def linked(finished_run: FinishedRun, root: Path) -> list[Path]:
-    """The finished run's hospitals elsewhere; files are shared until they are replaced."""
-    shutil.copytree(finished_run.out / "cohort", root, copy_function=os.link)
-    return sorted(root.glob("*/site.yaml"))
-
-
-def test_a_damaged_image_is_left_out_and_counted(run_changed, finished_run, tmp_path):
-    hospitals = linked(finished_run, tmp_path / "hospitals")
-    damaged = tmp_path / "hospitals/site_b/images/B-0004_nephrographic.nii.gz"
-    content = damaged.read_bytes()
-    damaged.unlink()
-    damaged.write_bytes(content[: len(content) // 2])
-    results = read_results(run_changed(hospitals, cohort={"on_bad_case": "exclude"}))
-    site = results["cohort"]["sites"]["site_b"]
-    assert (site["n_cases"], site["n_excluded"]) == (19, 1)
-    assert site["exclusion_reasons"] == {"image": 1}
-    assert "B-0004" not in json.dumps(results)
 
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

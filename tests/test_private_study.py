@@ -14,9 +14,10 @@ from shared.config import load_study
 from shared.errors import FederationError
 from shared.job import read_job
 from simulation.verify import verify_run
-from tests.conftest import flat_branch
+from tests.conftest import changed, flat_branch
+from tests.finished_runs import TINY, run_without_report
 
-DP = {"cnn": {"noise_multiplier": 2.0, "epsilon": 8.0}}
+DP = {"cnn": {"noise_multiplier": 2.0, "epsilon": 3.0}}
 TRAINING = ("site_a", "site_b", "site_c")
 
 
@@ -31,11 +32,13 @@ def hospitals(finished_run, folder):
     return sorted(folder.glob("*/site.yaml"))
 
 
-@pytest.fixture
-def private_run(run_changed, finished_run, tmp_path):
+@pytest.fixture(scope="module")
+def private_run(finished_run, tmp_path_factory):
     """Two private rounds at hospitals of their own: the folder and the site files."""
-    files = hospitals(finished_run, tmp_path / "cohort")
-    return run_changed(files, "private", branches=private_branch(), dp=DP), files
+    folder = tmp_path_factory.mktemp("private")
+    files = hospitals(finished_run, folder / "cohort")
+    study = changed(load_study(TINY), branches=private_branch(), dp=DP)
+    return run_without_report(study, folder / "run", files), files
 
 
 def results_of(out):
@@ -80,14 +83,12 @@ def test_a_private_study_finishes_and_says_its_epsilon(private_run, tmp_path):
     ).read_text(encoding="utf-8")
 
 
-def test_a_second_run_of_the_study_pays_again_and_is_refused(run_changed, finished_run, tmp_path):
-    files = hospitals(finished_run, tmp_path / "cohort")
-    budget = {"cnn": DP["cnn"] | {"epsilon": 3.0}}
-    out = run_changed(files, "first", branches=private_branch(), dp=budget)
+def test_a_second_run_of_the_study_pays_again_and_is_refused(run_changed, private_run):
+    out, files = private_run
     told = results_of(out)["branches"]["branch_2_5d"]["privacy"]
     assert max(entry["epsilon"] for entry in told.values()) < 3.0
     with pytest.raises(FederationError) as refused:
-        run_changed(files, "second", branches=private_branch(), dp=budget)
+        run_changed(files, "second", branches=private_branch(), dp=DP)
     assert "agree_budget failed at site_c: E_BUDGET" in str(refused.value)
     assert "2 more rounds would bring epsilon to 3.5" in str(refused.value)
     assert "enough for 0 rounds" in str(refused.value)

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,27 +30,28 @@ NO_BRANCHES: dict[str, Any] = {
 Hospitals = Callable[..., list[Path]]
 
 
+def without_images(run: FinishedRun, root: Path, *names: str, **data: str) -> list[Path]:
+    """Copies of a run's hospitals, some of which have given up their images for a table."""
+    study = load_study(TINY)
+    shutil.copytree(run.out / "cohort", root)
+    for name in names:
+        site_file, table = root / name / "site.yaml", root / name / "features.csv"
+        extract_table(site_file, study, table, threads=1)
+        settings = yaml.safe_load(site_file.read_text())
+        settings["data"] = {"features": "features.csv"} | data
+        site_file.write_text(yaml.safe_dump(settings))
+        rows = "rows: [scores, labels, radiomics_score, clinical]"
+        write_policy(site_file, f"release: {{min_cell: 1, {rows}}}\n")
+        for gone in ("images", "cache"):
+            shutil.rmtree(root / name / gone)
+        (root / name / "manifest.csv").unlink()
+    return sorted(root.glob("*/site.yaml"))
+
+
 @pytest.fixture
 def hospitals(finished_run: FinishedRun, tmp_path: Path) -> Hospitals:
-    """The finished run's hospitals, some of which have given up their images for a table."""
-
-    def without_images(*names: str, **data: str) -> list[Path]:
-        study, root = load_study(TINY), tmp_path / "hospitals"
-        shutil.copytree(finished_run.out / "cohort", root)
-        for name in names:
-            site_file, table = root / name / "site.yaml", root / name / "features.csv"
-            extract_table(site_file, study, table, threads=1)
-            settings = yaml.safe_load(site_file.read_text())
-            settings["data"] = {"features": "features.csv"} | data
-            site_file.write_text(yaml.safe_dump(settings))
-            rows = "rows: [scores, labels, radiomics_score, clinical]"
-            write_policy(site_file, f"release: {{min_cell: 1, {rows}}}\n")
-            for gone in ("images", "cache"):
-                shutil.rmtree(root / name / gone)
-            (root / name / "manifest.csv").unlink()
-        return sorted(root.glob("*/site.yaml"))
-
-    return without_images
+    """Copies of the finished run's hospitals; those that are named have a table."""
+    return partial(without_images, finished_run, tmp_path / "hospitals")
 
 
 def read_results(out: Path) -> dict[str, Any]:
@@ -86,26 +88,6 @@ def test_the_rows_of_a_site_with_a_table_have_no_embedding(run_changed, hospital
         assert blank == [e and site == "site_b" for e in embedded]
 
 
-def test_the_report_names_the_sites_that_brought_a_table(run_study_file, hospitals, tmp_path):
-    study_file = tmp_path / "study.yaml"
-    study_file.write_text(dump_settings(changed(load_study(TINY), **NO_BRANCHES)))
-    results = run_study_file(study_file, tmp_path / "out", hospitals("site_b", "site_d"))
-    sites = results["cohort"]["sites"]
-    assert {site: entry["features_from"] for site, entry in sites.items()} == {
-        "site_a": "images",
-        "site_b": "trifed",
-        "site_c": "images",
-        "site_d": "trifed",
-    }
-    told = {site: list(entry["acquisition"]) for site, entry in sites.items()}
-    assert (told["site_b"], told["site_d"]) == ([], [])
-    assert told["site_a"] == told["site_c"] == results["phases"]
-    report = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    said = "brought as a table, extracted by trifed with this study&#39;s settings: site_b, site_d."
-    assert said in report
-    assert "No images, but a table of features: site_b, site_d." in report
-
-
 def test_a_study_needs_images_of_somebody_to_train_a_branch(run_changed, hospitals):
     sites = hospitals("site_a", "site_b", "site_c")
     with pytest.raises(AggregationError, match="at least one must have images"):
@@ -114,10 +96,11 @@ def test_a_study_needs_images_of_somebody_to_train_a_branch(run_changed, hospita
 
 @pytest.fixture(scope="module")
 def no_branch_run(finished_run: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny study without branches, over the finished run's hospitals, with its report."""
+    """The tiny study without branches, where two hospitals have a table, with its report."""
     folder = tmp_path_factory.mktemp("no_branch")
     (folder / "study.yaml").write_text(dump_settings(changed(load_study(TINY), **NO_BRANCHES)))
-    simulate(folder / "study.yaml", folder / "out", finished_run.hospitals)
+    sites = without_images(finished_run, folder / "hospitals", "site_b", "site_d")
+    simulate(folder / "study.yaml", folder / "out", sites)
     return folder / "out"
 
 
@@ -133,6 +116,24 @@ def test_a_study_without_branches_runs_verifies_and_reports(no_branch_run, finis
     inputs = [entry["name"] for entry in results["fusion"]["inputs"]]
     assert inputs == ["intercept", "radiomics_score", "sessile", "hydronephrosis"]
     assert all(entry["coefficient"] is not None for entry in results["fusion"]["inputs"])
+
+
+def test_the_report_names_the_sites_that_brought_a_table(no_branch_run):
+    results = read_results(no_branch_run)
+    sites = results["cohort"]["sites"]
+    assert {site: entry["features_from"] for site, entry in sites.items()} == {
+        "site_a": "images",
+        "site_b": "trifed",
+        "site_c": "images",
+        "site_d": "trifed",
+    }
+    told = {site: list(entry["acquisition"]) for site, entry in sites.items()}
+    assert (told["site_b"], told["site_d"]) == ([], [])
+    assert told["site_a"] == told["site_c"] == results["phases"]
+    report = (no_branch_run / "report.html").read_text(encoding="utf-8")
+    said = "brought as a table, extracted by trifed with this study&#39;s settings: site_b, site_d."
+    assert said in report
+    assert "No images, but a table of features: site_b, site_d." in report
 
 
 def test_its_report_speaks_of_no_branch(no_branch_run):

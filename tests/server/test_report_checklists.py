@@ -204,7 +204,10 @@ def test_the_word_document_has_each_checklist_whole_with_its_source(results):
     assert text.count("Synthetic data: every patient was made up") == 4
 
 
-def test_the_command_writes_checklists_counts_and_a_template(finished_run, tmp_path, capsys):
+def test_the_command_writes_checklists_counts_and_a_template(
+    finished_run, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("server.report.export.to_files", lambda *_, **_options: {})
     facts = tmp_path / "facts.yaml"
     command = ["report", str(finished_run.out), "--facts-template", str(facts)]
     assert trifed.main(command) == 0
