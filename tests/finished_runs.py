@@ -4,7 +4,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -60,17 +60,25 @@ def shared_run(study_file: Path, factory: pytest.TempPathFactory, name: str) -> 
             shutil.rmtree(made, ignore_errors=True)
             run = recorded_run(study_file, made / "run")
             (made / "asked.json").write_text(json.dumps(run.asked))
-    copy_run(made / "run", own)
+    copy_run(made / "run", own, copy=with_links_to_weights)
     asked = json.loads((made / "asked.json").read_text())
     return FinishedRun(own, results_of(own), tuple((name, tuple(sites)) for name, sites in asked))
 
 
-def copy_run(source: Path, out: Path) -> Path:
+def copy_run(source: Path, out: Path, *, copy: Callable[[str, str], Any] = shutil.copy2) -> Path:
     """A run's folder of its own, with its hospitals and what they keep."""
-    shutil.copytree(source, out)
+    shutil.copytree(source, out, copy_function=copy)
     job = out / "job.json"
     job.write_text(job.read_text().replace(str(source), str(out)))
     return out
+
+
+def with_links_to_weights(source: str, target: str) -> None:
+    """Copy a file of a run that is only read; weights, the bulk of it, are never written over."""
+    if Path(source).parent.name == "weights":
+        os.link(source, target)
+    else:
+        shutil.copy2(source, target)
 
 
 def results_of(out: Path) -> dict[str, Any]:
