@@ -73,7 +73,7 @@ def evaluate_file(
         study="",
     )
     with watched_cells() as cells:
-        reply = told_before(site, first) if first else ask(service, found)
+        reply = told_before(service.bench, first) if first else ask(service, found)
     result = ExternalResult(
         site=site.name,
         synthetic=site.settings.synthetic or found.maker.synthetic,

@@ -29,6 +29,7 @@ class Look:
         patients: Their hashes, by which a patient is known in another cohort.
         date: When, in UTC.
         level: What was told: `release.external` of the policy of that day.
+        limits: What it was told within, see `limits_of`.
         answer: What left, as text.
     """
 
@@ -39,6 +40,7 @@ class Look:
     patients: tuple[str, ...]
     date: str
     level: str
+    limits: dict[str, int]
     answer: str
 
 
@@ -86,7 +88,14 @@ def open_cohort(book: Looks, cases: Cases) -> Cohort:
 
 
 def write_down(
-    book: Looks, cohort: Cohort, *, bundle: str, date: str, level: str, answer: str
+    book: Looks,
+    cohort: Cohort,
+    *,
+    bundle: str,
+    date: str,
+    level: str,
+    limits: dict[str, int],
+    answer: str,
 ) -> None:
     """Write a look down before anything of it leaves.
 
@@ -109,6 +118,7 @@ def write_down(
         cohort.patients,
         date,
         level,
+        limits,
         answer,
     )
     book.add((entry,), unchanged)

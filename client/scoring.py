@@ -61,8 +61,12 @@ def fusion_columns(
 
 
 def bundle_columns(bench: Workbench, cases: Cases, bundle: Bundle) -> np.ndarray:
-    """The columns ``(n, k)`` of a frozen fusion layer, NaN where a case has none."""
-    _, columns = fusion_columns(
+    """The columns ``(n, k)`` of a frozen fusion layer, NaN where a case has none.
+
+    Raises:
+        CodecError: If the bundle's layer, or its other models, are not of the study's columns.
+    """
+    names, columns = fusion_columns(
         bench,
         cases,
         projections=bundle.projections,
@@ -70,6 +74,8 @@ def bundle_columns(bench: Workbench, cases: Cases, bundle: Bundle) -> np.ndarray
         radiomics=bundle.radiomics,
         clinical=bundle.clinical,
     )
+    if bundle.fusion.columns != names:
+        raise CodecError("the bundle's fusion columns are not the study's")
     return columns
 
 

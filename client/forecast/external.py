@@ -27,7 +27,9 @@ DATE = "2000-01-01T00:00:00+00:00"
 def of_external(study: Study, settings: SiteSettings, policy: Policy) -> Iterator[Expected]:
     """The frozen models, once."""
     for network in networks(study):
-        yield Expected(EXTERNAL_OUTPUTS, OutputsReply, EXTERNAL, about=network.name, checked=False)
+        yield Expected(
+            EXTERNAL_OUTPUTS, lambda _: OutputsReply(), "nobody", about=network.name, checked=False
+        )
     level = policy.release.external
     yield Expected(
         EXTERNAL_SCORES,

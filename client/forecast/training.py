@@ -139,7 +139,7 @@ def of_evaluation(study: Study) -> Iterator[Expected]:
     for network in networks(study):
         yield Expected(
             evaluate.EVALUATE_OUTPUTS,
-            evaluate.OutputsReply,
+            lambda _: evaluate.OutputsReply(),
             EVERYONE,
             about=network.name,
             checked=False,

@@ -7,7 +7,6 @@ from client.contributing import told_contributions
 from client.embeddings import keep_outputs
 from client.looks import Cohort, Look, now, open_cohort, write_down
 from client.scoring import binned, checked_scores, summarised
-from client.site import Site
 from client.stages.describe_cohort import describe
 from client.subgroups import subgroup_scores
 from client.workbench import Workbench
@@ -21,9 +20,9 @@ from shared.stages.external_evaluate import LEVELS, ExternalReply, ScoreTable
 
 def answer_outputs(request: OutputsRequest, bench: Workbench) -> OutputsReply:
     """Compute and keep a network's outputs for the external cohort."""
-    cases = bench.site.external_test
-    keep_outputs(bench, bench.network(request.network), request.weights, (cases,))
-    return OutputsReply(len(cases.cases))
+    handles = (bench.site.external_test,)
+    keep_outputs(bench, bench.network(request.network), request.weights, handles)
+    return OutputsReply()
 
 
 def answer_scores(request: ScoresRequest, bench: Workbench) -> ExternalReply:
@@ -31,7 +30,7 @@ def answer_scores(request: ScoresRequest, bench: Workbench) -> ExternalReply:
     bundle = request.bundle
     cohort = open_cohort(bench.looks, bench.site.external_test)
     if first := cohort.first(bundle.hash()):
-        return told_before(bench.site, first)
+        return told_before(bench, first)
     reply = evaluate_bundle(bench, bundle, cohort)
     write_down(
         bench.looks,
@@ -39,24 +38,44 @@ def answer_scores(request: ScoresRequest, bench: Workbench) -> ExternalReply:
         bundle=bundle.hash(),
         date=reply.date,
         level=reply.level,
+        limits=limits_of(bench),
         answer=to_text(reply),
     )
     return reply
 
 
-def told_before(site: Site, look: Look) -> ExternalReply:
+def limits_of(bench: Workbench) -> dict[str, int]:
+    """How many patients a number is of at least, and how finely scores are told, by key."""
+    release = bench.site.policy.release
+    bins = min(release.max_score_bins, bench.study.evaluation.score_bins)
+    return {
+        "min_cell": release.min_cell,
+        "min_tail": release.min_tail,
+        "max_score_bins": bins,
+    }
+
+
+def told_before(bench: Workbench, look: Look) -> ExternalReply:
     """The first answer, unless the hospital would tell less today.
 
     Raises:
         PolicyError: If it would.
         LooksError: If another release wrote the answer in another form.
     """
-    allowed = site.policy.release.external
-    if LEVELS.index(allowed) < LEVELS.index(look.level):
+    site, release = bench.site, bench.site.policy.release
+    if LEVELS.index(release.external) < LEVELS.index(look.level):
         raise PolicyError(
             f"this bundle was evaluated on {look.date} at the level {look.level}; release.external "
-            f"is {allowed} now, so that this answer may not leave again, and there is no other."
+            f"is {release.external} now, so that this answer may not leave again, and there is no "
+            "other."
         )
+    for key, then in look.limits.items():
+        now_is = getattr(release, key)
+        if now_is < then if key == "max_score_bins" else now_is > then:
+            raise PolicyError(
+                f"this bundle was evaluated on {look.date} with {key} {then}; release.{key} is "
+                f"{now_is} now, so that this answer may not leave again, and there is no other."
+            )
     site.log.info("this bundle was evaluated on %s; the first answer is told again", look.date)
     try:
         return from_text(ExternalReply, look.answer)

@@ -46,8 +46,6 @@ class OutputsRequest:
 class OutputsReply:
     """Nothing but that it is done."""
 
-    n_cases: int
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoresRequest:

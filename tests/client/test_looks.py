@@ -16,7 +16,8 @@ from client.service import SiteService
 from client.stages import external_evaluate
 from shared.codec import content_hash
 from shared.config import digest
-from shared.errors import LooksError, PolicyError, TrifedError
+from shared.errors import CodecError, LooksError, PolicyError, TrifedError
+from shared.models import FusionModel
 from shared.stages.evaluate import ScoresRequest
 from tests.made_bundle import bundle_without_networks
 from tests.site_policies import changed_policy, made_policy
@@ -36,10 +37,10 @@ def hospital(tmp_path, make_site):
 def evaluate(made, hospital):
     """Ask a hospital, as a new process of it answers."""
 
-    def ask(bundle=made.bundle, site_file=hospital, level="binned"):
+    def ask(bundle=made.bundle, site_file=hospital, level="binned", **limits):
         service = SiteService.open(site_file, made.study, threads=1)
         site = service.bench.site
-        site.policy = changed_policy(site.policy, release={"external": level})
+        site.policy = changed_policy(site.policy, release={"external": level, **limits})
         return service.answer("external_scores", ScoresRequest(bundle))
 
     return ask
@@ -123,6 +124,29 @@ def test_a_hospital_that_tells_less_today_does_not_tell_the_old_answer_again(eva
     with pytest.raises(PolicyError, match=r"at the level binned; release.external is summary now"):
         evaluate(level="summary")
     assert evaluate(level="scores").level == "binned"
+
+
+@pytest.mark.parametrize(
+    ("limits", "key"),
+    [
+        ({"min_cell": 3}, "min_cell"),
+        ({"min_tail": 2}, "min_tail"),
+        ({"max_score_bins": 100}, "max_score_bins"),
+    ],
+    ids=["patients", "ends", "bins"],
+)
+def test_nor_does_one_whose_limits_are_narrower_today(evaluate, limits, key):
+    evaluate(min_cell=1, min_tail=1, max_score_bins=2000)
+    with pytest.raises(PolicyError, match=rf"release.{key} is \d+ now.*may not leave again"):
+        evaluate(**{"min_cell": 1, "min_tail": 1} | limits)
+    evaluate(min_cell=1, min_tail=1, max_score_bins=1000)
+
+
+def test_a_fusion_layer_of_other_columns_is_refused(evaluate, made):
+    layer = made.bundle.fusion
+    fewer = FusionModel(layer.columns[:2], layer.mean[:2], layer.sd[:2], layer.coefficients[:3])
+    with pytest.raises(CodecError, match="fusion columns are not the study's"):
+        evaluate(replace(made.bundle, fusion=fewer))
 
 
 def test_a_refused_evaluation_is_no_look(evaluate, hospital, other):
