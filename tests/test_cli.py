@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import trifed
+from server.report import export
 from tests.conftest import STUDY, write_csv, write_image, write_patient
 from tests.finished_runs import TINY
 
@@ -387,13 +388,25 @@ def test_simulate_prints_every_models_auc_and_where_the_report_is(finished_run, 
     assert (out / "report.html").exists()
 
 
-def test_the_report_is_drawn_again_from_the_results_alone(finished_run, tmp_path, capsys):
+def test_the_report_is_drawn_again_from_the_results_alone(
+    finished_run, tmp_path, capsys, monkeypatch
+):
+    """Of its figures, curves and a map are drawn for print: each takes a second of fonts."""
+    drawn = export.to_files
+    monkeypatch.setattr(
+        export,
+        "to_files",
+        lambda picture, **options: (
+            drawn(picture, **options) if picture.name in ("roc", "heat-branch_3d") else {}
+        ),
+    )
     shutil.copy(finished_run.out / "results.json", tmp_path)
     assert trifed.main(["report", str(tmp_path)]) == 0
     again = (tmp_path / "report.html").read_bytes()
     assert again == (finished_run.out / "report.html").read_bytes()
     assert (tmp_path / "report/tables/performance-external_test.csv").exists()
-    assert (tmp_path / "report/figures/roc.pdf").read_bytes()[:5] == b"%PDF-"
+    for name in ("roc", "heat-branch_3d"):
+        assert (tmp_path / f"report/figures/{name}.pdf").read_bytes()[:5] == b"%PDF-"
     assert str(tmp_path / "report/figures") in capsys.readouterr().out
 
 
