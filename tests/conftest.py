@@ -4,7 +4,7 @@ import csv
 import gc
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,21 +45,20 @@ fusion: {exchange: embeddings, budget: report}
 """
 
 
-def pytest_collection_finish() -> None:
-    """Spare what was collected from the collector, which would look through it all each time."""
-    gc.collect()
-    gc.freeze()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def no_power_cuts() -> Iterator[None]:
+def pytest_configure(config: pytest.Config) -> None:
     """Wait for no disk: the tests' files go with them, and a killed process loses none of them.
 
     A test that looks at what is flushed, or lets flushing fail, says so itself.
     """
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda _handle: None)
-        yield
+    patch = pytest.MonkeyPatch()
+    patch.setattr(os, "fsync", lambda _handle: None)
+    config.add_cleanup(patch.undo)
+
+
+def pytest_collection_finish() -> None:
+    """Spare what was collected from the collector, which would look through it all each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
