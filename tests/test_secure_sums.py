@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from client.forecast.forecast import forecast
 from client.service import SiteService
 from server.report import read_results, write_report
 from server.secure_federation import ALL_SITES
 from server.study_folder import StudyFolder
 from shared.config import load_study
 from shared.errors import PolicyError, SecureSumError
-from shared.stages.secure_sums import SUMMED_NAMES
+from shared.stages.secure_sums import PREFIX, SUMMED_NAMES
 from shared.stages.standardise import Request
 from simulation.simulate import verify_folder
 from tests.conftest import changed, flat_branch
@@ -116,6 +117,27 @@ def test_what_leaves_a_hospital_in_clear_beside_the_masks_holds_no_number(secure
         names = {item["name"] for item in row["items"]}
         assert "hidden" in names
         assert all(name == "hidden" or name.startswith("same/") for name in names)
+
+
+def test_all_that_leaves_was_foreseen_with_its_size_under_masks(secure, trained):
+    for run in (secure, trained[1]):
+        study = load_study(run.out / "study.yaml")
+        for site_file in run.hospitals[:3]:
+            # The first hospital's policy alone demands it; the others are asked likewise.
+            write_policy(site_file, "release: {min_cell: 1}\nsecagg: {required: true}\n")
+            foreseen = forecast(study, site_file).answers
+            told = [row for row in run.released if row["site"] == site_file.parent.name]
+            assert len(told) > 20
+            for row in told:
+                masked = row["question"].startswith(PREFIX)
+                plain = row["question"].removeprefix(PREFIX)
+                most = [each.n_bytes + 30 * each.bytes_each for each in foreseen
+                        if (each.question, each.masked) == (plain, masked)]  # fmt: skip
+                assert most, f"{row['question']} was not foreseen"
+                assert row["n_bytes"] <= max(most), row["question"]
+            if run is not secure:
+                (weights,) = (each.n_bytes for each in foreseen if each.question == "train_branch")
+                assert max(row["n_bytes"] for row in told) > 0.99 * weights
 
 
 def test_what_is_not_known_of_a_hospital_is_said_and_not_made_up(secure):
