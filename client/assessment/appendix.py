@@ -15,7 +15,7 @@ from client.approvals.approvals import Approvals, approval_lines
 from client.assessment.words import BLANKS, MEASURES, risks_of
 from client.forecast.forecast import Forecast, forecast
 from client.joining.offered import Offered
-from client.joining.plain_words import asked_lines, study_lines
+from client.joining.plain_words import LABEL, asked_lines, study_lines
 from client.policy.keys import KEYS, exceptions
 from client.policy.load import load_policy
 from client.policy.text import table_rows
@@ -25,6 +25,7 @@ from client.settings import SiteSettings, load_site_settings
 from shared.config import Study
 from shared.fingerprints import grouped
 
+LABEL_ENDS = len(LABEL.format("", ""))
 SENTENCES = {key.name: key.sentence for key in KEYS}
 
 
@@ -85,7 +86,10 @@ def appendix(site_file: Path, offered: Offered) -> Appendix:
         date=datetime.now(UTC).date().isoformat(),
         title=study.title,
         study_hash=offered.study_hash,
-        purpose=(*study_lines(study, offered.study_hash)[1:], *asked_lines(study, settings)),
+        purpose=tuple(
+            sentence(line)
+            for line in (*study_lines(study, offered.study_hash)[1:], *asked_lines(study, settings))
+        ),
         data=data_of(study, settings),
         recipients=recipients_of(offered, settings),
         foreseen=forecast(study, site_file),
@@ -96,6 +100,12 @@ def appendix(site_file: Path, offered: Offered) -> Appendix:
         head=str(head_of(rows)),
         risks=risks_of(study, settings, policy),
     )
+
+
+def sentence(line: str) -> str:
+    """A line whose label stands in a column of its own (`LABEL`), with a colon behind it."""
+    label, text = line[:LABEL_ENDS], line[LABEL_ENDS:]
+    return f"{label.strip()}: {text}" if label.startswith("  ") else line
 
 
 def data_of(study: Study, settings: SiteSettings) -> tuple[str, ...]:

@@ -225,4 +225,4 @@ def words_of(stage: str) -> str:
     """What a stage's contract says of what leaves, in one paragraph."""
     text = importlib.import_module(f"shared.stages.{stage}").__doc__ or ""
     found = LEAVES.search(text)
-    return " ".join((found.group(1) if found else text).replace("``", "").split())
+    return " ".join((found.group(1) if found else text).replace("`", "").split())
