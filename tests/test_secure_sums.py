@@ -11,9 +11,11 @@ from client.forecast.forecast import forecast
 from client.service import SiteService
 from server.report import read_results, write_report
 from server.secure_federation import ALL_SITES
+from server.stages.train_branches import initial_seed
 from server.study_folder import StudyFolder
-from shared.config import load_study
+from shared.config import load_study, networks
 from shared.errors import PolicyError, SecureSumError
+from shared.networks import build_network
 from shared.stages.secure_sums import PREFIX, SUMMED_NAMES
 from shared.stages.standardise import Request
 from simulation.simulate import verify_folder
@@ -189,6 +191,28 @@ def test_the_weights_are_those_of_the_plain_round_on_the_grid(trained):
     found = [vector_of(run) for run in trained]
     grid = 3 * 2.0**-34 + 2.0**-22 * np.abs(found[0])
     assert (np.abs(found[1] - found[0]) <= grid).all()
+
+
+def test_so_are_those_of_a_network_whose_trunk_is_frozen_and_it_stays_as_it_was(run_at):
+    (branch,) = flat_branch(freeze=["trunk"])
+    branch["training"]["rounds"] = 2
+    plain, secure = (
+        run_at(name, policy, branches=[branch])
+        for name, policy in (("frozen", "false"), ("frozen_securely", "true"))
+    )
+    found = [
+        load_file(run.out / "weights" / "branch_2_5d-last.safetensors") for run in (plain, secure)
+    ]
+    (network,) = networks(load_study(plain.out / "study.yaml"))
+    seed = initial_seed(plain.results["study"]["seed"], network.name)
+    first = build_network(network, seed=seed).state_dict()
+    trained = {name for name in found[0] if (found[0][name] != first[name].numpy()).any()}
+    assert 0 < len(trained) < 4
+    for name, values in found[0].items():
+        if name in trained:
+            np.testing.assert_allclose(found[1][name], values, rtol=1e-4, atol=1e-6)
+        else:
+            np.testing.assert_array_equal(found[1][name], values)
 
 
 def vector_of(run):

@@ -7,7 +7,7 @@ import numpy as np
 
 from client.forecast.expected import Expected
 from client.policy.settings import Policy
-from client.secagg.answers import OWN_NUMBERS
+from client.secagg.answers import OWN_NUMBERS, trained_values
 from shared.config import Study
 from shared.secagg.additive import summands
 from shared.secagg.keys import Announcement
@@ -70,5 +70,5 @@ def masked(reply: object) -> Masked | MaskedRound:
     if not isinstance(reply, TrainReply):
         return Masked.of(summands(reply))
     sums = RoundSums(reply.n_cases, 0.0, reply.tune, reply.tune_loss_sum)
-    weights = None if reply.weights is None else np.zeros(len(reply.weights.vector), np.int64)
+    weights = np.zeros(len(trained_values(reply)), np.int64)
     return MaskedRound(Masked.of(summands(sums)), weights, reply.spent)
