@@ -8,6 +8,7 @@ import numpy as np
 from server.federation import Federation
 from server.inbox import Inbox
 from server.masked_sums import SummedReply
+from server.secure_federation import SecureFederation
 from shared.codec import content_hash
 from shared.networks import Weights
 from shared.stages.train_branches import TRAIN_BRANCH, Reply, Request
@@ -99,6 +100,9 @@ def exchange_round(
         The replies in the order of site names, their updates in the inbox; and the bytes of
         weights that the sites that answered were sent.
     """
+    if isinstance(federation, SecureFederation):
+        # A sum is of all sites, so that none may lack what a change is of.
+        request = replace(request, weights=broadcast.weights, change=None)
     replies = federation.ask(TRAIN_BRANCH, request, sites, quorum=quorum, keep=inbox.put)
     n_sites = sum(
         reply.n_sites if isinstance(reply, SummedReply) else 1 for reply in replies.values()

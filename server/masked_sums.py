@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from shared.errors import CodecError
-from shared.networks import Layout, Weights
+from shared.networks import Weights
 from shared.privacy import Spent
 from shared.secagg.additive import Summands, summed
 from shared.secagg.masks import CHUNK, Occasion, total
 from shared.secagg.ring import STATISTICS, WEIGHTS
 from shared.stages.secure_sums import Masked, MaskedRound, RoundSums, refuse_other_forms
 from shared.stages.train_branches import Reply
+from shared.updates import Change, Floats
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,7 +32,8 @@ class SummedReply(Reply):
     @property
     def n_bytes(self) -> int:
         """What the sites' masked weights took on the wire: a word of 64 bits for each number."""
-        return 0 if self.weights is None else 8 * self.n_sites * self.weights.layout.size
+        whole = 0 if self.weights is None else self.weights.layout.size
+        return 8 * self.n_sites * (whole if self.change is None else len(self.change.values))
 
 
 def added(replies: dict[str, Masked]) -> Summands:
@@ -51,10 +53,11 @@ def added(replies: dict[str, Masked]) -> Summands:
 def sum_of_rounds(request: Any, replies: dict[str, MaskedRound]) -> SummedReply:
     """A round's sums as the reply of one site that has all training cases.
 
-    Its weights are the mean of the sites' by numbers of cases, as FedAvg has it.
+    Its weights are the mean of the sites' by numbers of cases, as FedAvg has it; where layers are
+    frozen, a change that holds the others' alone.
 
     Args:
-        request: What was asked in the round.
+        request: What was asked in the round, with whole weights.
 
     Raises:
         CodecError: If the answers do not fit together.
@@ -63,31 +66,38 @@ def sum_of_rounds(request: Any, replies: dict[str, MaskedRound]) -> SummedReply:
     spent = {site: reply.spent for site, reply in replies.items() if reply.spent}
     n = sums.n_cases
     loss = math.nan if spent else sums.loss_sum / max(n, 1)
-    weights = None
+    weights = change = None
     if n and request.train:
-        weights = mean_weights(request.weights.layout, replies, n)
+        values = mean_values(replies, n)
+        if len(values) == request.weights.layout.size:
+            weights = Weights(request.weights.layout, values)
+        else:
+            change = Change(values, np.empty(0, np.float32))
     return SummedReply(
         *(weights, n, loss, sums.tune, sums.tune_loss_sum),
+        change=change,
         spent_at=spent,
         n_sites=len(replies),
     )
 
 
-def mean_weights(layout: Layout, replies: dict[str, MaskedRound], n_cases: int) -> Weights:
-    """The weighted mean of weights, rounded once to float32, part by part.
+def mean_values(replies: dict[str, MaskedRound], n_cases: int) -> Floats:
+    """The weighted mean of the sites' trained values ``(n,)``, rounded once to float32.
 
     Raises:
-        CodecError: If a site's are of another size.
+        CodecError: If a site has none, or others than the first.
     """
     parts = {site: reply.weights for site, reply in replies.items()}
     hidden = {site: part for site, part in parts.items() if part is not None}
-    if len(hidden) < len(parts) or any(part.shape != (layout.size,) for part in hidden.values()):
-        raise CodecError("masked weights have the size of the network")
-    vector = np.empty(layout.size, dtype=np.float32)
-    for start in range(0, layout.size, CHUNK):
+    shapes = {part.shape for part in hidden.values()}
+    if len(hidden) < len(parts) or len(shapes) != 1 or len(shape := shapes.pop()) != 1:
+        raise CodecError("masked weights are of one size at all sites")
+    size = shape[0]
+    vector = np.empty(size, dtype=np.float32)
+    for start in range(0, size, CHUNK):
         some = {site: part[start : start + CHUNK, None] for site, part in hidden.items()}
         words = {site: part.view(np.uint64) for site, part in some.items()}
-        n = min(CHUNK, layout.size - start)
+        n = min(CHUNK, size - start)
         occasion = Occasion("", "", 0, tuple(sorted(words)), n, WEIGHTS)
         vector[start : start + n] = WEIGHTS.decode(total(words, occasion)) / n_cases
-    return Weights(layout, vector)
+    return vector

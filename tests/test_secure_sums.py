@@ -7,13 +7,16 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from client.forecast.forecast import forecast
 from client.service import SiteService
 from server.report import read_results, write_report
 from server.secure_federation import ALL_SITES
+from server.stages.train_branches import initial_seed
 from server.study_folder import StudyFolder
-from shared.config import load_study
+from shared.config import load_study, networks
 from shared.errors import PolicyError, SecureSumError
-from shared.stages.secure_sums import SUMMED_NAMES
+from shared.networks import build_network
+from shared.stages.secure_sums import PREFIX, SUMMED_NAMES
 from shared.stages.standardise import Request
 from simulation.simulate import verify_folder
 from tests.conftest import changed, flat_branch
@@ -118,6 +121,27 @@ def test_what_leaves_a_hospital_in_clear_beside_the_masks_holds_no_number(secure
         assert all(name == "hidden" or name.startswith("same/") for name in names)
 
 
+def test_all_that_leaves_was_foreseen_with_its_size_under_masks(secure, trained):
+    for run in (secure, trained[1]):
+        study = load_study(run.out / "study.yaml")
+        for site_file in run.hospitals[:3]:
+            # The first hospital's policy alone demands it; the others are asked likewise.
+            write_policy(site_file, "release: {min_cell: 1}\nsecagg: {required: true}\n")
+            foreseen = forecast(study, site_file).answers
+            told = [row for row in run.released if row["site"] == site_file.parent.name]
+            assert len(told) > 20
+            for row in told:
+                masked = row["question"].startswith(PREFIX)
+                plain = row["question"].removeprefix(PREFIX)
+                most = [each.n_bytes + 30 * each.bytes_each for each in foreseen
+                        if (each.question, each.masked) == (plain, masked)]  # fmt: skip
+                assert most, f"{row['question']} was not foreseen"
+                assert row["n_bytes"] <= max(most), row["question"]
+            if run is not secure:
+                (weights,) = (each.n_bytes for each in foreseen if each.question == "train_branch")
+                assert max(row["n_bytes"] for row in told) > 0.99 * weights
+
+
 def test_what_is_not_known_of_a_hospital_is_said_and_not_made_up(secure):
     found = secure.results["radiomics"]["site_differences"]
     assert (found["n_tested"], found["share"], found["confusion"]) == (0, None, None)
@@ -167,6 +191,28 @@ def test_the_weights_are_those_of_the_plain_round_on_the_grid(trained):
     found = [vector_of(run) for run in trained]
     grid = 3 * 2.0**-34 + 2.0**-22 * np.abs(found[0])
     assert (np.abs(found[1] - found[0]) <= grid).all()
+
+
+def test_so_are_those_of_a_network_whose_trunk_is_frozen_and_it_stays_as_it_was(run_at):
+    (branch,) = flat_branch(freeze=["trunk"])
+    branch["training"]["rounds"] = 2
+    plain, secure = (
+        run_at(name, policy, branches=[branch])
+        for name, policy in (("frozen", "false"), ("frozen_securely", "true"))
+    )
+    found = [
+        load_file(run.out / "weights" / "branch_2_5d-last.safetensors") for run in (plain, secure)
+    ]
+    (network,) = networks(load_study(plain.out / "study.yaml"))
+    seed = initial_seed(plain.results["study"]["seed"], network.name)
+    first = build_network(network, seed=seed).state_dict()
+    trained = {name for name in found[0] if (found[0][name] != first[name].numpy()).any()}
+    assert 0 < len(trained) < 4
+    for name, values in found[0].items():
+        if name in trained:
+            np.testing.assert_allclose(found[1][name], values, rtol=1e-4, atol=1e-6)
+        else:
+            np.testing.assert_array_equal(found[1][name], values)
 
 
 def vector_of(run):

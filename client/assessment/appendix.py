@@ -15,8 +15,8 @@ from client.approvals.approvals import Approvals, approval_lines
 from client.assessment.words import BLANKS, MEASURES, risks_of
 from client.forecast.forecast import Forecast, forecast
 from client.joining.offered import Offered
-from client.joining.plain_words import asked_lines, study_lines
-from client.policy.keys import exceptions
+from client.joining.plain_words import LABEL, asked_lines, study_lines
+from client.policy.keys import KEYS, exceptions
 from client.policy.load import load_policy
 from client.policy.text import table_rows
 from client.releases.ledger import ReleaseLedger, head_of
@@ -24,6 +24,9 @@ from client.releases.table import Left, left_by
 from client.settings import SiteSettings, load_site_settings
 from shared.config import Study
 from shared.fingerprints import grouped
+
+LABEL_ENDS = len(LABEL.format("", ""))
+SENTENCES = {key.name: key.sentence for key in KEYS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ class Appendix:
         data: What patients' data are used, and that they stay.
         recipients: Who is told, and who else has the models afterwards.
         foreseen: Every answer that would leave.
-        policy: Key, value and the pack's value.
+        policy: Key, value, the pack's value, and what the key says.
         left: By question, of this study.
         head: Number and hash of the ledger's last row, over all studies.
         blanks: What the hospital fills in.
@@ -52,7 +55,7 @@ class Appendix:
     data: tuple[str, ...]
     recipients: tuple[str, ...]
     foreseen: Forecast
-    policy: tuple[tuple[str, str, str], ...]
+    policy: tuple[tuple[str, str, str, str], ...]
     exceptions: tuple[str, ...]
     approvals: tuple[str, ...]
     left: tuple[Left, ...]
@@ -83,11 +86,14 @@ def appendix(site_file: Path, offered: Offered) -> Appendix:
         date=datetime.now(UTC).date().isoformat(),
         title=study.title,
         study_hash=offered.study_hash,
-        purpose=(*study_lines(study, offered.study_hash)[1:], *asked_lines(study, settings)),
+        purpose=tuple(
+            sentence(line)
+            for line in (*study_lines(study, offered.study_hash)[1:], *asked_lines(study, settings))
+        ),
         data=data_of(study, settings),
         recipients=recipients_of(offered, settings),
         foreseen=forecast(study, site_file),
-        policy=tuple(table_rows(policy)),
+        policy=tuple((*row, SENTENCES.get(row[0], "")) for row in table_rows(policy)),
         exceptions=tuple(exceptions(policy)),
         approvals=tuple(approval_lines(said)) if said else (),
         left=left_by(of_study),
@@ -96,13 +102,25 @@ def appendix(site_file: Path, offered: Offered) -> Appendix:
     )
 
 
+def sentence(line: str) -> str:
+    """A line whose label stands in a column of its own (`LABEL`), with a colon behind it."""
+    label, text = line[:LABEL_ENDS], line[LABEL_ENDS:]
+    return f"{label.strip()}: {text}" if label.startswith("  ") else line
+
+
 def data_of(study: Study, settings: SiteSettings) -> tuple[str, ...]:
     """What patients' data are used."""
-    columns = [study.endpoint.column, *study.clinical.predictors]
+    columns = [
+        study.endpoint.column,
+        *study.clinical.predictors,
+        *study.cohort.describe,
+        *(subgroup.column for subgroup in study.evaluation.subgroups),
+    ]
     images = (
         "a table of radiomics features (data.features of the site file)"
         if settings.data.features
-        else f"CT of the phases {', '.join(study.phases)}, with a mask of the lesion for each"
+        else f"CT of the phases {', '.join(study.phases)}, with a mask of the lesion for each; of "
+        "their headers spacing, tube voltage, maker and kernel"
     )
     return (
         f"{images}; it stays in the hospital",

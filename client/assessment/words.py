@@ -1,5 +1,6 @@
 """What protects patients in a study, what does not, and what only the hospital can say."""
 
+from client.forecast.masked import has_secure_sums
 from client.policy.beyond import asked_rows
 from client.policy.settings import Policy
 from client.settings import SiteSettings
@@ -44,9 +45,15 @@ def risks_of(study: Study, settings: SiteSettings, policy: Policy) -> tuple[str,
     """What remains at risk in this study with this policy."""
     if settings.role == "external":
         return (*_of_evaluation(policy), OTHERS)
-    secure = policy.secagg.required or study.secagg == "required"
-    sums = SECURE_SUMS if secure else SUMS
-    return (*_of_networks(study), *_of_fusion(study), *_of_rows(study), sums, DIFFERENCES, OTHERS)
+    sums = SECURE_SUMS if has_secure_sums(study, policy) else SUMS
+    return (
+        *_of_networks(study),
+        *_of_fusion(study),
+        *_of_rows(study),
+        sums,
+        _of_differences(policy),
+        OTHERS,
+    )
 
 
 SUMS = (
@@ -60,10 +67,23 @@ SECURE_SUMS = (
     "hospital. All other hospitals together, with the server, know this one's; and the masks "
     "hide only if the identities that trifed site peers shows are the other hospitals' own."
 )
-DIFFERENCES = (
-    "Each answer is checked by itself. Many questions of a server's own making, or two runs "
-    "that differ by few patients, can tell of a patient by differences; the ledger shows them."
-)
+
+
+def _of_differences(policy: Policy) -> str:
+    least = policy.cohort.min_delta
+    again = (
+        "The same is told again of cohorts that differ by any number of patients (cohort.min_delta "
+        "is 1): two runs can tell of one patient by the difference. "
+        if least == 1
+        else f"The same is not told again of a cohort that differs by fewer than {least} patients "
+        "(cohort.min_delta). "
+    )
+    return (
+        f"{again}Each answer is checked by itself otherwise: many different questions of a "
+        "server's own making can together tell more than each does; the ledger shows them."
+    )
+
+
 OTHERS = (
     "What has left cannot be called back: recipients keep models and results, and better "
     "attacks may come. Nothing here makes data anonymous in the sense of the law by itself."

@@ -8,7 +8,7 @@ own: it is made of nobody by the functions that make the real one, and looked at
 import importlib
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +17,7 @@ from client.budget import refuse_without_noise
 from client.forecast.expected import Array, Expected, Seen, seen_in
 from client.forecast.external import of_external
 from client.forecast.features import of_features
+from client.forecast.masked import has_secure_sums, with_masks
 from client.forecast.mode import mode_words
 from client.forecast.trained import of_networks
 from client.forecast.training import of_clinical, of_cohort, of_evaluation, of_fusion
@@ -32,9 +33,9 @@ from shared.identity import code_hash, versions
 from shared.stages import STAGES, Question
 from shared.stages.embed import EMBED_NOISED, EMBED_OUTPUTS, EMBED_ROWS
 from shared.stages.hello import EXTERNAL_HELLO, HELLO, Reply
-from shared.stages.secure_sums import SUMMED_NAMES
 from shared.stages.train_branches import AGREE_BUDGET, TRAIN_BRANCH
 
+SECURE = "secure_sums"
 LEAVES = re.compile(r"(Leaves the hospital.*?)\nStays:", re.DOTALL)
 Gate = Callable[[Any], None]
 GATES: dict[str, Gate] = {
@@ -57,6 +58,7 @@ class Leaving:
         arrays: What it holds, and `fields` beside them.
         n_bytes: Of one answer at most, and `bytes_each` for each of `units`.
         least_cell: The fewest patients behind a number that is counted; None: none is counted.
+        masked: Whether the server will know the sum over all sites alone; `n_bytes` is of that.
         refused: Why the site as it is set will not answer; empty where it will.
     """
 
@@ -73,6 +75,7 @@ class Leaving:
     least_cell: int | None
     epsilon: float | None
     refused: str
+    masked: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,6 @@ class Forecast:
 
     Attributes:
         beyond: What the study asks beyond the policy, for which it will not begin here.
-        masked: Of how many kinds of answers the server will know the sum over all sites alone.
         words: Each stage's own, from its contract.
         mode: How the fusion layer is fitted, and what of privacy it has; empty at an external site.
     """
@@ -95,7 +97,17 @@ class Forecast:
     words: dict[str, str]
     beyond: tuple[str, ...] = ()
     mode: str = ""
-    masked: int = 0
+
+    @property
+    def kinds(self) -> tuple[Leaving, ...]:
+        """The answers, those of several networks that are alike in all else as one."""
+        found: list[Leaving] = []
+        for each in self.answers:
+            if found and each == replace(found[-1], about=each.about):
+                found[-1] = replace(found[-1], about=f"{found[-1].about}, {each.about}")
+            else:
+                found.append(each)
+        return tuple(found)
 
     @property
     def most_bytes(self) -> int:
@@ -121,12 +133,9 @@ def forecast(study: Study, site_file: Path) -> Forecast:
     check_role(settings, study, guest=True)
     policy = load_policy(site_file, settings)
     site = Site(site_file, settings, study, policy=policy, threads=1, progress=silent)
-    answers = tuple(
-        leaving(expected, seen_in(expected), site)
-        for expected in expected_of(study, settings, policy)
-    )
-    secure = policy.secagg.required or study.secagg == "required"
-    stages = [stage for stage in STAGES if any(each.stage == stage for each in answers)]
+    expected = expected_of(study, settings, policy)
+    answers = tuple(leaving(each, seen_in(each), site) for each in expected)
+    stages = dict.fromkeys(each.stage for each in answers)
     return Forecast(
         site=settings.name,
         role=settings.role,
@@ -137,12 +146,19 @@ def forecast(study: Study, site_file: Path) -> Forecast:
         words={stage: words_of(stage) for stage in stages},
         beyond=tuple(beyond(policy, study, settings)),
         mode=mode_words(study) if settings.role == "training" else "",
-        masked=sum(each.question in SUMMED_NAMES for each in answers) if secure else 0,
     )
 
 
 def expected_of(study: Study, settings: SiteSettings, policy: Policy) -> Iterator[Expected]:
     """Every answer that a site of this role is asked for, in the study's order."""
+    asked = asked_of(study, settings, policy)
+    if settings.role == "training" and has_secure_sums(study, policy):
+        return with_masks(asked, study, settings.name)
+    return asked
+
+
+def asked_of(study: Study, settings: SiteSettings, policy: Policy) -> Iterator[Expected]:
+    """The same, without masks."""
     question = HELLO if settings.role == "training" else EXTERNAL_HELLO
     greeting = Reply(
         settings.name, settings.role, settings.synthetic, code_hash(), digest(study), versions()
@@ -161,8 +177,8 @@ def expected_of(study: Study, settings: SiteSettings, policy: Policy) -> Iterato
 
 def leaving(expected: Expected, seen: Seen, site: Site) -> Leaving:
     """An expected answer at this site."""
-    least = max(expected.least or 0, site.policy.release.min_cell) if expected.checked else None
-    name = expected.question.name
+    name, counted = expected.question.name, expected.checked and expected.of != "nobody"
+    least = max(expected.least or 0, site.policy.release.min_cell) if counted else None
     asks = expected.of != "nobody" or name != EMBED_OUTPUTS.name
     return Leaving(
         stage=stage_of(expected.question),
@@ -178,6 +194,7 @@ def leaving(expected: Expected, seen: Seen, site: Site) -> Leaving:
         least_cell=least,
         epsilon=expected.epsilon,
         refused=refused(name, site) if asks else "",
+        masked=expected.masked is not None,
     )
 
 
@@ -198,7 +215,7 @@ def refused(question: str, site: Site) -> str:
 
 def stage_of(question: Question[Any, Any]) -> str:
     """The stage whose contract declares a question."""
-    for stage in STAGES:
+    for stage in (*STAGES, SECURE):
         if question in vars(importlib.import_module(f"shared.stages.{stage}")).values():
             return stage
     raise ValueError(f"no stage asks {question.name}")
@@ -208,4 +225,4 @@ def words_of(stage: str) -> str:
     """What a stage's contract says of what leaves, in one paragraph."""
     text = importlib.import_module(f"shared.stages.{stage}").__doc__ or ""
     found = LEAVES.search(text)
-    return " ".join((found.group(1) if found else text).replace("``", "").split())
+    return " ".join((found.group(1) if found else text).replace("`", "").split())

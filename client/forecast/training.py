@@ -140,7 +140,7 @@ def of_evaluation(study: Study) -> Iterator[Expected]:
         yield Expected(
             evaluate.EVALUATE_OUTPUTS,
             lambda _: evaluate.OutputsReply(),
-            EVERYONE,
+            "nobody",
             about=network.name,
             checked=False,
         )

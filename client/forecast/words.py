@@ -34,7 +34,7 @@ def long_lines(found: Forecast) -> list[str]:
     for number, (stage, words) in enumerate(found.words.items(), start=1):
         lines += ["", f"{number}. {stage}", *textwrap.wrap(words, WIDTH, initial_indent="   ",
                   subsequent_indent="   ")]  # fmt: skip
-        for each in found.answers:
+        for each in found.kinds:
             if each.stage == stage:
                 lines += answer_lines(each)
     return [*lines, "", *mode_lines(found), *refusal_lines(found), *total_lines(found)]
@@ -52,10 +52,18 @@ def head_lines(found: Forecast) -> list[str]:
 def answer_lines(each: Leaving) -> list[str]:
     """One answer."""
     about = f" of {each.about}" if each.about else ""
+    several = "; for each" if ", " in about else ""
+    hidden = "; under masks" if each.masked else ""
     cell = "no count checked" if each.least_cell is None else f"smallest cell {each.least_cell}"
     often = {None: "as often as it takes", 1: "once"}.get(each.times, f"{each.times} times at most")
-    head = f"   {each.question}{about}: {often}; {bytes_of(each)} bytes at most"
-    lines = [f"{head}; {cell}{epsilon_of(each)}", f"      of: {each.of}"]
+    told = f"{often}; {bytes_of(each)} bytes at most; {cell}{epsilon_of(each)}{hidden}{several}"
+    lines = textwrap.wrap(
+        f"{each.question}{about}: {told}",
+        WIDTH,
+        initial_indent="   ",
+        subsequent_indent="     ",
+    )
+    lines.append(f"      of: {each.of}")
     lines += [f"      {array_words(array)}" for array in each.arrays]
     if each.fields:
         lines += textwrap.wrap(
@@ -78,13 +86,14 @@ def total_lines(found: Forecast) -> list[str]:
         f"At most {found.most_bytes:,} bytes in all, beside what grows with patients and answers "
         "whose number is not known."
     ]
-    if found.masked:
+    masked = sum(each.masked for each in found.answers)
+    if masked:
         lines.append(
-            f"Secure sums: {found.masked} kinds of these answers leave under masks, as numbers of "
-            "256 bits (weights: 64), asked as sum_of_ and the name above. The server knows their "
-            "total over all training sites alone."
+            f"Secure sums: {masked} kinds of these answers leave under masks, as numbers of 256 "
+            "bits (weights: 64), asked as sum_of_ and the name above. The server knows their total "
+            "over all training sites alone."
         )
-    return lines
+    return [wrapped for line in lines for wrapped in textwrap.wrap(line, WIDTH)]
 
 
 def refusal_lines(found: Forecast) -> list[str]:

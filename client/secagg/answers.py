@@ -15,7 +15,6 @@ from shared.checks import require
 from shared.codec import content_hash
 from shared.config import digest
 from shared.errors import SecureSumError
-from shared.networks import Layout
 from shared.secagg.additive import Summands, summands
 from shared.secagg.keys import LEAST_SITES, announce, peer_keys
 from shared.secagg.masks import CHUNK, Occasion
@@ -119,7 +118,9 @@ def answer_round(request: MaskedRoundRequest, bench: Workbench) -> MaskedRound:
     told = covered(bench, request.keying, asked, parts)
     if not request.request.train:
         return MaskedRound(told, None)
-    elements = weighted(reply, bench.rounds(bench.network(request.request.network)).coder.layout)
+    require(not reply.lacking, "a round of a secure sum begins with whole weights")
+    coder = bench.rounds(bench.network(request.request.network)).coder
+    elements = weighted(reply, coder.n_values)
     hidden = hide(bench, request.keying, f"{asked} weights", elements, WEIGHTS)
     return MaskedRound(told, hidden.view(np.int64)[:, 0], reply.spent)
 
@@ -140,18 +141,31 @@ def hide(bench: Workbench, keying: str, asked: str, elements: Words, ring: Ring)
     return keyring_of(bench).hide(keying, occasion, elements)
 
 
-def weighted(reply: TrainReply, layout: Layout) -> Words:
-    """Trained weights times the number of cases in the ring ``(n, 1)``; zero without cases.
+def weighted(reply: TrainReply, size: int) -> Words:
+    """Trained values times the number of cases in the ring ``(size, 1)``; zero without cases.
+
+    Args:
+        size: Of the values that are trained, which are all weights where nothing is frozen.
 
     Raises:
-        SecureSumError: If one is too large for it.
+        CodecError: If the reply has not as many, though it has cases.
+        SecureSumError: If one is too large for the ring.
     """
-    found = np.zeros((layout.size, 1), dtype=np.uint64)
-    if reply.weights is not None:
-        for start in range(0, layout.size, CHUNK):
-            part = reply.weights.vector[start : start + CHUNK].astype(np.float64)
+    found = np.zeros((size, 1), dtype=np.uint64)
+    if reply.n_cases:
+        values = trained_values(reply)
+        require(values.shape == (size,), "a round of a secure sum tells all that was trained")
+        for start in range(0, size, CHUNK):
+            part = values[start : start + CHUNK].astype(np.float64)
             found[start : start + CHUNK] = WEIGHTS.encode(part * reply.n_cases)
     return found
+
+
+def trained_values(reply: TrainReply) -> np.ndarray:
+    """All values that training may change ``(n,)``; empty where nothing was trained."""
+    if reply.change is not None:
+        return reply.change.values
+    return np.empty(0, np.float32) if reply.weights is None else reply.weights.vector
 
 
 def refuse_plain(policy: Policy, name: str) -> None:

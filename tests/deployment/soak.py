@@ -7,7 +7,8 @@ through all of it. After every round each long-lived process is looked at, and s
 
 Printed at the end is what each process has after its first twenty rounds and at the end of its
 longest life. Exit code 1 if anything grew by more than five per cent, or the study ended badly. It
-goes on where it stopped if it is called again with the same folder.
+goes on where it stopped if it is called again with the same folder. With `--secure` there is a
+third hospital, and what is added leaves each under masks, keyed anew where a fault lost the keys.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from client.courier import deliver
-from shared.config import load_study
+from shared.config import Study, load_study
 from shared.errors import TrifedError
 from shared.strict_yaml import dump_settings
 from shared.talk import Ticket, wait_for
@@ -38,20 +39,17 @@ REPLAYS = 20
 FAULTS = ("service", "supernode", "study", "superlink", "stopped", "replayed")
 
 
-def prepare(folder: Path, rounds: int) -> Federation:
+def prepare(folder: Path, rounds: int, *, secure: bool) -> Federation:
     """Hospitals with made-up patients that have joined a server; what is there already is kept."""
     server, hospitals = folder / "server", folder / "hospitals"
-    site_files = [hospitals / site / "site.yaml" for site in ("site_a", "site_b")]
     if (folder / "ready").exists():
         port = int((folder / "ready").read_text())
-        return Federation(server, port, site_files)
-    study = load_study(STUDY)
-    branch = study.branches[0].model_dump(mode="json")
-    branch["training"]["rounds"] = rounds
-    study = changed(study, branches=[branch])
+        return Federation(server, port, sorted(hospitals.glob("*/site.yaml")))
+    study = study_of(rounds, secure=secure)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "study.yaml").write_text(dump_settings(study))
     write_cohort(study, hospitals)
+    site_files = sorted(hospitals.glob("*/site.yaml"))
     for site_file in site_files:
         site_file.write_text(site_file.read_text().replace("  threads: 0\n", "  threads: 1\n"))
     port = free_port()
@@ -71,12 +69,30 @@ def prepare(folder: Path, rounds: int) -> Federation:
     return Federation(server, port, site_files)
 
 
+def study_of(rounds: int, *, secure: bool) -> Study:
+    """The study of soak.yaml with so many rounds; with secure sums it has a third hospital."""
+    study = load_study(STUDY)
+    branch = study.branches[0].model_dump(mode="json")
+    branch["training"]["rounds"] = rounds
+    if not secure:
+        return changed(study, branches=[branch])
+    names = ["site_a", "site_b", "site_c"]
+    made = {name: {"n_cases": 16, "scanner": name[-1]} for name in names}
+    return changed(
+        study,
+        branches=[branch],
+        secagg="required",
+        sites={"training": names},
+        phantom={"sites": made},
+    )
+
+
 class Faults:
     """What goes wrong, drawn by a seed."""
 
     def __init__(self, federation: Federation, seed: int) -> None:
         self._federation = federation
-        self._a, self._b = federation.site_files
+        self._a, self._b, *_ = federation.site_files
         self._seed = seed
 
     def strike(self, round_number: int) -> str:
@@ -140,9 +156,11 @@ def round_of(server: Path) -> int:
     return int(told["round"]["round"]) if told.get("round") else 0
 
 
-def soak(folder: Path, *, rounds: int, every: int, seed: int, minutes: float) -> int | None:
+def soak(
+    folder: Path, *, rounds: int, every: int, seed: int, minutes: float, secure: bool
+) -> int | None:
     """Run until the study ends, or the time is over; the server's exit code, None if it goes on."""
-    federation = prepare(folder, rounds)
+    federation = prepare(folder, rounds, secure=secure)
     watch, faults = Watch(federation, folder / "soak.jsonl"), Faults(federation, seed)
     seen, deadline = 0, time.monotonic() + 60 * minutes
     server = federation.start_server()
@@ -176,6 +194,7 @@ def main() -> int:
     parser.add_argument("--every", type=int, default=10, help="rounds between faults (10)")
     parser.add_argument("--seed", type=int, default=1, help="which faults (1)")
     parser.add_argument("--minutes", type=float, default=60.0, help="stop then, to go on (60)")
+    parser.add_argument("--secure", action="store_true", help="with secure sums of three hospitals")
     parser.add_argument("--table", action="store_true", help="only show what was measured")
     options = parser.parse_args()
     folder = options.folder.resolve()
@@ -187,6 +206,7 @@ def main() -> int:
             every=options.every,
             seed=options.seed,
             minutes=options.minutes,
+            secure=options.secure,
         )
     flat = table(folder / "soak.jsonl")
     words = {None: "goes on when it is called again", 0: "ended well"}

@@ -6,7 +6,7 @@ import pytest
 
 import trifed
 from client.approvals.approvals import Approvals
-from client.assessment.appendix import appendix
+from client.assessment.appendix import appendix, data_of
 from client.assessment.words import BLANKS, MEASURES, OTHERS, SECURE_SUMS, SUMS, risks_of
 from client.forecast.forecast import forecast
 from client.joining.offered import Offered
@@ -56,7 +56,9 @@ def test_it_counts_what_left_of_this_study_and_nothing_of_another(site_file, stu
 def test_it_holds_the_dry_run_the_policy_and_its_exceptions(site_file, study):
     found = appendix(site_file, Offered(study, None))
     assert found.foreseen == forecast(study, site_file)
-    assert ("release.min_cell", "4", "5") in found.policy
+    (cell,) = (row for row in found.policy if row[0] == "release.min_cell")
+    assert cell[1:3] == ("4", "5")
+    assert "fewer patients" in cell[3]
     assert [line for line in found.exceptions if "min_cell" in line]
     assert found.approvals == ()
     assert found.left == ()
@@ -79,6 +81,17 @@ def test_a_ledger_that_is_not_whole_or_no_policy_gives_no_appendix(site_file, st
         appendix(site_file, Offered(study, None))
 
 
+def test_every_column_that_is_read_is_named(site_file, study, change):
+    wide = change(
+        study,
+        cohort={"describe": ["weight"]},
+        evaluation={"subgroups": [{"column": "male", "values": {"men": ["1"], "women": ["0"]}}]},
+    )
+    said = " ".join(data_of(wide, load_site_settings(site_file)))
+    columns = (wide.endpoint.column, *wide.clinical.predictors, "weight", "male")
+    assert all(column in said for column in columns)
+
+
 NOISE = {"cnn": {"noise_multiplier": 1.0, "epsilon": 6.0, "delta": 1e-5}}
 
 
@@ -96,6 +109,9 @@ def test_what_remains_at_risk_is_of_this_study(site_file, study, change):
     assert "Rows about single" not in sums
     assert SECURE_SUMS in sums
     assert SUMS not in sums
+    assert "differs by fewer than 5 patients" in sums
+    alike = made_policy("standard", cohort={"min_delta": 1})
+    assert "two runs can tell of one patient" in " ".join(risks_of(study, settings, alike))
     shown = made_policy("standard", secagg={"required": False})
     assert SUMS in risks_of(study, settings, shown)
     assert SECURE_SUMS in risks_of(change(study, secagg="auto"), settings, policy)
