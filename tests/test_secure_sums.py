@@ -57,7 +57,8 @@ def run_at(finished_run, tmp_path_factory):
         out = tmp_path_factory.mktemp(name) / "run"
         shutil.copytree(finished_run.out / "cohort", out / "cohort")
         files = sorted(out.glob("cohort/*/site.yaml"))
-        write_policy(files[0], f"release: {{min_cell: 1}}\nsecagg: {{required: {policy}}}\n")
+        release = "release: {min_cell: 1, max_score_bins: 100}"
+        write_policy(files[0], f"{release}\nsecagg: {{required: {policy}}}\n")
         study = changed(load_study(TINY), explain=None, **changes)
         with recorded_questions() as asked, recorded_releases() as released:
             run_without_report(study, out, files)

@@ -15,6 +15,12 @@ def prepare_features(
     return combat_rows(table, sites) if combat else table
 
 
+def in_the_middle(scores: np.ndarray, bins: int) -> np.ndarray:
+    """Scores, each in the middle of the bin of [0, 1] that it is in; NaN stays."""
+    bin_of = np.digitize(scores, np.arange(1, bins) / bins)
+    return np.where(np.isnan(scores), np.nan, (bin_of + 0.5) / bins)
+
+
 def combat_rows(table: np.ndarray, sites: np.ndarray) -> np.ndarray:
     """ComBat of Johnson, Li & Rabinovic on one table, site as batch, as its authors write it.
 

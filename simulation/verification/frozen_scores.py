@@ -13,12 +13,14 @@ from server.study import EvaluationRecord, Study
 from shared.config import Study as Settings
 from shared.fusion_columns import fusion_names
 from shared.job import Job
+from simulation.verification.formulas import in_the_middle
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SiteScores:
     """One site's test patients: scores ``(k, n)`` in the order of the models, labels ``(n,)``.
 
+    The scores are as the site tells of them (`as_told`).
     `cells` are the patients' cells of each column that the study divides by, as the hospital wrote
     them; `inputs` the fusion layer's columns ``(n, k)``, NaN where a patient has no own value.
     """
@@ -43,8 +45,15 @@ def read_scores(job: Job, study: Study, settings: Settings) -> dict[str, SiteSco
         columns = [subgroup.column for subgroup in settings.evaluation.subgroups]
         cells = read_cells(site, cases, columns) if columns else {}
         inputs = with_blanks(inputs, site.clinical(cases, settings.clinical.predictors), settings)
-        found[name] = SiteScores(table, site.labels(cases), cells, inputs)
+        told = as_told(site, table, settings)
+        found[name] = SiteScores(told, site.labels(cases), cells, inputs)
     return found
+
+
+def as_told(site: Site, scores: np.ndarray, settings: Settings) -> np.ndarray:
+    """Scores as a hospital tells of them whose policy has fewer bins than the study."""
+    own = site.policy.release.max_score_bins
+    return scores if own >= settings.evaluation.score_bins else in_the_middle(scores, own)
 
 
 def with_blanks(columns: np.ndarray, clinical: np.ndarray, settings: Settings) -> np.ndarray:

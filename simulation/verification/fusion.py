@@ -24,8 +24,9 @@ def check_fusion(study: Study, pooled: PooledRows, settings: Settings) -> list[C
     best = int(np.argmin(losses))
     z, mean, sd = standardised(rows.table, rows.table)
     beta, _ = formulas.logistic(z, rows.labels, ridge=penalties[best])
-    bins = np.linspace(0, 1, settings.evaluation.score_bins + 1)
-    counts = [np.histogram(held_out[best][rows.labels == y], bins)[0] for y in (0, 1)]
+    bins = np.arange(settings.evaluation.score_bins + 1) / settings.evaluation.score_bins
+    told = rows.counted(held_out[best])
+    counts = [np.histogram(told[rows.labels == y], bins)[0] for y in (0, 1)]
     found = [record.held_out.negatives, record.held_out.positives]
     model = record.model
     scale = difference([(model.mean - mean) / sd, model.sd / sd - 1], np.zeros((2, len(sd))))

@@ -1,6 +1,6 @@
 """The training cases of all sites in one table, which no one has outside of a simulation."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,7 +17,7 @@ from shared.job import Job
 from shared.models import CLIP_SD, Extraction
 from shared.stages.embed import RowsRequest
 from simulation.verification import formulas
-from simulation.verification.frozen_scores import SiteScores, read_scores
+from simulation.verification.frozen_scores import SiteScores, as_told, read_scores
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,11 +34,15 @@ class PooledReadings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PooledFusion:
-    """What the fusion layer is fitted on: columns ``(n, k)``, labels and folds ``(n,)``."""
+    """What the fusion layer is fitted on: columns ``(n, k)``, labels and folds ``(n,)``.
+
+    `counted` makes of held-out scores ``(n,)`` those that were counted, as the sites tell of them.
+    """
 
     table: np.ndarray
     labels: np.ndarray
     fold: np.ndarray
+    counted: Callable[[np.ndarray], np.ndarray] = field(default=lambda scores: scores)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,7 +136,14 @@ def pool_fusion(
         return None
     request = RowsRequest(embed.parts, need(study.clinical_model, "clinical_model").model)
     found = [folded_rows(request, bench)[1:] for bench in benches.values()]
-    return PooledFusion(*(np.concatenate(column) for column in zip(*found, strict=True)))
+    ends = np.cumsum([len(labels) for _, labels, _ in found])[:-1]
+
+    def counted(scores: np.ndarray) -> np.ndarray:
+        parts = zip(benches.values(), np.split(scores, ends), strict=True)
+        return np.concatenate([as_told(bench.site, part, settings) for bench, part in parts])
+
+    table, labels, fold = (np.concatenate(column) for column in zip(*found, strict=True))
+    return PooledFusion(table, labels, fold, counted)
 
 
 def pool_readings(benches: Mapping[str, Workbench], extraction: Extraction) -> PooledReadings:
