@@ -8,11 +8,13 @@ import pytest
 
 from client.secagg.answers import answer_key, answer_peers, masked_answer, refuse_plain, weighted
 from client.secagg.identity import PEERS
-from shared.errors import SecureSumError
+from shared.errors import CodecError, SecureSumError
 from shared.moments import moments
 from shared.networks import Layout, Weights
+from shared.secagg.ring import WEIGHTS
 from shared.stages.clinical_model import PREDICTOR_MEANS, MeansReply, MeansRequest
 from shared.stages.secure_sums import SUMMED_NAMES, KeyRequest, PeersRequest, masked_question
+from shared.updates import Change
 from tests.secure_sites import KEYING, NAMES, bench_of, study_of
 from tests.site_policies import made_policy
 
@@ -134,12 +136,22 @@ def test_a_number_too_large_for_the_ring_is_refused_before_it_is_masked(benches,
 
 def test_weights_times_cases_must_fit_into_a_word():
     layout = Layout(("w",), ((2,),))
-    reply = SimpleNamespace(weights=Weights(layout, np.array([300.0, -1.0], np.float32)))
-    reply.n_cases = 10
-    assert weighted(reply, layout).shape == (2, 1)
+    weights = Weights(layout, np.array([300.0, -1.0], np.float32))
+    reply = SimpleNamespace(weights=weights, change=None, n_cases=10)
+    assert weighted(reply, 2).shape == (2, 1)
+    with pytest.raises(CodecError, match="tells all that was trained"):
+        weighted(reply, 3)
     reply.n_cases = 2**20
     with pytest.raises(SecureSumError, match="cannot be summed under a mask"):
-        weighted(reply, layout)
+        weighted(reply, 2)
+
+
+def test_a_frozen_networks_trained_values_are_summed_alone():
+    change = Change(np.array([3.0, -1.0], np.float32), np.empty(0, np.float32))
+    reply = SimpleNamespace(weights=None, change=change, n_cases=2)
+    np.testing.assert_array_equal(WEIGHTS.decode(weighted(reply, 2)), [6.0, -2.0])
+    reply.n_cases = 0
+    assert not weighted(reply, 2).any()
 
 
 @pytest.mark.parametrize("name", sorted(SUMMED_NAMES | {"look_alike"}))
