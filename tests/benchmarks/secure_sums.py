@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from server.masked_sums import mean_weights
-from shared.networks import Layout
+from server.masked_sums import mean_values
 from shared.secagg.masks import CHUNK, Occasion, masked, total
 from shared.secagg.ring import STATISTICS, WEIGHTS
 from shared.stages.secure_sums import Masked, MaskedRound
@@ -64,7 +63,7 @@ def weights(n: int) -> Cost:
         blank = Masked("null", {}, np.zeros((0, STATISTICS.n_words), np.int64))
         replies[site] = MaskedRound(blank, hidden.view(np.int64)[:, 0])
     began = time.perf_counter()
-    mean_weights(Layout(("w",), ((n,),)), replies, 300)
+    mean_values(replies, 300)
     server_s = time.perf_counter() - began
     return Cost(f"weights, {n:,} numbers", 4 * n, 8 * n, float(np.mean(seconds)), server_s)
 
