@@ -39,7 +39,7 @@ class Expected:
         units: What the answer grows with.
         most_bytes: Where that has an end.
         more_text: Bytes of text beyond the example's, by units.
-        masked: Makes the answer as it leaves, where that is under masks.
+        masked: Makes of an answer what leaves in its place, where that is under masks.
     """
 
     question: Question[Any, Any]
@@ -53,7 +53,7 @@ class Expected:
     units: str = "patients"
     most_bytes: int | None = None
     more_text: Callable[[int], int] = field(default=lambda _n: 0)
-    masked: Callable[[int], object] | None = None
+    masked: Callable[[object], object] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +103,10 @@ def seen_in(expected: Expected) -> Seen:
     for path, (pattern, array) in one.items():
         kind = (pattern, array.dtype.name, shapes[path])
         kinds[kind] = kinds.get(kind, 0) + 1
-    leaves = (fewer, more) if (hidden := expected.masked) is None else (hidden(FEWER), hidden(MORE))
+    leaves = expected.masked or (lambda answer: answer)
     sizes = [
-        _size(answer) + expected.more_text(n)
-        for answer, n in zip(leaves, (FEWER, MORE), strict=True)
+        _size(leaves(answer)) + expected.more_text(n)
+        for answer, n in ((fewer, FEWER), (more, MORE))
     ]
     each = sizes[1] - sizes[0]
     return Seen(
