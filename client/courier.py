@@ -14,6 +14,7 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from client.line import BrokenLineError, Line
+from client.memory_file import laid_down
 from shared.errors import ConfigError, ServiceError, TrifedError
 from shared.letter import Letter
 from shared.talk import refusal
@@ -62,6 +63,7 @@ def deliver(path: Path, letter: Letter) -> Letter:
         ServiceError: If the service is not there, or breaks off.
         CodecError: If what it replies is no letter.
     """
+    letter = laid_down(letter)
     with Line(connect(path)) as line:
         with suppress(BrokenLineError):  # a letter may be refused before it is read to its end
             line.send(letter, within_s=LETTER_S)

@@ -56,15 +56,15 @@ class LetterService:
         found = EVERY_ANSWER.get(name)
         if found is None:
             raise CodecError(f"{name} is not a question of this release")
-        return read(found[0].request, letter)
+        return read(found[0].request, letter, copy=False)
 
     def answer(self, name: str, request: Any) -> Letter:
-        """The answer.
+        """The answer; its arrays are the site's own until a copy is made of it.
 
         Raises:
             TrifedError: Of the class that fits; see `SiteService.answer`.
         """
-        return written(self._service.answer(name, request))
+        return written(self._service.answer(name, request), copy=False)
 
 
 def serve(

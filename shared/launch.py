@@ -10,12 +10,21 @@ from shared import SILENCE
 
 ROOT = Path(__file__).resolve().parent.parent
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+MIB = 2**20
 SPEED = {
-    "FLWR_PRIVATE_MAX_ARRAY_CHUNK_SIZE": str(12 * 2**20),
-    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+    "FLWR_PRIVATE_MAX_ARRAY_CHUNK_SIZE": str(12 * MIB),
+    "GLIBC_TUNABLES": ":".join(
+        (
+            "glibc.malloc.hugetlb=1",
+            f"glibc.malloc.mmap_threshold={4 * MIB}",
+            f"glibc.malloc.trim_threshold={32 * MIB}",
+        )
+    ),
 }
 """Pieces of 12 MiB, since each is a request of its own on each part of its way; and memory in large
-pages, since weights are copied often, and a page that is touched first costs more than its copy."""
+pages, since weights are copied often, and a page that is touched first costs more than its copy.
+What takes more than 4 MiB goes back to the system as soon as it is free: by itself glibc learns
+from weights that come and go to keep memory of their size, and a process of weeks keeps more."""
 
 EAGER_PULLS: dict[str, Any] = {
     "initial_backoff": 0.05,

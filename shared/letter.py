@@ -5,37 +5,31 @@ Flower carries it as records of its own (`shared.wire`); within a hospital a soc
 the courier to the site service. Reading is strict and never hands content to a general decoder.
 """
 
-import functools
 import hashlib
 import io
 import json
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO, TypeVar
 
-import numpy as np
-
-from shared.codec import DTYPES, Packed, pack, unpack
+from shared.codec import Packed, pack, unpack
 from shared.errors import CodecError
+from shared.sealed import (
+    Sealed,
+    declarations,
+    divided,
+    in_a_row,
+    joined,
+    open_all,
+    parts_of,
+    sealed_in_place,
+)
 
 T = TypeVar("T")
 Record = Mapping[str, str | int]
-MAX_ARRAYS = 10_000
-MAX_DIMENSIONS = 8
-MAX_BYTES = 4_000_000_000
 MAX_HEAD = 64_000_000
 """Bytes of JSON; as objects in memory they may take twenty times as many."""
 FIRST_LINE = b"trifed letter 1\n"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Sealed:
-    """An array as it travels: what it declares to be, and its bytes as numpy saves them."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    data: bytes | memoryview
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,15 +40,31 @@ class Letter:
     arrays: Mapping[str, Sealed]
 
 
-def written(value: object) -> Letter:
-    """A contract's value as a letter."""
+def written(value: object, *, copy: bool = True) -> Letter:
+    """A contract's value as a letter.
+
+    Args:
+        copy: Whether the letter has the arrays' numbers in memory of its own; else the arrays must
+            not change until `own` or another copy is made of it.
+    """
     packed = pack(value)
-    arrays = {name: _seal(np.asarray(array, order="C")) for name, array in packed.arrays.items()}
-    return Letter({"body": {"json": packed.text}}, arrays)
+    sealed = {name: sealed_in_place(array) for name, array in packed.arrays.items()}
+    letter = Letter({"body": {"json": packed.text}}, sealed)
+    return own(letter) if copy else letter
 
 
-def read(kind: type[T], letter: Letter) -> T:
+def own(letter: Letter) -> Letter:
+    """The letter with its arrays' bytes in memory of its own."""
+    arrays = {n: joined(sealed) if sealed.before else sealed for n, sealed in letter.arrays.items()}
+    return Letter(letter.records, arrays)
+
+
+def read(kind: type[T], letter: Letter, *, copy: bool = True) -> T:
     """The contract's value that a letter holds.
+
+    Args:
+        copy: Whether the value's arrays are copies; else they may lie where the letter's bytes do,
+            for whoever gives the letter up.
 
     Raises:
         CodecError: If the letter does not have the form that `written` gives it.
@@ -65,34 +75,52 @@ def read(kind: type[T], letter: Letter) -> T:
     text = body.get("json")
     if not isinstance(text, str) or len(body) != 1:
         raise CodecError("a message's body must be one JSON text")
-    return unpack(kind, Packed(text, _open_all(letter.arrays)))
+    return unpack(kind, Packed(text, open_all(letter.arrays, copy=copy)))
 
 
 def ticket_of(letter: Letter) -> str:
     """SHA-256 of a letter: equal if and only if every byte is."""
     digest = hashlib.sha256(_head(letter))
-    for name in sorted(letter.arrays):
-        digest.update(letter.arrays[name].data)
+    for part in contents(letter):
+        digest.update(part)
     return digest.hexdigest()
 
 
 def size_of(letter: Letter) -> int:
     """The content of a letter in bytes."""
     words = sum(len(str(value)) for record in letter.records.values() for value in record.values())
-    return words + sum(len(array.data) for array in letter.arrays.values())
+    return words + sum(array.n_bytes for array in letter.arrays.values())
 
 
 def write_letter(stream: BinaryIO, letter: Letter) -> None:
     """Write a letter to a stream: a first line, the head's size, the head, the arrays' bytes."""
-    head = _head(letter)
-    stream.write(FIRST_LINE + len(head).to_bytes(8, "big") + head)
-    for name in sorted(letter.arrays):
-        stream.write(letter.arrays[name].data)
+    write_head(stream, letter)
+    for part in contents(letter):
+        stream.write(part)
     stream.flush()
 
 
-def read_letter(stream: BinaryIO) -> Letter:
+def write_head(stream: BinaryIO, letter: Letter) -> None:
+    """Write all of a letter but the arrays' bytes, which are handed over in another way."""
+    head = _head(letter)
+    stream.write(FIRST_LINE + len(head).to_bytes(8, "big") + head)
+
+
+def contents(letter: Letter) -> list[bytes | memoryview]:
+    """The arrays' bytes in the order in which they are written."""
+    return parts_of(letter.arrays)
+
+
+def moved(letter: Letter, content: memoryview) -> Letter:
+    """The same letter, its arrays' bytes where `contents` has been copied to."""
+    return Letter(letter.records, in_a_row(declarations(letter.arrays), content))
+
+
+def read_letter(stream: BinaryIO, content: memoryview | None = None) -> Letter:
     """Read a letter from a stream.
+
+    Args:
+        content: The arrays' bytes, where they are handed over in another way; not copied.
 
     Raises:
         CodecError: If what comes is no letter, is too large, or breaks off.
@@ -107,63 +135,16 @@ def read_letter(stream: BinaryIO) -> Letter:
         records, declared = head["records"], head["arrays"]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise CodecError("a letter's head is not of the form that letters have") from None
-    return Letter(_checked_records(records), _divided(declared, lambda n: _exactly(stream, n)))
-
-
-def together(arrays: Mapping[str, Sealed]) -> tuple[str, bytes | memoryview]:
-    """Sealed arrays as one: what each declares to be, in JSON, and their bytes in a row."""
-    parts = [arrays[name].data for name in sorted(arrays)]
-    whole = parts[0] if len(parts) == 1 else b"".join(parts)
-    return json.dumps(_declared(arrays), separators=(",", ":"), sort_keys=True), whole
-
-
-def apart(declared: str, whole: bytes | memoryview) -> dict[str, Sealed]:
-    """The sealed arrays that `together` put in a row; none of them is copied.
-
-    Raises:
-        CodecError: If the bytes are not those that are declared.
-    """
-    try:
-        listed = json.loads(declared)
-    except (ValueError, RecursionError):
-        raise CodecError("arrays declare nothing that can be read") from None
-    rest = memoryview(whole)
-
-    def take(n: int) -> memoryview:
-        nonlocal rest
-        part, rest = rest[:n], rest[n:]
-        if len(part) < n:
-            raise CodecError("an array's content is not of the size it declares")
-        return part
-
-    arrays = _divided(listed, take)
-    if rest:
-        raise CodecError("more bytes came than the arrays declare")
-    return arrays
-
-
-def _divided(declared: Any, take: Callable[[int], bytes | memoryview]) -> dict[str, Sealed]:
-    """Sealed arrays by their declarations, each with as many bytes as it declares."""
-    try:
-        sizes = {name: entry["size"] for name, entry in declared.items()}
-    except (KeyError, TypeError, AttributeError):
-        raise CodecError("an array does not declare its size") from None
-    plain = all(type(size) is int and size >= 0 for size in sizes.values())
-    if not plain or len(sizes) > MAX_ARRAYS or sum(sizes.values()) > MAX_BYTES:
-        raise CodecError("a letter's arrays exceed the size that a stage can need")
-    return {name: _sealed(declared[name], take(sizes[name])) for name in sorted(sizes)}
-
-
-def _declared(arrays: Mapping[str, Sealed]) -> dict[str, dict[str, Any]]:
-    return {
-        name: {"dtype": array.dtype, "shape": list(array.shape), "size": len(array.data)}
-        for name, array in arrays.items()
-    }
+    if content is None:
+        arrays = divided(declared, lambda n: _exactly(stream, n))
+    else:
+        arrays = in_a_row(declared, content)
+    return Letter(_checked_records(records), arrays)
 
 
 def _head(letter: Letter) -> bytes:
     records = {name: dict(record) for name, record in letter.records.items()}
-    body = {"records": records, "arrays": _declared(letter.arrays)}
+    body = {"records": records, "arrays": declarations(letter.arrays)}
     return json.dumps(body, separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode()
 
 
@@ -175,15 +156,6 @@ def _checked_records(records: Any) -> dict[str, Record]:
     if not sound:
         raise CodecError("a letter's records must hold words and whole numbers")
     return dict(records)
-
-
-def _sealed(entry: Mapping[str, Any], data: bytes | memoryview) -> Sealed:
-    dtype, shape = entry.get("dtype"), entry.get("shape")
-    if not isinstance(dtype, str) or not isinstance(shape, list) or len(entry) != 3:
-        raise CodecError("an array does not declare its type and shape")
-    if not all(type(n) is int for n in shape):
-        raise CodecError("an array's shape must be of whole numbers")
-    return Sealed(dtype, tuple(shape), data)
 
 
 def _exactly(stream: BinaryIO, n: int) -> bytes:
@@ -199,47 +171,3 @@ def _exactly(stream: BinaryIO, n: int) -> bytes:
         found.write(part)
         missing -= len(part)
     return found.getvalue()
-
-
-def sealed_size(array: np.ndarray) -> int:
-    """Bytes that an array takes as it travels."""
-    return len(_npy_header(array.dtype, array.shape)) + array.nbytes
-
-
-def _seal(array: np.ndarray) -> Sealed:
-    parts = (_npy_header(array.dtype, array.shape), np.ascontiguousarray(array).data)
-    return Sealed(array.dtype.name, array.shape, b"".join(parts))
-
-
-def _open_all(arrays: Mapping[str, Sealed]) -> dict[str, np.ndarray]:
-    if len(arrays) > MAX_ARRAYS or sum(len(array.data) for array in arrays.values()) > MAX_BYTES:
-        raise CodecError("a message's arrays exceed the size a stage can need")
-    return {name: _open(array) for name, array in arrays.items()}
-
-
-def _open(array: Sealed) -> np.ndarray:
-    """One array, if its header is the declared one and its content has that size to the byte.
-
-    The content is never handed to `numpy.load`: that makes room for whatever a header claims,
-    and does not mind what stands behind the numbers.
-    """
-    if array.dtype not in DTYPES:
-        raise CodecError("an array's type is not one that travels")
-    dtype, shape = np.dtype(array.dtype), tuple(array.shape)
-    if len(shape) > MAX_DIMENSIONS or min(shape, default=0) < 0:
-        raise CodecError("an array declares an impossible shape")
-    header = _npy_header(dtype, shape)
-    if array.data[: len(header)] != header:
-        raise CodecError("an array is not what it declares")
-    if len(array.data) - len(header) != math.prod(shape) * dtype.itemsize:
-        raise CodecError("an array's content is not of the size it declares")
-    return np.frombuffer(array.data, dtype, offset=len(header)).reshape(shape).copy()
-
-
-@functools.lru_cache(maxsize=1024)
-def _npy_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
-    """What `numpy.save` writes before the numbers of such an array."""
-    buffer = io.BytesIO()
-    content = {"descr": dtype.str, "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(buffer, content)
-    return buffer.getvalue()

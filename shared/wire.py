@@ -5,7 +5,8 @@ from typing import TypeVar
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
 from shared.errors import CodecError
-from shared.letter import Letter, Record, Sealed, apart, read, together, written
+from shared.letter import Letter, Record, read, written
+from shared.sealed import Sealed, apart, together
 from shared.talk import refusal, refused
 
 T = TypeVar("T")

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from shared.codec import pack
-from shared.letter import sealed_size
 from shared.quantiles import FINEST
+from shared.sealed import sealed_size
 from shared.stages import Question
 
 DIGITS = 24

@@ -111,7 +111,7 @@ def hash_of(line: bytes) -> str:
 def content_of(letter: Letter, change: Change | None = None) -> Content:
     """What leaves with a letter; `change` is what training changed, where it holds weights."""
     items = [
-        Item(name, sealed.dtype, list(sealed.shape), len(sealed.data))
+        Item(name, sealed.dtype, list(sealed.shape), sealed.n_bytes)
         for name, sealed in sorted(letter.arrays.items())
     ]
     texts = [value for record in letter.records.values() for value in record.values()]

@@ -32,7 +32,8 @@ from client.serve import LetterService
 from client.service import SiteService
 from client.settings import load_site_settings
 from shared.config import Study, digest
-from shared.letter import Letter, Sealed, write_letter, written
+from shared.letter import Letter, write_letter, written
+from shared.sealed import Sealed
 from shared.strict_yaml import parse_settings
 from shared.talk import question, refused
 from tests.conftest import STUDY, changed, write_site

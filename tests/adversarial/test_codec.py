@@ -10,7 +10,8 @@ import pytest
 
 from shared.codec import pack
 from shared.errors import CodecError
-from shared.letter import FIRST_LINE, MAX_BYTES, Letter, Sealed, read, written
+from shared.letter import FIRST_LINE, Letter, read, written
+from shared.sealed import MAX_BYTES, Sealed
 from shared.stages.describe_cohort import CountReply, CountRequest
 from shared.stages.hello import Request as Greeting
 from tests.adversarial.hospital import (

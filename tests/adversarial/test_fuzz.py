@@ -17,11 +17,12 @@ import pytest
 
 from shared.codec import DTYPES
 from shared.errors import CodecError
-from shared.letter import FIRST_LINE, Letter, Sealed, read, read_letter, written
+from shared.letter import FIRST_LINE, Letter, read, read_letter, written
 from shared.moments import class_moments, moments
 from shared.networks import Layout, Weights
 from shared.regressions import Terms
 from shared.scores import score_sums
+from shared.sealed import Sealed
 from shared.stages.clinical_model import StepRequest
 from shared.stages.describe_cohort import CountRequest, Description, SplitCount
 from shared.stages.standardise import Reply as MomentsReply

@@ -16,8 +16,9 @@ from server.federation import Replies
 from shared.branches import InitialWeights
 from shared.config import Aggregation, networks
 from shared.errors import AggregationError, CodecError, ConfigError
-from shared.letter import Letter, Sealed, read, written
+from shared.letter import Letter, read, written
 from shared.networks import Layout, Weights, build_network, get_weights
+from shared.sealed import Sealed
 from shared.stages.train_branches import TRAIN_BRANCH, Request
 from shared.weight_files import read_tensors
 from tests.adversarial.hospital import (

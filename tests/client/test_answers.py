@@ -12,7 +12,8 @@ from client import answers as module
 from client.answers import LARGE_BYTES, LARGE_KEPT, PIN, RUN_KEPT_S, RUNS_KEPT, Answers
 from shared.errors import HandshakeError, StateError
 from shared.files import BESIDE
-from shared.letter import Letter, Sealed, ticket_of, write_letter
+from shared.letter import Letter, ticket_of, write_letter
+from shared.sealed import Sealed
 
 RUN, OTHER, TICKET = "0a" * 16, "0b" * 16, "ab" * 32
 LOG = logging.getLogger("trifed.site.test")

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from client import memory_file
 from client.answers import Answers
 from client.counter import Counter, Limits
 from client.courier import deliver
@@ -21,7 +22,8 @@ from client.desk import MOST_WAITING, REFUSALS_KEPT, Desk
 from client.line import Line
 from client.releases.ledger import NAME, ReleaseLedger
 from shared.errors import CohortError, ConfigError, ServiceError, StateError
-from shared.letter import FIRST_LINE, Letter, Sealed, read, ticket_of, write_letter, written
+from shared.letter import FIRST_LINE, Letter, read, ticket_of, write_letter, written
+from shared.sealed import Sealed, open_all, sealed_in_place
 from shared.stages.roll_call import SiteName
 from shared.talk import Ticket, question, refused, roll_call, still_at_work, wait_for
 
@@ -136,6 +138,26 @@ def test_a_ledger_that_is_not_whole_lets_nothing_leave(folder, service):
         (folder / NAME).write_bytes(b"")
         assert refused(deliver(path, ask("large"))) == "E_LEDGER"
         assert read(SiteName, deliver(path, ask())) == SiteName("one")
+
+
+@pytest.mark.parametrize("possible", [True, False], ids=["memory files", "none"])
+@pytest.mark.parametrize("n", [10, 300_000])
+def test_an_answer_is_what_it_was_when_it_was_given(folder, monkeypatch, n, possible):
+    """A site goes on with the memory that its last answer was in."""
+    monkeypatch.setattr(memory_file, "POSSIBLE", possible and memory_file.POSSIBLE)
+
+    class SameMemory(Service):
+        vector = np.zeros(n, np.float32)
+
+        def answer(self, *_):
+            self.vector += 1
+            return Letter({}, {"x": sealed_in_place(self.vector)})
+
+    with counter(folder, SameMemory()) as path:
+        for _ in range(2):
+            for place, word in enumerate(("one", "two"), start=1):
+                x = open_all(deliver(path, ask(word=word)).arrays, copy=True)["x"]
+                assert np.array_equal(x, np.full(n, place, np.float32))
 
 
 @pytest.mark.parametrize("name", ["hello", "large"])

@@ -35,7 +35,8 @@ from server.deploy.superlink import place_gate
 from server.deployed import FlowerPost
 from server.joining.certificates import make_certificates
 from shared.address import Address
-from shared.letter import Letter, Sealed
+from shared.letter import Letter
+from shared.sealed import Sealed
 from shared.talk import question
 
 pytestmark = pytest.mark.slow

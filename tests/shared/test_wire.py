@@ -9,7 +9,8 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from shared import letter
 from shared.codec import DTYPES, content_hash
 from shared.errors import CODES, CodecError
-from shared.letter import Sealed, written
+from shared.letter import written
+from shared.sealed import Sealed
 from shared.wire import WITHIN, error_code, error_record, from_record, record_of, to_record
 
 

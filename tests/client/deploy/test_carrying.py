@@ -18,7 +18,8 @@ from flwr.supernode.nodestate import NodeStateFactory
 
 from client.deploy.carrying import carry, carry_here, finish_tasks
 from shared.errors import ServiceError
-from shared.letter import Letter, Sealed
+from shared.letter import Letter
+from shared.sealed import Sealed
 from shared.talk import refused
 from shared.wire import letter_of, record_of
 
