@@ -11,7 +11,7 @@ Errors are not kept: asked again, the question is tried again.
     answers/RUN/TICKET.question  what was asked, where that is small too
     answers/RUN/NAME/TICKET  large ones, the newest few of each question
 
-Each file is the letter and its SHA-256 (`ticket_of`); a damaged one counts as absent.
+Each file is the letter and its SHA-256 (`digest_of`); a damaged one counts as absent.
 """
 
 import fcntl
@@ -34,7 +34,7 @@ from shared.files import (
     write_atomically,
     write_past_cache,
 )
-from shared.letter import Letter, read_letter, ticket_of, write_letter
+from shared.letter import Letter, digest_of, read_letter, write_letter
 
 LARGE_BYTES = 1_000_000
 LARGE_KEPT = 3
@@ -155,7 +155,7 @@ class Answers:
 
         Args:
             name: Of the question; one that is known here.
-            digest: The letter's hash, as `ticket_of` has it.
+            digest: The letter's hash, as `digest_of` has it.
             asked: The question, where it is to be kept too.
 
         Raises:
@@ -172,7 +172,7 @@ class Answers:
         path = self._folder / run / ticket
         try:
             if asked is not None:
-                asks = [*_parts(asked), memoryview(bytes.fromhex(ticket_of(asked)))]
+                asks = [*_parts(asked), memoryview(bytes.fromhex(digest_of(asked)))]
                 write_atomically(path.with_name(path.name + QUESTION), b"".join(asks))
             write_atomically(path, b"".join(parts))
             flush_folder(path.parent)
@@ -258,7 +258,7 @@ def _parts(letter: Letter) -> list[memoryview]:
 
 def _checked(file: BinaryIO) -> Letter:
     letter = read_letter(file)
-    if file.read() != bytes.fromhex(ticket_of(letter)):
+    if file.read() != bytes.fromhex(digest_of(letter)):
         raise CodecError("its checksum is not right")
     return letter
 

@@ -11,7 +11,7 @@ from client.releases.row import Row
 from client.secagg.answers import EVERY_ANSWER
 from client.settings import load_site_settings
 from shared.errors import AuditError, CodecError
-from shared.letter import Letter, read, ticket_of
+from shared.letter import Letter, digest_of, read
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,7 +81,7 @@ def _letters(folder: Path) -> dict[str, tuple[Letter, Letter | None]]:
             continue
         letter = read_kept(path)
         if letter is not None:
-            found[ticket_of(letter)] = (letter, read_kept(path.with_name(path.name + QUESTION)))
+            found[digest_of(letter)] = (letter, read_kept(path.with_name(path.name + QUESTION)))
     return found
 
 

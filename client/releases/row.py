@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from shared.errors import LedgerError
-from shared.letter import Letter, ticket_of
+from shared.letter import Letter, digest_of
 
 Verdict = Literal["released", "refused", "unlocked"]
 
@@ -117,7 +117,7 @@ def content_of(letter: Letter, change: Change | None = None) -> Content:
     texts = [value for record in letter.records.values() for value in record.values()]
     words = sum(len(str(text).encode()) for text in texts)
     total = words + sum(item.n_bytes for item in items)
-    return Content(items, words, total, ticket_of(letter), change)
+    return Content(items, words, total, digest_of(letter), change)
 
 
 def file_content(content: bytes) -> Content:

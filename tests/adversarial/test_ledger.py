@@ -10,7 +10,7 @@ import trifed
 from client.releases import ledger as module
 from client.releases.ledger import HEAD, ReleaseLedger
 from shared.errors import LedgerError
-from shared.letter import Letter, ticket_of
+from shared.letter import Letter, digest_of
 from shared.stages.describe_cohort import CountRequest
 from tests.adversarial.hospital import (
     answers,
@@ -136,7 +136,7 @@ def test_where_no_row_can_be_written_nothing_leaves(site_file, study, monkeypatc
 def unledgered(replies, rows):
     """The answers that no row tells of, by the hash of the bytes that left."""
     told = {found.content.sha256 for found in rows if found.content is not None}
-    return [reply for reply in replies if ticket_of(reply) not in told]
+    return [reply for reply in replies if digest_of(reply) not in told]
 
 
 @pytest.mark.row("T69")

@@ -12,7 +12,7 @@ from client import answers as module
 from client.answers import LARGE_BYTES, LARGE_KEPT, PIN, RUN_KEPT_S, RUNS_KEPT, Answers
 from shared.errors import HandshakeError, StateError
 from shared.files import BESIDE
-from shared.letter import Letter, ticket_of, write_letter
+from shared.letter import Letter, digest_of, write_letter
 from shared.sealed import Sealed
 
 RUN, OTHER, TICKET = "0a" * 16, "0b" * 16, "ab" * 32
@@ -46,7 +46,7 @@ def ticket(number):
 
 def keep(answers, run, ticket, name, answer):
     """Keep an answer, and wait until it is on disk."""
-    answers.put(run, ticket, name, answer, ticket_of(answer))
+    answers.put(run, ticket, name, answer, digest_of(answer))
     answers.settle()
 
 
@@ -229,7 +229,7 @@ def test_a_large_answer_is_there_at_once_and_is_on_disk_when_the_service_has_end
     monkeypatch.setattr(module, "replace_atomically", write_late)
     answer = letter(LARGE_BYTES)
     with opened() as answers:
-        answers.put(RUN, TICKET, "embed", answer, ticket_of(answer))
+        answers.put(RUN, TICKET, "embed", answer, digest_of(answer))
         assert answers.get(RUN, TICKET) is answer
         assert answers.get(OTHER, TICKET) is answers.get(RUN, ticket(1)) is None
         assert files(tmp_path) == []

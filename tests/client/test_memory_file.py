@@ -14,7 +14,7 @@ from client import memory_file
 from client.line import ANNOUNCED, BrokenLineError, Line
 from client.memory_file import LEAST_BYTES, MemoryFile, hand_over, laid_down, lies_in
 from shared.errors import CodecError
-from shared.letter import Letter, own, read, ticket_of, write_head, written
+from shared.letter import Letter, digest_of, own, read, write_head, written
 from shared.networks import Layout, Weights
 from shared.sealed import MAX_BYTES, open_all, sealed_in_place
 
@@ -75,7 +75,7 @@ def counted(monkeypatch):
 def test_the_arrays_of_a_large_letter_are_handed_over_in_memory(ends, large, monkeypatch):
     with counted(monkeypatch) as sizes:
         found = passed(ends, large)
-    assert ticket_of(found) == ticket_of(large)
+    assert digest_of(found) == digest_of(large)
     assert isinstance(lies_in(found), MemoryFile)
     assert sum(sizes) < 1_000
 
@@ -84,7 +84,7 @@ def test_a_small_letter_goes_through_the_socket(ends, monkeypatch):
     small = letter_of(a=np.zeros(LEAST_BYTES - 200, np.uint8))
     with counted(monkeypatch) as sizes:
         found = passed(ends, small)
-    assert ticket_of(found) == ticket_of(small)
+    assert digest_of(found) == digest_of(small)
     assert lies_in(found) is None
     assert sum(sizes) > LEAST_BYTES - 200
 
@@ -111,7 +111,7 @@ def test_where_no_memory_can_be_handed_over_the_socket_carries_all(
 
         monkeypatch.setattr(socket, "recv_fds", without)
     found = passed(ends, large)
-    assert ticket_of(found) == ticket_of(large)
+    assert digest_of(found) == digest_of(large)
     assert lies_in(found) is None
 
 
@@ -131,7 +131,7 @@ def test_who_changes_it_in_his_memory_changes_it_for_nobody_else(ends, large):
     laid = laid_down(large)
     found = passed(ends, laid)
     memoryview(lies_in(found))[:] = bytes(len(lies_in(found)))
-    assert ticket_of(laid) == ticket_of(large) != ticket_of(found)
+    assert digest_of(laid) == digest_of(large) != digest_of(found)
     with pytest.raises(TypeError):
         laid.arrays["weights"].data[200] = 0
 
@@ -157,7 +157,7 @@ def test_a_letter_that_lies_in_memory_is_not_copied_again(large):
     assert lies_in(with_head) is lies_in(laid)
     part = Letter(laid.records, {"weights": laid.arrays["weights"]})
     assert lies_in(part) is None
-    assert ticket_of(laid_down(part)) == ticket_of(part)
+    assert digest_of(laid_down(part)) == digest_of(part)
 
 
 def unsealed(size):

@@ -11,7 +11,7 @@ from client.releases.ledger import HEAD, ReleaseLedger
 from server.heads.notary import NAME, read_heads
 from shared.errors import FederationError
 from shared.ledger_head import told
-from shared.letter import ticket_of
+from shared.letter import digest_of
 from shared.talk import still_at_work
 from tests.deployment.courier_world import SITES
 
@@ -84,7 +84,7 @@ def test_the_bytes_that_the_ledger_has_the_hash_of_are_those_of_the_answer_alone
     def hear(site, letter):
         letter, head = told(letter)
         if "body" in letter.records and still_at_work(letter) is None:
-            heard[site].add((ticket_of(letter), head is not None))
+            heard[site].add((digest_of(letter), head is not None))
 
     signed.grid.heard = hear
     signed.train()

@@ -7,7 +7,7 @@ import pytest
 from client.releases import ledger as module
 from client.releases.ledger import ReleaseLedger
 from shared.errors import FederationError
-from shared.letter import ticket_of, written
+from shared.letter import digest_of, written
 from shared.stages.roll_call import SiteName
 from shared.talk import refused, still_at_work
 from tests.deployment.courier_world import SITES, refuses, said_by_the_server
@@ -16,15 +16,15 @@ from tests.deployment.courier_world import SITES, refuses, said_by_the_server
 @pytest.fixture
 def heard(world):
     """What the server heard, by site: hashes of answers, and codes; not a site's name."""
-    names = {site: ticket_of(written(SiteName(site))) for site in SITES}
+    names = {site: digest_of(written(SiteName(site))) for site in SITES}
     found = {site: (set(), []) for site in SITES}
 
     def hear(site, letter):
-        if still_at_work(letter) is not None or ticket_of(letter) == names[site]:
+        if still_at_work(letter) is not None or digest_of(letter) == names[site]:
             return
         code = refused(letter)
         if code is None:
-            found[site][0].add(ticket_of(letter))
+            found[site][0].add(digest_of(letter))
         else:
             found[site][1].append(code)
 

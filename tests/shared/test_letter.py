@@ -1,3 +1,4 @@
+import hashlib
 import io
 import json
 from dataclasses import dataclass
@@ -9,7 +10,20 @@ from hypothesis import strategies as st
 
 from shared.codec import content_hash
 from shared.errors import CodecError
-from shared.letter import Letter, read, read_letter, ticket_of, write_letter, written
+from shared.letter import (
+    PIECE,
+    Letter,
+    contents,
+    digest_of,
+    moved,
+    own,
+    read,
+    read_letter,
+    ticket_of,
+    write_letter,
+    written,
+)
+from shared.sealed import sealed_in_place
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,3 +112,43 @@ def test_a_ticket_tells_letters_apart_and_knows_the_same_one_again():
     assert ticket_of(written(CONTRACT)) != ticket_of(written(other))
     again = read_letter(io.BytesIO(as_bytes(written(CONTRACT))))
     assert ticket_of(again) == ticket_of(written(CONTRACT))
+
+
+@given(
+    sizes=st.lists(st.integers(0, 40), max_size=5),
+    piece=st.integers(1, 100),
+    place=st.integers(0),
+)
+def test_a_ticket_is_of_the_head_and_of_each_piece_of_what_follows(sizes, piece, place):
+    rng = np.random.default_rng(0)
+    arrays = {
+        f"a{i}": sealed_in_place(rng.integers(0, 256, n, np.uint8)) for i, n in enumerate(sizes)
+    }
+    letter = Letter({"a": {"b": 1}}, arrays)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("shared.letter.PIECE", piece)
+        found = ticket_of(letter)
+        assert ticket_of(own(letter)) == found
+        whole = as_bytes(letter)
+        n_head = int.from_bytes(whole[16:24], "big")
+        head, rest = whole[24 : 24 + n_head], whole[24 + n_head :]
+        cut = [hashlib.sha256(rest[i : i + piece]).digest() for i in range(0, len(rest), piece)]
+        assert found == hashlib.sha256(head + b"".join(cut)).hexdigest()
+        assert digest_of(letter) == hashlib.sha256(head + rest).hexdigest()
+        if rest:
+            other = bytearray(rest)
+            other[place % len(rest)] ^= 1
+            assert ticket_of(moved(letter, memoryview(other))) != found
+
+
+def test_a_question_of_many_pieces_is_known_again_wherever_its_bytes_lie():
+    rng = np.random.default_rng(1)
+    arrays = {n: sealed_in_place(rng.normal(size=1_500_000)) for n in ("one", "two")}
+    letter = Letter({}, arrays)
+    content = memoryview(b"".join(contents(letter)))
+    assert len(content) > 2 * PIECE
+    assert ticket_of(letter) == ticket_of(own(letter)) == ticket_of(moved(letter, content))
+    for place in (0, PIECE - 1, PIECE, len(content) - 1):
+        other = bytearray(content)
+        other[place] ^= 128
+        assert ticket_of(moved(letter, memoryview(other))) != ticket_of(letter)

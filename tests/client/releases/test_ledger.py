@@ -16,7 +16,7 @@ from client.releases.row import content_of, file_content, hash_of, read_row
 from client.releases.table import as_csv, row_lines, summary_lines
 from shared.errors import LedgerError
 from shared.ledger_head import FIRST, Head
-from shared.letter import ticket_of, written
+from shared.letter import digest_of, written
 from shared.moments import moments
 
 N_ROWS = 6
@@ -43,7 +43,7 @@ def test_a_row_says_what_left_and_holds_no_value_of_it(ledger):
     secret = letter(48213.5)
     ledger.release(content_of(secret), run="a" * 32, question="standardise", least_cell=12)
     (row,) = ledger.rows()
-    assert row.content.sha256 == ticket_of(secret)
+    assert row.content.sha256 == digest_of(secret)
     assert {item.name for item in row.content.items} == set(secret.arrays)
     assert row.content.n_bytes >= sum(len(array.data) for array in secret.arrays.values())
     assert (row.number, row.before, row.verdict, row.least_cell) == (1, FIRST, "released", 12)
