@@ -11,6 +11,7 @@ sites' files, in a letter, on paper.
     trifed-anchor 1 SITE RUN NUMBER:HASH TIME KEY SIGNATURE
 """
 
+import functools
 import hashlib
 import re
 from collections.abc import Mapping
@@ -88,24 +89,32 @@ class Countersigned:
         Raises:
             LedgerError: If the text is none, or the signature is not of its key.
         """
-        found = LINE.fullmatch(" ".join(text.split()))
-        if found is None:
-            raise LedgerError(
-                f"'{text[:80]}' is no countersigned head, which is a line as "
-                "'trifed site ledger anchor' prints it"
-            )
-        head = Head.parse(found["head"])
-        line = cls(found["site"], found["run"], head, found["at"], found["key"], found["signature"])
-        message = _unsigned(line.site, line.run, head, line.at, line.key).encode()
-        try:
-            key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(line.key))
-            key.verify(bytes.fromhex(line.signature), message)
-        except (InvalidSignature, ValueError):
-            raise LedgerError(
-                f"the countersignature of row {head.number} of {line.site} does not fit its key: "
-                "the line was changed, or is not from the server"
-            ) from None
-        return line
+        return _countersigned(" ".join(text.split()))
+
+
+@functools.lru_cache(maxsize=4096)
+def _countersigned(text: str) -> Countersigned:
+    """A line that is the same is not checked again: each of a run's sites is handed all heads."""
+    found = LINE.fullmatch(text)
+    if found is None:
+        raise LedgerError(
+            f"'{text[:80]}' is no countersigned head, which is a line as "
+            "'trifed site ledger anchor' prints it"
+        )
+    head = Head.parse(found["head"])
+    line = Countersigned(
+        found["site"], found["run"], head, found["at"], found["key"], found["signature"]
+    )
+    message = _unsigned(line.site, line.run, head, line.at, line.key).encode()
+    try:
+        key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(line.key))
+        key.verify(bytes.fromhex(line.signature), message)
+    except (InvalidSignature, ValueError):
+        raise LedgerError(
+            f"the countersignature of row {head.number} of {line.site} does not fit its key: "
+            "the line was changed, or is not from the server"
+        ) from None
+    return line
 
 
 def countersign(

@@ -6,6 +6,7 @@ stem alone: averaged BatchNorm statistics do not survive differences between sca
 one patient's channel means where a site has one patient.
 """
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -147,10 +148,7 @@ def frozen_names(network: Network) -> frozenset[str]:
     """Names of the parameters that training leaves alone, without making room for them."""
     if network.branch.norm == "group" and not network.branch.freeze:
         return frozenset()
-    import torch
-
-    with torch.device("meta"):
-        return frozen_in(build_network(network, seed=0))
+    return _outline(network.model_dump_json())[1]
 
 
 def head_of(module: "torch.nn.Module") -> "torch.nn.Linear":
@@ -193,10 +191,17 @@ def layout_of(module: "torch.nn.Module") -> Layout:
 
 def network_layout(network: Network) -> Layout:
     """Names and shapes of a network's parameters, without making room for them."""
+    return _outline(network.model_dump_json())[0]
+
+
+@functools.lru_cache(maxsize=64)
+def _outline(network_json: str) -> tuple[Layout, frozenset[str]]:
+    """A network's layout, and the names of what training leaves alone."""
     import torch
 
     with torch.device("meta"):
-        return layout_of(build_network(network, seed=0))
+        module = build_network(Network.model_validate_json(network_json), seed=0)
+    return layout_of(module), frozen_in(module)
 
 
 def get_weights(module: "torch.nn.Module") -> Weights:
