@@ -19,6 +19,8 @@ from shared.sealed import MAX_BYTES
 POSSIBLE = hasattr(os, "memfd_create") and hasattr(fcntl, "F_ADD_SEALS")
 LEAST_BYTES = 1_000_000
 """Smaller letters go through the socket: that is quicker."""
+NOT_TO_RUN = 0x8
+"""MFD_NOEXEC_SEAL: nobody can ever run what the file holds. Linux has it from 6.3 on."""
 if POSSIBLE:
     SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
@@ -83,7 +85,7 @@ def _written(parts: Sequence[bytes | memoryview]) -> MemoryFile | None:
     if not POSSIBLE:
         return None
     try:
-        descriptor = os.memfd_create("letter", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        descriptor = _made(os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     except OSError:
         return None
     try:
@@ -96,6 +98,13 @@ def _written(parts: Sequence[bytes | memoryview]) -> MemoryFile | None:
         os.close(descriptor)
         return None
     return MemoryFile.of(descriptor)
+
+
+def _made(flags: int) -> int:
+    try:
+        return os.memfd_create("letter", flags | NOT_TO_RUN)
+    except OSError:
+        return os.memfd_create("letter", flags)
 
 
 def hand_over(connection: socket.socket, file: MemoryFile, announced: bytes) -> None:

@@ -21,6 +21,7 @@ from shared.sealed import MAX_BYTES, open_all, sealed_in_place
 pytestmark = pytest.mark.skipif(not memory_file.POSSIBLE, reason="this system has no memory files")
 SOON_S = 5.0
 N = 300_000
+SEAL_EXEC = 0x20
 
 
 def letter_of(**arrays):
@@ -132,6 +133,25 @@ def test_nobody_can_change_what_was_handed_over(ends, large):
             fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, 0)
 
 
+def test_nobody_can_run_it_where_the_system_knows_how_to_prevent_that(large, monkeypatch):
+    laid = laid_down(large)
+    descriptor = lies_in(laid).descriptor
+    if fcntl.fcntl(descriptor, fcntl.F_GET_SEALS) & SEAL_EXEC:
+        assert not os.fstat(descriptor).st_mode & 0o111
+        with pytest.raises(PermissionError):
+            os.fchmod(descriptor, 0o700)
+    create = os.memfd_create
+
+    def of_an_older_system(name, flags):
+        if flags & memory_file.NOT_TO_RUN:
+            raise OSError(22, "Invalid argument")
+        return create(name, flags)
+
+    monkeypatch.setattr(os, "memfd_create", of_an_older_system)
+    assert digest_of(laid_down(large)) == digest_of(large)
+    assert lies_in(laid_down(large)) is not None
+
+
 def test_who_changes_it_in_his_memory_changes_it_for_nobody_else(ends, large):
     laid = laid_down(large)
     found = passed(ends, laid)
@@ -184,6 +204,12 @@ def whole(size):
     return descriptor
 
 
+def end_of_pipe():
+    descriptor, other = os.pipe()
+    os.close(other)
+    return descriptor
+
+
 BAD = {
     "memory that can be changed": (lambda _: unsealed(10), "could still be changed"),
     "memory that can be written": (lambda _: half_sealed(10), "could still be changed"),
@@ -191,7 +217,7 @@ BAD = {
     "one that is too large": (lambda _: whole(MAX_BYTES + 1), "whose size"),
     "a file": (lambda folder: os.open(folder / "x", os.O_CREAT | os.O_RDWR), "no sealed memory"),
     "a folder": (lambda folder: os.open(folder, os.O_RDONLY), "no sealed memory"),
-    "a pipe": (lambda _: os.pipe()[0], "no sealed memory"),
+    "a pipe": (lambda _: end_of_pipe(), "no sealed memory"),
 }
 
 
