@@ -202,7 +202,7 @@ def test_any_division_selects_what_one_site_would(tmp_path_factory, patients, un
     seen = []
 
     @settings(
-        max_examples=6,
+        max_examples=12,
         deadline=None,
         derandomize=True,
         suppress_health_check=[HealthCheck.too_slow],
