@@ -63,7 +63,7 @@ def deliver(path: Path, letter: Letter) -> Letter:
         ServiceError: If the service is not there, or breaks off.
         CodecError: If what it replies is no letter.
     """
-    letter = laid_down(letter)
+    letter = laid_down(letter)  # before the service waits for it
     with Line(connect(path)) as line:
         with suppress(BrokenLineError):  # a letter may be refused before it is read to its end
             line.send(letter, within_s=LETTER_S)

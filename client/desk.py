@@ -10,17 +10,19 @@ import re
 import threading
 import time
 from collections import OrderedDict
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from client.answers import ASKED_BYTES, Answers
 from client.gate import Gate
+from client.memory_file import laid_down
 from client.releases.heads import HeadTelling
 from client.releases.ledger import ReleaseLedger
 from client.releases.lock import RefusalLock
 from client.releases.telling import noted_answer
 from shared.errors import CodecError, LedgerError, ServiceError, TicketError, TrifedError
-from shared.letter import Letter, size_of, ticket_of
+from shared.letter import Letter, own, size_of, ticket_of
 from shared.talk import Ticket, Working, asked, at_work, refusal, refused, waited_for
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -214,18 +216,25 @@ class Desk:
         return True
 
     def _answer(self, job: Job, service: Answering) -> Letter:
-        """The answer; it stands in the ledger, and if small is kept, before anybody is told."""
+        """The answer; it stands in the ledger, and if small is kept, before anybody is told.
+
+        It is copied to where it is handed over from while it is hashed: both take as long.
+        """
         self._gate.enter(job.key.run, job.name)
         stored = self._answers.get(job.key.run, job.key.ticket)
         if stored is not None:
             return stored
         self._log.info("%s: at work", job.name)
-        run = job.key.run
+        run, copies = job.key.run, list[Future[Letter]]()
+        with ThreadPoolExecutor(1) as beside:
 
-        def answer() -> Letter:
-            return service.answer(job.name, _opened(job, service))
+            def answer() -> Letter:
+                reply = service.answer(job.name, _opened(job, service))
+                copies.append(beside.submit(_copied, reply))
+                return reply
 
-        reply, content = noted_answer(answer, self._releases, run=run, question=job.name)
+            content = noted_answer(answer, self._releases, run=run, question=job.name)[1]
+        reply = copies[0].result()
         self._answers.put(run, job.key.ticket, job.name, reply, content.sha256, asked=job.asked)
         return reply
 
@@ -237,6 +246,11 @@ class Desk:
         except LedgerError as error:
             self._log.error("%s", error)
         return refusal(code)
+
+
+def _copied(reply: Letter) -> Letter:
+    """An answer in memory of its own; the site goes on with what it was made of."""
+    return own(laid_down(reply))
 
 
 def _opened(job: Job, service: Answering) -> Any:

@@ -61,7 +61,7 @@ class Recorded:
             except TrifedError as error:
                 self._ledger.refuse(error.code, run=self._run, question=name)
                 raise
-            return written(replies[0])
+            return written(replies[0], copy=False)
 
         letter, content = noted_answer(answer, self._ledger, run=self._run, question=name)
         if self._answers is not None and content.n_bytes < LARGE_BYTES:

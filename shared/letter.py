@@ -8,7 +8,7 @@ the courier to the site service. Reading is strict and never hands content to a 
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, BinaryIO, TypeVar
@@ -83,10 +83,7 @@ def read(kind: type[T], letter: Letter, *, copy: bool = True) -> T:
 
 def digest_of(letter: Letter) -> str:
     """SHA-256 of a letter: of its head, then of its arrays' bytes in a row."""
-    digest = hashlib.sha256(_head(letter))
-    for part in contents(letter):
-        digest.update(part)
-    return digest.hexdigest()
+    return _digest([_head(letter), *contents(letter)]).hex()
 
 
 def ticket_of(letter: Letter) -> str:
@@ -100,17 +97,17 @@ def ticket_of(letter: Letter) -> str:
     else:
         with ThreadPoolExecutor(min(len(pieces), MOST_CORES)) as cores:
             found = list(cores.map(_digest, pieces))
-    return hashlib.sha256(b"".join([_head(letter), *found])).hexdigest()
+    return _digest([_head(letter), *found]).hex()
 
 
-def _digest(parts: Sequence[memoryview]) -> bytes:
+def _digest(parts: Iterable[bytes | memoryview]) -> bytes:
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part)
     return digest.digest()
 
 
-def _cut(parts: Sequence[bytes | memoryview], size: int) -> Iterator[list[memoryview]]:
+def _cut(parts: Iterable[bytes | memoryview], size: int) -> Iterator[list[memoryview]]:
     """Bytes in a row, cut into pieces of one size, the last of which may be smaller."""
     piece: list[memoryview] = []
     missing = size

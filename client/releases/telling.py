@@ -1,14 +1,12 @@
 """How an answer comes to leave: it stands in the release ledger before anybody is told."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 from client.differences.asking import asked_by
-from client.memory_file import laid_down
 from client.releases.cells import watched_cells
 from client.releases.ledger import ReleaseLedger
 from client.releases.row import Content, content_of
-from shared.letter import Letter, own
+from shared.letter import Letter
 
 
 def noted_answer(
@@ -22,8 +20,6 @@ def noted_answer(
     """
     with watched_cells() as cells, asked_by(run):
         reply = answer()
-    with ThreadPoolExecutor(1) as beside:
-        ready = beside.submit(laid_down, reply)
-        content = content_of(reply, cells.change)
+    content = content_of(reply, cells.change)
     releases.release(content, run=run, question=question, least_cell=cells.least)
-    return own(ready.result()), content
+    return reply, content
