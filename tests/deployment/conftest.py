@@ -14,7 +14,7 @@ from tests.server.test_train_branches import tiny_network
 
 @pytest.fixture
 def world(study, change, tmp_path, monkeypatch):
-    """A study of two rounds, of which the first is saved and the second was refused by all."""
+    """A study of two rounds, three hospitals on sockets, nothing asked yet."""
     _identify_process()
     monkeypatch.setattr(train_branches, "build_network", tiny_network)
     monkeypatch.setattr(train_branches, "network_layout", lambda _: LAYOUT)

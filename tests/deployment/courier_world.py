@@ -35,7 +35,7 @@ from server.progress import LoggedProgress
 from server.stages import train_branches
 from server.status import StatusFile, StudyStatus
 from server.study_folder import StudyFolder
-from shared.errors import CohortError, FederationError, PolicyError
+from shared.errors import CohortError
 from shared.invitation import server_key_of
 from shared.letter import Letter, read, written
 from shared.networks import Weights, layout_of
@@ -56,8 +56,7 @@ class Training:
     """What a site's service does with a question; `spoil` stands between it and its answer."""
 
     def __init__(self, site):
-        self.site, self.spoil = site, lambda reply: reply
-        self.rounds_allowed, self.n_trained = ROUNDS, 0
+        self.site, self.spoil, self.n_trained = site, lambda reply: reply, 0
 
     def open(self, name, letter):
         """The request, by the real contract."""
@@ -68,8 +67,6 @@ class Training:
         if name == "hello":
             return written(self.hello(request))
         assert name == "train_branch"
-        if request.round > self.rounds_allowed and request.train:
-            raise PolicyError(f"{PATIENT} has not agreed to more rounds")
         self.n_trained += 1
         place = SITES.index(self.site)
         step = 0.1 * (1 + place) / request.round
@@ -201,6 +198,19 @@ def arrived(number, reply):
     return SimpleNamespace(metadata=told, content=reply.content, has_error=reply.has_error)
 
 
+class ServerEndedError(Exception):
+    """The server's process ends here."""
+
+
+class EndsAfterTheRound(LoggedProgress):
+    """Ends the server once it has said how a round went."""
+
+    def round_ended(self, news):
+        """Say it, and end."""
+        super().round_ended(news)
+        raise ServerEndedError
+
+
 class World:
     """A coordinator's folder and three hospitals."""
 
@@ -228,7 +238,7 @@ class World:
         for hospital in self.hospitals.values():
             hospital.server_key = server_key_of(self.signing_key)
 
-    def coordinator(self):
+    def coordinator(self, progress=None):
         """A coordinator as a new ServerApp has it."""
         clock = Clock(lambda: time.monotonic() + self.passed_s, sleep=lambda _: time.sleep(0.01))
         roles = dict.fromkeys(SITES, "training")
@@ -248,20 +258,17 @@ class World:
         aggregation = self.settings.aggregation.model_copy(update={"quorum": self.quorum})
         settings = self.settings.model_copy(update={"aggregation": aggregation})
         folder = StudyFolder(self.folder / "study")
-        return Coordinator(settings, self.federation, folder, self.folder, LoggedProgress())
+        progress = progress or LoggedProgress()
+        return Coordinator(settings, self.federation, folder, self.folder, progress)
 
     def begin(self):
-        """A first round that is saved; of the second no hospital would hear anything yet."""
-        for training in self.training.values():
-            training.rounds_allowed = 1
-        with suppress(FederationError):
-            self.train()
-        for training in self.training.values():
-            training.rounds_allowed = ROUNDS
+        """A first round that is saved; of the second no hospital has been asked anything."""
+        with suppress(ServerEndedError):
+            self.train(EndsAfterTheRound())
 
-    def train(self):
+    def train(self, progress=None):
         """All rounds that are still to be done; the bits of the last one's weights."""
-        coordinator = self.coordinator()
+        coordinator = self.coordinator(progress)
         train_branches.run(coordinator.folder.load(), coordinator)
         return coordinator.folder.get_weights(NETWORK, ROUNDS, LAYOUT).vector.tobytes()
 
