@@ -12,7 +12,7 @@ OUT := runs/demo
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
 ENGINE = $$($(PY) -c 'import sys; print("radiomics" if sys.version_info < (3, 12) else "radiomics-next")')
 BUILDERS = $$($(PY) -c 'import sys; print("" if sys.version_info < (3, 12) else "scikit-build-core setuptools-scm cmake ninja")')
-PIP = PYTHONWARNINGS=ignore $(PY) -m pip install --no-cache-dir --no-input --disable-pip-version-check --quiet \
+PIP = PYTHONWARNINGS=ignore $(PY) -m pip install --no-cache-dir --no-compile --no-input --disable-pip-version-check --quiet \
 	--constraint constraints.txt $(if $(WHEELS),--find-links $(WHEELS))
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
@@ -32,7 +32,10 @@ demo: $(INSTALLED)  ## install, then run a whole study on made-up patients: a fe
 	@echo "==> The report is in $(abspath $(OUT)):"
 	@find "$(abspath $(OUT))" -name '*.html' | grep . || { echo "there is no report: the run did not write one"; exit 1; }
 
+# Python compiles a module when it is first imported; here all of them, for services whose user may not write there.
 install: $(INSTALLED)  ## create .venv if there is none, and install trifed with its radiomics engine
+	@echo "==> Compiling Python modules"
+	@$(PY) -m compileall -qq -j 0 $(VENV)/lib || true
 	@echo "==> Installed: $(VENV)/bin/trifed"
 
 install-dev: $(INSTALLED_DEV)  ## the same with what the tests and Flower's simulation need

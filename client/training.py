@@ -155,6 +155,11 @@ def compiled(module: torch.nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
     Without a compiler on the machine that is all of it, and torch warns.
     """
     torch._dynamo.config.suppress_errors = True
+    # Tells the compiler as well what `prepare_process` asked for.
+    torch.use_deterministic_algorithms(
+        torch.are_deterministic_algorithms_enabled(),
+        warn_only=torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
     made: Callable[[torch.Tensor], torch.Tensor] = torch.compile(module)
     return made
 

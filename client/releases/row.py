@@ -8,7 +8,7 @@ would have to write all rows after it anew, which the hash of the last row, kept
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Literal
 
@@ -16,6 +16,8 @@ from shared.errors import LedgerError
 from shared.letter import Letter, digest_of
 
 Verdict = Literal["released", "refused", "unlocked"]
+LATER = ("change", "policy", "approval")
+"""What the first release did not write: absent in a line where it is None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,17 +92,18 @@ class Row:
 
     def line(self) -> bytes:
         """The row as it stands in the file, with its end of line."""
-        body = asdict(self)
-        for later in ("policy", "approval"):
-            if body[later] is None:
-                del body[later]
-        if self.content is not None and self.content.change is None:
-            del body["content"]["change"]
-        return json.dumps(body, separators=(",", ":"), ensure_ascii=True).encode() + b"\n"
+        text = json.dumps(self, default=_shown, separators=(",", ":"), ensure_ascii=True)
+        return text.encode() + b"\n"
 
     def when(self) -> datetime:
         """`at` as a time."""
         return datetime.fromisoformat(self.at)
+
+
+def _shown(part: Any) -> dict[str, Any]:
+    """A row, or a part of one, as JSON has it."""
+    found = {field.name: getattr(part, field.name) for field in fields(part)}
+    return {name: value for name, value in found.items() if value is not None or name not in LATER}
 
 
 def hash_of(line: bytes) -> str:

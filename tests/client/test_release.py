@@ -173,10 +173,15 @@ def hospitals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture
 def plant(hospitals: dict[str, Path], one_branch: Study) -> Callable[..., SiteService]:
-    """The hospital that a question is for, with a limit of its own and the cache of all."""
+    """The hospital that a question is for, with a limit of its own and the cache of all.
+
+    It looked at nothing yet: an answer once given is not given again under a stricter limit.
+    """
 
     def planted(name: str, limit: int) -> SiteService:
         site_file = hospitals[ANSWERS[name][0].of]
+        for book in site_file.parent.rglob("looks.json"):
+            book.unlink()
         write_policy(site_file, f"release: {{min_cell: {limit}}}\n")
         return SiteService.open(site_file, one_branch, threads=1)
 
