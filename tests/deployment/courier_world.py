@@ -202,13 +202,18 @@ class ServerEndedError(Exception):
     """The server's process ends here."""
 
 
-class EndsAfterTheRound(LoggedProgress):
+class EndsAfter(LoggedProgress):
     """Ends the server once it has said how a round went."""
 
+    def __init__(self, n_rounds):
+        super().__init__()
+        self.n_rounds = n_rounds
+
     def round_ended(self, news):
-        """Say it, and end."""
+        """Say it, and end if it is that round."""
         super().round_ended(news)
-        raise ServerEndedError
+        if news.round == self.n_rounds:
+            raise ServerEndedError
 
 
 class World:
@@ -261,10 +266,10 @@ class World:
         progress = progress or LoggedProgress()
         return Coordinator(settings, self.federation, folder, self.folder, progress)
 
-    def begin(self):
-        """A first round that is saved; of the second no hospital has been asked anything."""
+    def begin(self, n_rounds=1):
+        """Rounds that are saved; nothing that comes after them was asked of any hospital."""
         with suppress(ServerEndedError):
-            self.train(EndsAfterTheRound())
+            self.train(EndsAfter(n_rounds))
 
     def train(self, progress=None):
         """All rounds that are still to be done; the bits of the last one's weights."""

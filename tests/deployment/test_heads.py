@@ -1,8 +1,6 @@
 """The heads of ledgers over a deployment: told with answers, signed, handed on, and missed."""
 
 import logging
-import time
-from contextlib import suppress
 
 import pytest
 
@@ -14,7 +12,7 @@ from shared.errors import FederationError
 from shared.ledger_head import told
 from shared.letter import digest_of
 from shared.talk import still_at_work
-from tests.deployment.courier_world import SITES, refuses
+from tests.deployment.courier_world import SITES
 
 
 @pytest.fixture
@@ -32,18 +30,9 @@ def ledger_of(world, site):
 
 
 def begin(world):
-    """A first round and a refused one; the server has heard the head of each ledger after both."""
-    world.begin()
-    for training in world.training.values():
-        training.spoil = refuses
-    with suppress(FederationError):
-        world.train()
-    until = time.monotonic() + 10
-    while any(len(ledger_of(world, site).rows()) < 2 for site in SITES):
-        assert time.monotonic() < until
-        time.sleep(0.02)
-    for training in world.training.values():
-        training.spoil = lambda reply: reply
+    """Two rounds, of which the server has heard the head of each ledger; the scoring is to come."""
+    world.begin(n_rounds=2)
+    assert all(len(ledger_of(world, site).rows()) == 2 for site in SITES)
     assert world.federation.hand_out_heads() == sorted(SITES)
 
 
