@@ -33,6 +33,7 @@ demo: $(INSTALLED)  ## install, then run a whole study on made-up patients: a fe
 	@find "$(abspath $(OUT))" -name '*.html' | grep . || { echo "there is no report: the run did not write one"; exit 1; }
 
 # Python compiles a module when it is first imported; here all of them, for services whose user may not write there.
+# Libraries bring some files that are for other versions of Python: that these do not compile is no failure.
 install: $(INSTALLED)  ## create .venv if there is none, and install trifed with its radiomics engine
 	@echo "==> Compiling Python modules"
 	@$(PY) -m compileall -qq -j 0 $(VENV)/lib || true
